@@ -1,0 +1,42 @@
+# `make` lists the targets. Needs git, make and python3; everything else is set up below .tools
+# and .venv from the package registry, as the lock says.
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format clean lock
+
+UV_VERSION := 0.13.9
+UV := .tools/bin/uv
+RUN := $(UV) run --locked --no-sync
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(UV):
+	python3 -m venv .tools
+	.tools/bin/python -m pip install --quiet uv==$(UV_VERSION)
+
+.venv/.synced: $(UV) pyproject.toml uv.lock .python-version
+	$(UV) sync --locked
+	@touch $@
+
+setup: .venv/.synced ## install the locked packages into .venv
+
+run: setup ## the whole pipeline on the embedded digits: blessed and pushed in minutes
+	$(RUN) inception-finetune run --config digits
+
+test: setup ## all default tests
+	$(RUN) pytest
+
+check: setup ## formatting, lint and types, as CI runs them
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+
+format: setup ## mend what ruff can mend
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+lock: $(UV) ## resolve uv.lock anew
+	$(UV) lock
+
+clean: ## remove what runs have made (not the installed packages)
+	rm -rf build

@@ -1,0 +1,1 @@
+"""Data, transform, backbone and custom TFX components. Imports nothing by itself."""

@@ -1,0 +1,34 @@
+"""Stops the run when ExampleValidator found an anomaly: TFX itself only writes it down."""
+
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx.dsl.component.experimental.annotations import InputArtifact
+from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.errors import UserError
+
+ANOMALIES_FILE = "SchemaDiff.pb"  # as ExampleValidator names it, in each split's folder
+
+
+@component
+def AnomalyGate(  # noqa: N802 - TFX component names are classes' names
+    anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
+) -> None:
+    """Fails with the feature, the split and TFDV's reason where an example does not fit the schema."""
+    splits = artifact_utils.decode_split_names(anomalies.split_names)
+    problems = []
+    for split in splits:
+        path = f"{anomalies.uri}/Split-{split}/{ANOMALIES_FILE}"
+        for feature, anomaly in _read(path).anomaly_info.items():
+            problems.append(f"{split}: {feature}: {anomaly.description}")
+    if problems:
+        raise UserError(
+            f"every example must fit the schema. Found {len(problems)} anomalies: "
+            f"{'; '.join(problems)}; mend the dataset and convert it again"
+        )
+
+
+def _read(path: str) -> anomalies_pb2.Anomalies:
+    with fileio.open(path, "rb") as file:
+        return anomalies_pb2.Anomalies.FromString(file.read())

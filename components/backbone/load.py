@@ -1,0 +1,228 @@
+"""A module's variables in Keras' InceptionV3, checked against the module's own answers."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from components.backbone.keras_network import build_network, fill
+from components.backbone.module import fingerprint, require_saved_model
+from components.backbone.module_function import ModuleFunction, find_function
+from components.backbone.network import PREFIX, SMALLEST_SIZE, Variable, mismatch, variables
+from components.backbone.safety import read_saved_model, refuse_unsafe
+from components.errors import UserError
+
+if TYPE_CHECKING:
+    import tf_keras as keras
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+TOLERANCE: Final = 1e-4  # relative; float32 rounding alone gives about 1e-6
+PROBE_SEED: Final = 0
+PROBE_IMAGES: Final = 2
+# Counters that TensorFlow adds to checkpoints; they belong to no network.
+COUNTERS: Final = frozenset({"global_step", "save_counter"})
+OBJECT_GRAPH_KEY: Final = "_CHECKPOINTABLE_OBJECT_GRAPH"  # of TF2 checkpoints
+# Ranges that a module may want its pixels in, by what turns [0, 1] into them.
+RANGES: Final[dict[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "[-1, 1]": lambda images: images * 2 - 1,
+    "[0, 255]": lambda images: images * 255,
+}
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A checked InceptionV3.
+
+    `network` maps `[B, S, S, 3] float32 in [-1, 1]` to `[B, 2048] float32`; the module it came from
+    wants [0, 1]. The differences are the largest ones between both networks' answers to the probe
+    images: `absolute_difference` in the features' unit, `relative_difference` over the largest
+    feature. `seconds` is how long loading and checking took.
+    """
+
+    network: "keras.Model"
+    fingerprint: str
+    variables: tuple[Variable, ...]
+    image_size: int
+    probe_size: int
+    relative_difference: float
+    absolute_difference: float
+    seconds: float
+
+
+def load_backbone(
+    directory: Path, *, image_size: int, batch_norm_momentum: float = 0.99
+) -> Backbone:
+    """Loads a TF1 or TF2 feature-vector module of InceptionV3 into Keras and checks the result.
+
+    Args:
+        directory: the module, as `resolve` returns it.
+        image_size: pixels a side of the images that the network will get, at least 75.
+        batch_norm_momentum: of the moving statistics in blocks that are trained.
+
+    Raises:
+        UserError: not a SavedModel, one that could touch files, variables that do not fit, or
+            answers that Keras' network does not reproduce.
+    """
+    started = time.monotonic()
+    if image_size < SMALLEST_SIZE:
+        raise UserError(
+            f"image_size must be at least {SMALLEST_SIZE} pixels for InceptionV3: "
+            f"received {image_size}"
+        )
+    require_saved_model(directory)
+    digest = fingerprint(directory)
+    saved_model = read_saved_model(directory)
+    refuse_unsafe(saved_model, directory)
+    module = _load_module(directory, saved_model)
+    values = module_values(module, directory)
+    network = build_network(image_size, batch_norm_momentum)
+    fill(network, values)
+
+    function = find_function(module, directory)
+    # A module of free size is probed at the size at which it will be used.
+    probe_size = function.image_size or image_size
+    judged = network
+    if probe_size != image_size:
+        judged = build_network(probe_size, batch_norm_momentum)
+        judged.set_weights(network.get_weights())
+    relative, absolute = check(function, judged, probe_size, directory)
+    return Backbone(
+        network=network,
+        fingerprint=digest,
+        variables=tuple(variables()),
+        image_size=image_size,
+        probe_size=probe_size,
+        relative_difference=relative,
+        absolute_difference=absolute,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _load_module(directory: Path, saved_model: "SavedModel") -> Any:
+    """Loads the inference graph; modules in TF1's hub format hold it beside one for training."""
+    import tensorflow as tf
+
+    tag_sets = [set(meta_graph.meta_info_def.tags) for meta_graph in saved_model.meta_graphs]
+    preferred: tuple[set[str], ...] = (set(), {"serve"}, {"train"})
+    tags = next((tags for tags in preferred if tags in tag_sets), tag_sets[0])
+    try:
+        return tf.saved_model.load(str(directory), tags=sorted(tags))
+    # Loading runs a foreign file through many layers: anything may come out of a damaged one.
+    except Exception as error:
+        problem = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"the module in {directory} cannot be loaded: {problem}; fetch it again"
+        ) from error
+
+
+def module_values(module: Any, directory: Path) -> dict[str, np.ndarray]:
+    """The module's 376 variables under TF-Slim's names, whatever their order and prefix.
+
+    Raises:
+        UserError: some are missing, surplus, twice there or of another shape.
+    """
+    named = [(variable.name, variable) for variable in getattr(module, "variables", ())]
+    if any(PREFIX in name for name, _ in named):
+        arrays = [(name, variable.numpy()) for name, variable in named]
+    else:
+        arrays = checkpoint_arrays(directory)
+    values: dict[str, np.ndarray] = {}
+    for name, array in arrays:
+        name = name.removesuffix(":0")
+        if name.rpartition("/")[2] in COUNTERS:
+            continue
+        _, prefix, rest = name.rpartition(PREFIX)
+        slim_name = prefix + rest
+        if slim_name in values:
+            raise UserError(
+                f"a module must hold one InceptionV3: {directory} holds {slim_name} twice under "
+                "different prefixes; export one network alone"
+            )
+        values[slim_name] = array
+    problems = mismatch(
+        {name: array.shape for name, array in values.items()},
+        dict(variables()),
+    )
+    if problems:
+        raise UserError(
+            f"a backbone must have the {len(variables())} variables of an InceptionV3 feature "
+            f"vector: {directory} does not fit: {problems}; take a module such as "
+            "google/imagenet/inception_v3/feature_vector"
+        )
+    return {name: array.astype(np.float32) for name, array in values.items()}
+
+
+def checkpoint_arrays(directory: Path) -> list[tuple[str, np.ndarray]]:
+    """Variables from the module's checkpoint, for modules that do not list them.
+
+    TF1 names its entries after the variables; TF2 after the objects that hold them, and keeps the
+    variables' names in the object graph.
+    """
+    import tensorflow as tf
+    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+    path = directory / "variables" / "variables"
+    try:
+        reader = tf.train.load_checkpoint(str(path))
+    except (tf.errors.OpError, ValueError) as error:
+        raise UserError(
+            f"a module keeps its variables in variables/: {path} cannot be read; fetch it again"
+        ) from error
+    keys = reader.get_variable_to_shape_map()
+    if OBJECT_GRAPH_KEY not in keys:
+        return [(key, reader.get_tensor(key)) for key in keys]
+    graph = TrackableObjectGraph.FromString(reader.get_tensor(OBJECT_GRAPH_KEY))
+    return [
+        (attribute.full_name, reader.get_tensor(attribute.checkpoint_key))
+        for node in graph.nodes
+        for attribute in node.attributes
+    ]
+
+
+def probe_images(size: int, count: int = PROBE_IMAGES) -> np.ndarray:
+    """Seeded coloured patches under noise, `[count, size, size, 3] float32 in [0, 1]`."""
+    generator = np.random.default_rng(PROBE_SEED)
+    patches = generator.random((count, 5, 5, 3))
+    rows = np.arange(size) * 5 // size
+    noise = generator.normal(0, 0.1, (count, size, size, 3))
+    return np.clip(patches[:, rows][:, :, rows] + noise, 0, 1).astype(np.float32)
+
+
+def differences(answer: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
+    """Largest difference, relative to the reference's largest value, and as it is."""
+    absolute = float(np.abs(answer - reference).max())
+    largest = float(np.abs(reference).max())
+    return (absolute / largest if largest else float("inf")), absolute
+
+
+def check(
+    function: ModuleFunction, network: "keras.Model", size: int, directory: Path
+) -> tuple[float, float]:
+    """Compares the network with the module, at the module's [0, 1] and the network's [-1, 1].
+
+    Returns:
+        The relative and the absolute difference.
+
+    Raises:
+        UserError: a relative difference above `TOLERANCE`.
+    """
+    images = probe_images(size, function.batch_size or PROBE_IMAGES)
+    answer = network(images * 2 - 1, training=False).numpy()
+    relative, absolute = differences(answer, function(images))
+    if relative <= TOLERANCE:
+        return relative, absolute
+    for pixel_range, convert in RANGES.items():
+        if differences(answer, function(convert(images)))[0] <= TOLERANCE:
+            raise UserError(
+                f"a TF-Hub image module takes pixels in [0, 1]: {directory} wants {pixel_range} "
+                f"(fed [0, 1] it differs from Keras' InceptionV3 by a relative {relative:.2g}, fed "
+                f"{pixel_range} it agrees); export it with the scaling inside"
+            )
+    raise UserError(
+        f"Keras' InceptionV3 must reproduce the module within a relative {TOLERANCE:g}: "
+        f"{directory} differs by {relative:.2g} (absolute {absolute:.2g}) at {size} pixels; its "
+        "graph is not InceptionV3 in inference mode with these variables; take another module"
+    )

@@ -1,0 +1,166 @@
+"""Finds a module: a directory, an archive, or a TF-Hub handle with a pinned local copy."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from components.download import download
+from components.errors import UserError
+from components.tar import extract_tar
+
+DEFAULT_HANDLE: Final = "https://tfhub.dev/google/imagenet/inception_v3/feature_vector/5"
+GRAPH_FILE: Final = "saved_model.pb"
+ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz")
+COMPRESSED: Final = "tf-hub-format=compressed"  # TF-Hub's protocol: answers with a .tar.gz
+MEND: Final = (
+    "where no pretrained module can be reached, `inception-finetune backbone make-standin DIR` "
+    "writes one that is not pretrained"
+)
+
+
+def resolve(handle: str, cache_dir: Path) -> Path:
+    """The directory of the module that a handle names, fetched once if it is remote.
+
+    Args:
+        handle: a module's directory, a .tar.gz of one, its URL, or a TF-Hub URL.
+        cache_dir: keeps one pinned copy a handle and, beside it, a JSON file with the handle, the
+            fingerprint and the date. Local directories are used where they are.
+
+    Raises:
+        UserError: nothing there, a failed download, or a pinned copy that was changed.
+    """
+    if urlsplit(handle).scheme in ("http", "https"):
+        return _pinned(handle, handle, cache_dir)
+    path = Path(handle.removeprefix("file://")).expanduser()
+    if path.is_dir():
+        require_saved_model(path)
+        return path
+    if path.is_file() and path.name.endswith(ARCHIVE_SUFFIXES):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return _pinned(str(path), f"sha256:{digest}", cache_dir)
+    raise UserError(
+        f"a backbone is a directory with a {GRAPH_FILE}, a .tar.gz of one, or an http(s) URL: "
+        f"{handle} is none of them; {MEND}"
+    )
+
+
+def require_saved_model(directory: Path) -> None:
+    """Refuses a directory that is not a SavedModel.
+
+    Raises:
+        UserError: `saved_model.pb` is not there, or a form that the fingerprint does not cover is.
+    """
+    if not (directory / GRAPH_FILE).is_file():
+        raise UserError(f"a module's directory holds a {GRAPH_FILE}: {directory} has none; {MEND}")
+    if (directory / "saved_model.cpb").exists():
+        raise UserError(
+            f"a module must be in one {GRAPH_FILE}: {directory} also has a saved_model.cpb; "
+            "save it again without splitting it"
+        )
+
+
+def fingerprint(directory: Path) -> str:
+    """The sha256 of a module's content: `saved_model.pb`, `variables/` and `assets/`.
+
+    Names and bytes count; dates, owners and other files (notes, pins) do not.
+    """
+    files = [directory / GRAPH_FILE]
+    for folder in ("variables", "assets"):
+        files += sorted(path for path in (directory / folder).rglob("*") if path.is_file())
+    total = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.relative_to(directory).as_posix()}\0{content}\n".encode())
+    return total.hexdigest()
+
+
+def _pinned(handle: str, key: str, cache_dir: Path) -> Path:
+    """The copy of `handle`, checked against its pin; fetched where it is not there."""
+    name = hashlib.sha256(key.encode()).hexdigest()[:16]
+    directory, pin = cache_dir / name, cache_dir / f"{name}.json"
+    recorded = _read_pin(pin)
+    if recorded is None and directory.exists():
+        shutil.rmtree(directory)  # fetched by a process that died before it could pin it
+    if not directory.exists():
+        _fetch(handle, directory)
+    found = fingerprint(directory)
+    if recorded is None:
+        content = {
+            "handle": handle,
+            "fingerprint": found,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        temporary = pin.with_suffix(".json.part")
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        temporary.rename(pin)
+    elif found != recorded:
+        raise UserError(
+            f"the copy of {handle} must be the one that was pinned, sha256 {recorded}: {directory} "
+            f"has {found}; delete that directory and {pin.name} to fetch and pin it again"
+        )
+    return directory
+
+
+def _read_pin(pin: Path) -> str | None:
+    if not pin.exists():
+        return None
+    try:
+        return str(json.loads(pin.read_text())["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"a pin is JSON with a fingerprint: {pin} is not; delete it to fetch the module again"
+        ) from None
+
+
+def _fetch(handle: str, directory: Path) -> None:
+    """Downloads and unpacks a module aside, then renames it into place."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    if Path(handle).is_file():
+        _unpack(handle, Path(handle), directory)
+        return
+    archive = _download(handle, directory.with_name(f"{directory.name}.tar.gz"))
+    try:
+        _unpack(handle, archive, directory)
+    finally:
+        archive.unlink()
+
+
+def _unpack(handle: str, archive: Path, directory: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
+        unpacked = Path(scratch) / "module"
+        extract_tar(archive, unpacked)
+        root = _module_root(unpacked, handle)
+        require_saved_model(root)
+        root.rename(directory)
+
+
+def _download(handle: str, target: Path) -> Path:
+    parts = urlsplit(handle)
+    is_archive = parts.path.endswith(ARCHIVE_SUFFIXES) or COMPRESSED in parts.query
+    query = parts.query if is_archive else "&".join(filter(None, (parts.query, COMPRESSED)))
+    target.unlink(missing_ok=True)  # left by a process that died while unpacking
+    try:
+        return download(parts._replace(query=query).geturl(), target)
+    except UserError as error:
+        raise UserError(f"{error}; {MEND}") from error
+
+
+def _module_root(unpacked: Path, handle: str) -> Path:
+    """Where the module lies: at the archive's top, or in its only directory."""
+    if (unpacked / GRAPH_FILE).is_file():
+        return unpacked
+    entries = list(unpacked.iterdir())
+    if len(entries) == 1 and (entries[0] / GRAPH_FILE).is_file():
+        return entries[0]
+    names = ", ".join(sorted(entry.name for entry in entries)[:5])
+    raise UserError(
+        f"a module's archive holds a {GRAPH_FILE} at its top or in its only directory: {handle} "
+        f"holds {names or 'nothing'}; {MEND}"
+    )

@@ -1,0 +1,120 @@
+"""The function that a loaded module answers with, whatever its age: images to features."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from components.backbone.network import FEATURES, SMALLEST_SIZE
+from components.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+SIGNATURES: Final = ("default", "image_feature_vector", "serving_default")  # in order of choice
+DEFAULT_OUTPUT: Final = "default"
+
+
+@dataclass(frozen=True)
+class ModuleFunction:
+    """Called with `[B, H, W, 3] float32 in [0, 1]` it gives `[B, 2048] float32`.
+
+    `image_size` (pixels a side) and `batch_size` are None where the module takes any.
+    """
+
+    call: Callable[[np.ndarray], Any]
+    image_size: int | None
+    batch_size: int | None
+    directory: Path
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Raises UserError if the answer is not a feature vector."""
+        answer = self.call(images)
+        if isinstance(answer, dict):
+            answer = answer.get(DEFAULT_OUTPUT, next(iter(answer.values())))
+        features = np.asarray(answer)
+        if features.shape[0] != len(images) or features.size != len(images) * FEATURES:
+            raise UserError(
+                f"a feature-vector module gives {FEATURES} numbers an image: {self.directory} "
+                f"gives {list(features.shape[1:])}; take its feature_vector variant"
+            )
+        return features.reshape(len(images), FEATURES)
+
+
+def find_function(module: Any, directory: Path) -> ModuleFunction:
+    """The module's `__call__`, or the signature that modules of its age have.
+
+    Raises:
+        UserError: nothing takes one batch of images, or only of a size that is too small.
+    """
+    signatures = getattr(module, "signatures", {})
+    call, specs = _from_callable(module) if callable(module) else _from_signatures(signatures)
+    if call is None or not specs:
+        raise UserError(
+            f"a module is callable with images or has one of the signatures {', '.join(SIGNATURES)}"
+            f": {directory} has {', '.join(signatures) or 'none'} with one "
+            "image input [B, H, W, 3]; take an image feature-vector module"
+        )
+    sizes = {tuple(spec.shape[1:3]) for spec in specs}
+    batches = {spec.shape[0] for spec in specs}
+    height, width = (None, None) if (None, None) in sizes else min(sizes)
+    if height != width or (height is not None and height < SMALLEST_SIZE):
+        raise UserError(
+            f"a module takes square images of at least {SMALLEST_SIZE} pixels: {directory} takes "
+            f"{height}x{width}; take another module"
+        )
+    return ModuleFunction(call, height, None if None in batches else min(batches), directory)
+
+
+def _from_callable(
+    module: Any,
+) -> tuple[Callable[[np.ndarray], Any] | None, list["tf.TensorSpec"]]:
+    import tensorflow as tf
+
+    signatures = [
+        function.structured_input_signature for function in module.__call__.concrete_functions
+    ]
+    takes_training = "training" in module.__call__.function_spec.arg_names
+
+    def call(images: np.ndarray) -> Any:
+        if takes_training:
+            return module(tf.constant(images), training=False)
+        return module(tf.constant(images))
+
+    return call, _image_specs(signatures)
+
+
+def _from_signatures(
+    signatures: Any,
+) -> tuple[Callable[[np.ndarray], Any] | None, list["tf.TensorSpec"]]:
+    for name in SIGNATURES:
+        if name not in signatures:
+            continue
+        function = signatures[name]
+        _, inputs = function.structured_input_signature
+        specs = _image_specs(inputs)
+        if len(inputs) == len(specs) == 1:
+            return _with_argument(function, next(iter(inputs))), specs
+    return None, []
+
+
+def _with_argument(function: Any, argument: str) -> Callable[[np.ndarray], Any]:
+    import tensorflow as tf
+
+    return lambda images: function(**{argument: tf.constant(images)})
+
+
+def _image_specs(structure: Iterable[Any]) -> list["tf.TensorSpec"]:
+    """The specs of image batches in a signature, or in several."""
+    import tensorflow as tf
+
+    return [
+        spec
+        for spec in tf.nest.flatten(structure)
+        if isinstance(spec, tf.TensorSpec)
+        and spec.dtype == tf.float32
+        and spec.shape.rank == 4
+        and spec.shape[-1] == 3
+    ]

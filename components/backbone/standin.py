@@ -1,0 +1,191 @@
+"""An InceptionV3 in TF-Hub's format, for where no pretrained module can be reached."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from components.backbone.array_file import read_weights
+from components.backbone.module import fingerprint
+from components.backbone.network import SMALLEST_SIZE, Convolution, convolutions, variables_of
+from components.errors import UserError
+
+MANIFEST: Final = "standin.json"
+NOTE: Final = "README.txt"
+FORMAT_VERSION: Final = 1
+CALIBRATION_IMAGES: Final = 96  # a third where images are larger and have more positions
+LARGEST_NOISE: Final = 0.2  # standard deviation, of pixels in [0, 1]
+SMALLEST_VARIANCE: Final = 0.05  # of a layer's mean; a rarely active channel must not explode
+# At beta 0 a random network this deep is chaotic: float32 rounding grows by 1.2 a convolution, to
+# 1e-4 of the output. At 1, where ReLU passes most values on, it grows by 1.06 and stays below 1e-5.
+BETA: Final = 1.0
+SEED_LIMIT: Final = 2**32
+
+
+def make_standin(
+    directory: Path, *, seed: int, image_size: int = SMALLEST_SIZE, weights: Path | None = None
+) -> None:
+    """Writes a module that takes images in [0, 1] and gives `[B, 2048] float32`.
+
+    Without `weights` its kernels are He-scaled noise and its batch normalisation is calibrated,
+    layer by layer, on two photographs that scikit-learn ships: it has learned nothing. With
+    `weights` it is the network in that file. A directory that already holds the same stand-in is
+    left as it is.
+
+    Args:
+        directory: the module's place; written aside and renamed when it is whole.
+        seed: of the kernels, in [0, 2**32). The same seed gives the same variables.
+        image_size: pixels a side of the images that the network will see, at least 75. Without
+            `weights` it is calibrated for that size; at others its activations grow or fade.
+        weights: .npz with float16 or float32 arrays under the variable names of a fresh
+            `tf_keras.applications.InceptionV3(include_top=False)`; `head/...` is ignored.
+
+    Raises:
+        UserError: bad settings, an array file that does not fit, or another thing in the place.
+    """
+    if not 0 <= seed < SEED_LIMIT:
+        raise UserError(f"seed must lie in [0, 2**32): received {seed}")
+    if image_size < SMALLEST_SIZE:
+        raise UserError(
+            f"image_size must be at least {SMALLEST_SIZE} pixels for InceptionV3: "
+            f"received {image_size}"
+        )
+    directory = Path(directory)
+    settings = _settings(seed, image_size, weights)
+    if _already_made(directory, settings):
+        return
+    values = read_weights(weights) if weights else random_values(seed, image_size)
+    _write(directory, values, settings)
+
+
+def _settings(seed: int, image_size: int, weights: Path | None) -> dict[str, Any]:
+    if weights is None:
+        return {"format": FORMAT_VERSION, "seed": seed, "image_size": image_size}
+    if not weights.is_file():
+        raise UserError(f"weights must be an .npz file: {weights} is not there; give its path")
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    # Neither the seed nor the size has a part in a network whose weights are given.
+    return {"format": FORMAT_VERSION, "weights_sha256": digest}
+
+
+def _already_made(directory: Path, settings: dict[str, Any]) -> bool:
+    """Whether the same stand-in is there, whole; refuses to overwrite anything else."""
+    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+        return False
+    mend = "delete it or choose another directory"
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text())
+        found, recorded = manifest["settings"], manifest["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"make-standin writes to a new directory: {directory} holds something else; {mend}"
+        ) from None
+    if found != settings:
+        raise UserError(
+            f"{directory} holds a stand-in made with other settings: {json.dumps(found)}, "
+            f"asked for {json.dumps(settings)}; {mend}"
+        )
+    if fingerprint(directory) != recorded:
+        raise UserError(f"{directory} holds a stand-in that was changed after it was made; {mend}")
+    return True
+
+
+def random_values(seed: int, image_size: int) -> dict[str, np.ndarray]:
+    """He-scaled kernels, with the batch statistics that the calibration images give."""
+    import tensorflow as tf
+
+    from components.backbone import forward
+
+    kernels = convolutions()
+    numbers = {scope: index for index, scope in enumerate(kernels)}
+    values: dict[str, np.ndarray] = {}
+
+    def convolve(scope: str, convolution: Convolution, value: tf.Tensor) -> tf.Tensor:
+        shape = kernels[scope]
+        generator = np.random.default_rng([seed, numbers[scope]])
+        stddev = np.sqrt(2.0 / np.prod(shape[:3]))
+        kernel = generator.standard_normal(shape, np.float32)
+        # Filters that answer to contrast, not to brightness, as trained ones mostly do.
+        kernel = ((kernel - kernel.mean(axis=(0, 1, 2))) * stddev).astype(np.float32)
+        value = forward.convolve(value, tf.constant(kernel), convolution)
+        mean, variance = (moment.numpy() for moment in tf.nn.moments(value, axes=[0, 1, 2]))
+        variance = np.maximum(variance, SMALLEST_VARIANCE * variance.mean())
+        beta = np.full_like(mean, BETA)
+        arrays = (kernel, beta, mean, variance)
+        for variable, array in zip(variables_of(scope, shape), arrays, strict=True):
+            values[variable.name] = array
+        return forward.normalise(value, beta, mean, variance)
+
+    images = tf.constant(calibration_images(image_size) * 2 - 1)
+    forward.run_network(images, convolve, after_block=lambda name, value: None)
+    return values
+
+
+def calibration_images(image_size: int) -> np.ndarray:
+    """Noisy crops of two photographs, `[B, S, S, 3] float32 in [0, 1]`, half of them gray.
+
+    Photographs and not the digits, so that no test image of the preset `digits` has a part. Noise,
+    because without it the random filters that answer to fine detail get a tiny variance, and
+    sharper pictures than these would explode.
+    """
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    photographs = [Image.fromarray(picture) for picture in load_sample_images().images]
+    generator = np.random.default_rng(0)  # the same pictures for every seed
+    images = []
+    for index in range(CALIBRATION_IMAGES // (3 if image_size >= 2 * SMALLEST_SIZE else 1)):
+        photograph = photographs[index % len(photographs)]
+        side = int(generator.integers(48, min(photograph.size)))
+        left = int(generator.integers(0, photograph.width - side + 1))
+        top = int(generator.integers(0, photograph.height - side + 1))
+        crop = photograph.resize(
+            (image_size, image_size),
+            Image.Resampling.BILINEAR,
+            box=(left, top, left + side, top + side),
+        )
+        if index % 4 >= 2:
+            crop = crop.convert("L").convert("RGB")
+        pixels = np.asarray(crop, np.float32) / 255
+        noise = generator.standard_normal(pixels.shape, np.float32)
+        images.append(np.clip(pixels + noise * generator.uniform(0, LARGEST_NOISE), 0, 1))
+    return np.stack(images).astype(np.float32)
+
+
+def _write(directory: Path, values: dict[str, np.ndarray], settings: dict[str, Any]) -> None:
+    from components.backbone import forward
+
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        forward.save(values, str(temporary))
+        (temporary / NOTE).write_text(_note(settings))
+        manifest = {"settings": settings, "fingerprint": fingerprint(temporary)}
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+        temporary.chmod(0o755)  # mkdtemp's 0700 would shut out other readers
+        if directory.is_dir():
+            directory.rmdir()  # known to be empty
+        temporary.rename(directory)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _note(settings: dict[str, Any]) -> str:
+    title = "InceptionV3 in TF-Hub's format, by `inception-finetune backbone make-standin`.\n"
+    if "weights_sha256" in settings:
+        return (
+            f"{title}This is NOT the module from TF-Hub. Its weights come from the array file\n"
+            f"(`--weights`) with sha256 {settings['weights_sha256']}.\n"
+        )
+    return (
+        f"{title}This network is NOT pretrained: its kernels are random (seed "
+        f"{settings['seed']}) and it has\nlearned nothing. Its batch-norm statistics were "
+        "calibrated on two photographs, so that activations\nkeep a sane scale. It shows that the "
+        "pipeline works, never how well fine-tuning works.\n"
+    )

@@ -1,0 +1,1 @@
+"""Archives of labelled images: read, looked at, and converted to TFRecords."""

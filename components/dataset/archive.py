@@ -1,0 +1,206 @@
+"""Archives in the layout of CIFAR-10's "python version", read without trusting them.
+
+The layout, https://www.cs.toronto.edu/~kriz/cifar.html: a tar.gz (or the directory unpacked from
+it) with pickled dictionaries ``data_batch_1`` …, ``test_batch`` (``data``: uint8 [N, 3*side*side],
+channel planes in a row; ``labels``: list of int) and ``batches.meta`` (``label_names``). Any number
+of classes and any square image fits.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import io
+import math
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from components.errors import UserError
+from components.features import CHANNELS, TEST, TRAIN
+from components.tar import tar_files
+
+META: Final = "batches.meta"
+TEST_BATCH: Final = "test_batch"
+_TRAIN_BATCH: Final = re.compile(r"data_batch_([1-9]\d*)")
+
+# Unpickling calls what the file names. Only this may be named: what builds a NumPy array, under
+# NumPy 1's and NumPy 2's module names, and how Python 3 writes bytes in protocol 2.
+_RECONSTRUCT = np.empty(0).__reduce__()[0]
+_ADMITTED: Final[Mapping[tuple[str, str], Any]] = {
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): codecs.encode,
+}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One file of images; `images` is [N, side, side, 3] uint8, `labels` is [N] int64."""
+
+    name: str
+    split: Literal["train", "test"]
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Train batches in the order of their numbers, then the test batch.
+
+    `fingerprint` is a sha256 of the pictures, labels and names, however they are packed.
+    """
+
+    label_names: tuple[str, ...]
+    batches: tuple[Batch, ...]
+    fingerprint: str
+
+
+def read_archive(path: Path) -> Archive:
+    """Reads and checks all batches of a tar, a tar.gz or an unpacked directory.
+
+    Raises:
+      UserError: the archive is missing, damaged or hostile, or a batch or label breaks the layout.
+    """
+    if not path.exists():
+        raise UserError(f"no such archive: {path}; check the path, or fetch the archive first")
+    contents: dict[str, dict[str, Any]] = {}
+    for name, data in _members(path):
+        if name in contents:
+            raise UserError(f"{path} holds {name} twice; an archive holds each batch once")
+        contents[name] = _unpickle(data, f"{name} in {path}")
+    if META not in contents:
+        raise UserError(f"{path} lacks {META}, which names the labels; is it a CIFAR-10 archive?")
+    label_names = _label_names(contents.pop(META), f"{META} in {path}")
+    if TEST_BATCH not in contents:
+        raise UserError(f"{path} lacks {TEST_BATCH}; without test images nothing can be evaluated")
+    if len(contents) == 1:
+        raise UserError(f"{path} lacks data_batch_1; without it there is nothing to train on")
+    batches = tuple(
+        _batch(name, contents.pop(name), len(label_names), f"{name} in {path}")
+        for name in sorted(contents, key=_order)
+    )
+    sides = {batch.name: batch.images.shape[1] for batch in batches}
+    if len(set(sides.values())) > 1:
+        raise UserError(f"images of one archive have one size, but {path} has sides {sides}")
+    return Archive(label_names, batches, _fingerprint(label_names, batches))
+
+
+def _members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """The batches' file names and bytes; a directory is `path` itself or lies in it."""
+    if path.is_dir():
+        for file in sorted([*path.glob("*"), *path.glob("*/*")]):
+            if _is_member(file.name) and file.is_file():
+                yield file.name, file.read_bytes()
+        return
+    with tar_files(path) as files:
+        for name, stream in files:
+            if _is_member(name.name):
+                yield name.name, stream.read()
+
+
+def _is_member(name: str) -> bool:
+    return name in (META, TEST_BATCH) or _TRAIN_BATCH.fullmatch(name) is not None
+
+
+def _order(name: str) -> float:
+    match = _TRAIN_BATCH.fullmatch(name)
+    return int(match[1]) if match else math.inf
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ADMITTED[module, name]
+        except KeyError:
+            raise UserError(f"it refers to {module}.{name}, which no image batch needs") from None
+
+
+def _unpickle(data: bytes, where: str) -> dict[str, Any]:
+    """A pickled dictionary; its keys are bytes in Python 2's dialect and text in Python 3's."""
+    try:
+        content = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
+        return {_text(key): value for key, value in content.items()}
+    except UserError as error:
+        raise UserError(f"{where} is refused: {error}") from None
+    except Exception as error:  # pickle documents that damaged data may raise anything
+        raise UserError(
+            f"{where} is no readable pickle of a dictionary: {type(error).__name__}: {error}; "
+            "fetch the archive again"
+        ) from error
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def _field(content: Mapping[str, Any], key: str, where: str) -> Any:
+    if key not in content:
+        raise UserError(f"{where} lacks {key!r}; it has {sorted(content)}")
+    return content[key]
+
+
+def _label_names(meta: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    names = _field(meta, "label_names", where)
+    if not isinstance(names, list) or len(names) < 2:
+        raise UserError(f"label_names of {where} is a list of two or more, received {names!r}")
+    try:
+        texts = tuple(_text(name) for name in names)
+    except UnicodeDecodeError as error:
+        raise UserError(f"label_names of {where} are UTF-8 text, received {names!r}") from error
+    if len(set(texts)) < len(texts) or not all(
+        text.strip() and text.isprintable() for text in texts
+    ):
+        raise UserError(f"label_names of {where} are distinct printable words, received {texts}")
+    return texts
+
+
+def _batch(name: str, content: Mapping[str, Any], classes: int, where: str) -> Batch:
+    data = _field(content, "data", where)
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2:
+        kind = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise UserError(f"data of {where} is a uint8 array [images, values], received {kind}")
+    count, values = data.shape
+    side = math.isqrt(values // CHANNELS)
+    if not count or not side or values != CHANNELS * side * side:
+        raise UserError(
+            f"data of {where} holds rows of 3*side*side values, received {count} rows of {values}"
+        )
+    planes = data.reshape(count, CHANNELS, side, side)
+    return Batch(
+        name=name,
+        split=TEST if name == TEST_BATCH else TRAIN,
+        images=np.ascontiguousarray(planes.transpose(0, 2, 3, 1)),
+        labels=_labels(_field(content, "labels", where), count, classes, where),
+    )
+
+
+def _labels(labels: Any, count: int, classes: int, where: str) -> npt.NDArray[np.int64]:
+    if not isinstance(labels, (list, np.ndarray)) or len(labels) != count:
+        received = f"{len(labels)}" if isinstance(labels, (list, np.ndarray)) else repr(labels)
+        raise UserError(f"{where} has one label an image: {count}, received {received}")
+    for index, label in enumerate(labels):
+        whole = isinstance(label, (int, np.integer)) and not isinstance(label, bool)
+        if not whole or not 0 <= label < classes:
+            raise UserError(
+                f"a label is a whole number in [0, {classes}), received {label!r} for image "
+                f"{index} of {where}; correct it, or add its name to {META}"
+            )
+    return np.asarray(labels, dtype=np.int64)
+
+
+def _fingerprint(label_names: tuple[str, ...], batches: tuple[Batch, ...]) -> str:
+    digest = hashlib.sha256(repr(label_names).encode())
+    for batch in batches:
+        digest.update(repr((batch.name, batch.images.shape)).encode())
+        digest.update(batch.images.tobytes())
+        digest.update(batch.labels.astype("<i8").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,123 @@
+"""A picture of an archive: random images of each class, and below them chosen samples."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from components.dataset.archive import Archive
+from components.dataset.show import describe_samples, find_batch
+from components.errors import UserError
+from components.features import TRAIN
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+IMAGES_PER_CLASS: Final = 10
+_SAMPLES_PER_ROW: Final = 5
+_WIDTH: Final = 9.0  # inches
+_CLASS_HEIGHT: Final = 0.75  # inches
+_SAMPLE_HEIGHT: Final = 2.1  # inches
+_TITLE_HEIGHT: Final = 0.5  # inches, of each of the two parts
+_DOTS_PER_INCH: Final = 150
+_GREY: Final = "#555555"
+
+
+def draw_grid(
+    archive: Archive, target: Path, *, samples: Sequence[tuple[str, int]], seed: int
+) -> Path:
+    """Draws 10 random train images of each class and the chosen samples as a PNG.
+
+    `samples` are (batch name, index); `seed` chooses the random images. Returns `target`.
+
+    Raises:
+      UserError: there is no such batch or index, or `target` cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    describe_samples(archive, samples)  # refuses what does not exist before anything is drawn
+    sample_rows = math.ceil(len(samples) / _SAMPLES_PER_ROW)
+    heights = [len(archive.label_names) * _CLASS_HEIGHT + _TITLE_HEIGHT]
+    if samples:
+        heights.append(sample_rows * _SAMPLE_HEIGHT + _TITLE_HEIGHT)
+    figure = Figure(figsize=(_WIDTH, sum(heights)), dpi=_DOTS_PER_INCH, layout="constrained")
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    _draw_classes(archive, parts[0], seed)
+    if samples:
+        _draw_samples(archive, parts[1], samples, sample_rows)
+    _save(figure, target)
+    return target
+
+
+def _draw_classes(archive: Archive, part: SubFigure, seed: int) -> None:
+    rows = [
+        _random_images(archive, label, np.random.default_rng([seed, label]))
+        for label in range(len(archive.label_names))
+    ]
+    side = archive.batches[0].images.shape[1]
+    gap = max(1, side // 16)
+    step = side + gap
+    mosaic = np.full((len(rows) * step - gap, IMAGES_PER_CLASS * step - gap, 3), 255, np.uint8)
+    for row, images in enumerate(rows):
+        for column, image in enumerate(images):
+            top, left = row * step, column * step
+            mosaic[top : top + side, left : left + side] = image
+    axes = part.subplots()
+    _show(axes, mosaic)
+    axes.set_yticks(
+        [row * step + side / 2 for row in range(len(rows))],
+        [f"{name}  {label}" for label, name in enumerate(archive.label_names)],
+    )
+    axes.tick_params(length=0, pad=8, labelsize=11)
+    part.suptitle("Train images, chosen at random", fontsize=12, fontweight="bold")
+
+
+def _random_images(
+    archive: Archive, label: int, random: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    images = np.concatenate(
+        [batch.images[batch.labels == label] for batch in archive.batches if batch.split == TRAIN]
+    )
+    return images[random.permutation(len(images))[:IMAGES_PER_CLASS]]
+
+
+def _draw_samples(
+    archive: Archive, part: SubFigure, samples: Sequence[tuple[str, int]], rows: int
+) -> None:
+    grid = part.subplots(rows, _SAMPLES_PER_ROW, squeeze=False)
+    described = describe_samples(archive, samples)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, (name, index), sample in zip(grid.flat, samples, described, strict=False):
+        axes.set_axis_on()
+        _show(axes, find_batch(archive, name, index).images[index])
+        axes.set_title(f"{sample.label}  {sample.label_name}", fontsize=11)
+        axes.set_xlabel(
+            f"{sample.id}\n{sample.minimum} to {sample.maximum}", fontsize=8, color=_GREY
+        )
+    part.suptitle("Samples", fontsize=12, fontweight="bold")
+
+
+def _show(axes: Axes, image: npt.NDArray[np.uint8]) -> None:
+    axes.imshow(image, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def _save(figure: Figure, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
+            drawn = Path(scratch) / "grid.png"
+            figure.savefig(drawn, bbox_inches="tight", pad_inches=0.2)
+            drawn.replace(target)
+    except OSError as error:
+        raise UserError(f"cannot write the picture grid to {target}: {error}") from error

@@ -1,0 +1,82 @@
+"""The manifest of a conversion: what it was made of and with, and what it consists of."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from components.errors import UserError
+
+MANIFEST_FILE: Final = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides, with the archive, over every byte of a conversion."""
+
+    validation_fraction: float
+    seed: int
+    examples_per_shard: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    file: str
+    examples: int
+    size: int  # bytes
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    converter_version: int
+    fingerprint: str  # of the archive
+    settings: Settings
+    label_names: tuple[str, ...]
+    shards: dict[str, tuple[Shard, ...]]  # by split
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Examples in each split."""
+        return {split: sum(s.examples for s in shards) for split, shards in self.shards.items()}
+
+
+def load_manifest(directory: Path) -> Manifest:
+    """Reads the manifest of a finished conversion.
+
+    Raises:
+      UserError: there is none, or it is damaged.
+    """
+    path = directory / MANIFEST_FILE
+    try:
+        return _parse(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(
+            f"{directory} holds no converted data set: {MANIFEST_FILE} is missing; convert again"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged: {error!r}; convert again") from error
+
+
+def write_manifest(manifest: Manifest, directory: Path) -> None:
+    content = asdict(manifest) | {"counts": manifest.counts}
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    (directory / MANIFEST_FILE).write_text(text, encoding="utf-8")
+
+
+def _parse(content: dict[str, Any]) -> Manifest:
+    manifest = Manifest(
+        converter_version=content["converter_version"],
+        fingerprint=content["fingerprint"],
+        settings=Settings(**content["settings"]),
+        label_names=tuple(content["label_names"]),
+        shards={
+            split: tuple(Shard(**shard) for shard in shards)
+            for split, shards in content["shards"].items()
+        },
+    )
+    if manifest.counts != content["counts"]:
+        raise ValueError(f"counts {content['counts']} do not fit the shards' {manifest.counts}")
+    return manifest

@@ -1,0 +1,28 @@
+"""Feature keys, splits and value ranges: the one leaf that every other module shares."""
+
+from typing import Final
+
+# Raw examples, as `components.dataset.convert` writes them.
+IMAGE_ENCODED: Final = "image/encoded"  # bytes, PNG or JPEG
+IMAGE_FORMAT: Final = "image/format"  # bytes, b"png" or b"jpeg"
+IMAGE_HEIGHT: Final = "image/height"  # int64, pixels
+IMAGE_WIDTH: Final = "image/width"  # int64, pixels
+IMAGE_ID: Final = "image/id"  # bytes, "<source file>:<index>", unique in a dataset
+LABEL: Final = "image/class/label"  # int64 in [0, classes)
+
+# Transformed examples, as `components.transform.preprocessing_fn` emits them.
+IMAGE: Final = "image"  # float32 [size, size, CHANNELS] in [-1, 1]
+TARGET: Final = "label"  # int64 in [0, classes)
+
+CHANNELS: Final = 3
+TRAIN: Final = "train"
+VALIDATION: Final = "validation"
+TEST: Final = "test"
+SPLITS: Final = (TRAIN, VALIDATION, TEST)
+
+LABELS_FILE: Final = "labels.txt"  # one "<id>:<name>" a line, ids from 0 without a gap
+
+# Outputs of the serving signatures.
+PROBABILITIES: Final = "probabilities"  # float32 [B, classes], each row sums to 1
+LABEL_ID: Final = "label_id"  # int64 [B], the most probable class
+LABEL_NAME: Final = "label_name"  # string [B]

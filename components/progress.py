@@ -1,0 +1,90 @@
+"""Progress of a long piece of work: a bar on a terminal, one plain line in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
+
+BYTES = "B"
+
+
+@contextmanager
+def progress(
+    description: str, total: int | None, unit: str = "items"
+) -> Iterator[Callable[[int], None]]:
+    """Yields ``advance(n)``, which reports that `n` more units are done.
+
+    Both forms go to stderr, so that stdout stays free for results. Without a terminal the line is
+    written once, at the end of work that did not fail. `total` is None where it is not known; the
+    unit ``"B"`` is shown as kB, MB and so on.
+    """
+    started = time.monotonic()
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        done = 0
+
+        def count(n: int) -> None:
+            nonlocal done
+            done += n
+
+        yield count
+        amount = decimal(done) if unit == BYTES else f"{done:,} {unit}"
+        seconds = time.monotonic() - started
+        print(f"{description}: {amount} in {seconds:.1f} s", file=sys.stderr, flush=True)
+        return
+    with Progress(*_columns(unit), console=console) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda n: bar.advance(task, n)
+        if total is None:
+            bar.update(task, total=bar.tasks[0].completed)
+
+
+def _columns(unit: str) -> tuple[ProgressColumn, ...]:
+    description = TextColumn("{task.description}")
+    if unit == BYTES:
+        amount: tuple[ProgressColumn, ...] = (DownloadColumn(), TransferSpeedColumn())
+    else:
+        amount = (_CountColumn(unit), _RateColumn(unit))
+    return (description, BarColumn(), *amount, TimeRemainingColumn(elapsed_when_finished=True))
+
+
+class _CountColumn(ProgressColumn):
+    """``1,024/12,000 images``, or ``1,024 images`` where no total is known."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        total = "" if task.total is None else f"/{int(task.total):,}"
+        return Text(f"{int(task.completed):,}{total} {self._unit}", style="progress.download")
+
+
+class _RateColumn(ProgressColumn):
+    """``5,600 images/s`` over the last seconds, or over all of it once finished."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(
+            "" if speed is None else f"{speed:,.0f} {self._unit}/s", style="progress.data.speed"
+        )

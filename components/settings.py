@@ -1,0 +1,44 @@
+"""The sections of the configuration that components read. Knows neither TensorFlow nor TFX."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from components.backbone.network import TRAINABLE_FROM
+
+# InceptionV3's smallest input (tf_keras.applications.InceptionV3); the largest bounds memory.
+SMALLEST_IMAGE, LARGEST_IMAGE = 75, 1024
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Frozen; unknown keys are refused by name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Dataset(Section):
+    archive: str = "cifar10"  # "cifar10", "digits", a path, or a URL of a CIFAR-layout archive
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")  # of the archive, when it is known
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1  # carved out of train
+    seed: int = 0  # of the validation split
+
+
+class Image(Section):
+    size: int = Field(299, ge=SMALLEST_IMAGE, le=LARGEST_IMAGE)  # side in pixels, after resizing
+    central_crop: Annotated[float, Field(gt=0, le=1)] = 0.875  # share of each side that is kept
+
+
+class Backbone(Section):
+    # A TF-Hub URL or directory of an InceptionV3 feature vector, or "standin": not pretrained.
+    handle: str = "https://tfhub.dev/google/imagenet/inception_v3/feature_vector/5"
+    trainable_from: str = "Mixed_7a"  # first block that is trained; "head" or "all" too
+    fresh: bool = False  # trained blocks start from a fresh initialisation, not the checkpoint
+
+    @field_validator("trainable_from")
+    @classmethod
+    def _is_a_block(cls, value: str) -> str:
+        if value not in TRAINABLE_FROM:
+            raise ValueError(f"must be one of {', '.join(TRAINABLE_FROM)}")
+        return value

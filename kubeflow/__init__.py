@@ -1,0 +1,1 @@
+"""Kubeflow compilation and submission. Imports nothing by itself."""

@@ -1,0 +1,1 @@
+"""Configuration, wiring, runners and command line. Imports nothing by itself."""

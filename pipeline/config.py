@@ -1,0 +1,144 @@
+"""The one configuration object: frozen, validated, made from a preset, a file and overrides.
+
+Knows neither TensorFlow nor TFX, so that the command line and a cluster's submitter can use it
+at no cost.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from components.errors import UserError
+from components.settings import Backbone, Dataset, Fraction, Image, Section
+from trainer.settings import Training
+
+
+class Gate(Section):
+    min_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.7985  # on test; the 2017 article's result
+    max_accuracy_loss: Fraction = 0.0  # tolerated against the latest blessed model
+    every_class: bool = False  # whether the bound must hold for each class by itself
+
+
+class Config(Section):
+    name: str = Field("inception-finetune", pattern="^[a-z0-9][a-z0-9-]{0,62}$")
+    root: str = "build/pipeline"  # artifacts, metadata and the pushed model live below it
+    cache: str = "build/cache"  # downloads and backbones, shared by pipelines
+    runner: Literal["local", "beam"] = "local"  # TFX's LocalDagRunner or BeamDagRunner
+    dataset: Dataset = Dataset()
+    image: Image = Image()
+    backbone: Backbone = Backbone()
+    training: Training = Training()
+    gate: Gate = Gate()
+
+
+def preset_names() -> list[str]:
+    files = resources.files("pipeline").joinpath("presets").iterdir()
+    return sorted(Path(file.name).stem for file in files if file.name.endswith(".yaml"))
+
+
+def load_config(source: str | None = None, overrides: Iterable[str] = ()) -> Config:
+    """Builds the configuration: defaults, then a preset or file, then ``key=value`` overrides.
+
+    Args:
+      source: a preset's name or the path of a YAML file, which may begin with ``extends: PRESET``.
+      overrides: dotted keys, values in YAML, such as ``training.epochs=3``.
+
+    Raises:
+      UserError: the file cannot be read, a key is unknown, or a value is out of its range.
+    """
+    values = _read(source) if source else {}
+    for override in overrides:
+        _merge(values, _parse_override(override))
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(error, source)) from None
+
+
+def _read(source: str) -> dict[str, Any]:
+    if source in preset_names():
+        text = resources.files("pipeline").joinpath(f"presets/{source}.yaml").read_text("utf-8")
+    else:
+        try:
+            text = Path(source).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"--config must be a preset ({', '.join(preset_names())}) or a readable YAML file. "
+                f"Received: {source!r} ({getattr(error, 'strerror', None) or error})"
+            ) from None
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or "not plain YAML"
+        raise UserError(f"a config file must be plain YAML. {source}{line}: {problem}") from None
+    if not isinstance(values, dict):
+        raise UserError(
+            f"a config file must be a mapping of keys. {source} holds a {type(values).__name__}"
+        )
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    if base not in preset_names():
+        raise UserError(
+            f"extends must name a preset ({', '.join(preset_names())}). "
+            f"Received: {base!r} in {source}"
+        )
+    merged = _read(base)
+    _merge(merged, values)
+    return merged
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    key, equals, text = override.partition("=")
+    if not equals or not all(part.isidentifier() for part in key.split(".")):
+        raise UserError(
+            "an override must read key=value, such as training.epochs=3. "
+            f"Received: {override!r} on the command line"
+        )
+    try:
+        value = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        value = text
+    nested: Any = value
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return nested
+
+
+def _merge(base: dict[str, Any], delta: Mapping[str, Any]) -> None:
+    for key, value in delta.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = value
+
+
+def _explain(error: ValidationError, source: str | None) -> str:
+    problems = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            problems.append(_unknown_key(key))
+        else:
+            rule = problem["msg"].removeprefix("Value error, ")
+            problems.append(f"{key or 'config'}: {rule}. Received: {problem['input']!r}")
+    where = f" (config {source}, then the command line)" if source else " (command line)"
+    return "; ".join(problems) + where
+
+
+def _unknown_key(key: str) -> str:
+    *sections, last = key.split(".")
+    model: type[BaseModel] = Config
+    for section in sections:
+        model = model.model_fields[section].annotation  # type: ignore[assignment]
+    known = list(model.model_fields)
+    close = difflib.get_close_matches(last, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known keys there: {', '.join(known)}"
+    return f"unknown key {key}; {hint}"

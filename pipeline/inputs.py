@@ -1,0 +1,102 @@
+"""What a run needs on disk before the DAG starts: records, schema and backbone."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf import text_format
+
+from components.backbone import module, standin
+from components.dataset import archive, convert, digits
+from components.download import download
+from components.schema import curated_schema
+from pipeline.config import Config
+
+# https://www.cs.toronto.edu/~kriz/cifar.html gives the address and the checksum.
+CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Places and facts that `create_pipeline` wires in; all paths are absolute."""
+
+    records: str  # folder of `<split>-*.tfrecord`
+    schema_file: str
+    label_names: tuple[str, ...]
+    backbone: str  # folder of the resolved module
+    backbone_fingerprint: str
+    serving: str  # folder that the pushed versions lie in
+    metadata: str  # SQLite file
+
+
+def prepare_inputs(config: Config) -> Inputs:
+    """Fetches, converts and resolves; what is there already is checked and used again."""
+    root = Path(config.root).resolve()
+    manifest = convert_dataset(config, records_directory(config))
+    backbone = resolve_backbone(config)
+    return Inputs(
+        records=str(records_directory(config)),
+        schema_file=str(_write_schema(root / "schema", len(manifest.label_names))),
+        label_names=tuple(manifest.label_names),
+        backbone=str(backbone),
+        backbone_fingerprint=module.fingerprint(backbone),
+        serving=str(serving_directory(config)),
+        metadata=str(metadata_file(config)),
+    )
+
+
+def records_directory(config: Config) -> Path:
+    return Path(config.root).resolve() / "records"
+
+
+def serving_directory(config: Config) -> Path:
+    return Path(config.root).resolve() / "serving" / config.name
+
+
+def metadata_file(config: Config) -> Path:
+    return Path(config.root).resolve() / "metadata.sqlite"
+
+
+def fetch_archive(config: Config) -> Path:
+    """The archive's local path, downloaded or made where it is not there yet."""
+    source, sha256 = config.dataset.archive, config.dataset.sha256
+    archives = Path(config.cache).resolve() / "archives"
+    if source == "digits":
+        return digits.write_digits_archive(archives / "digits.tar.gz")
+    if source == "cifar10":
+        return download(CIFAR10_URL, archives / "cifar-10-python.tar.gz", md5=CIFAR10_MD5)
+    address = hashlib.sha256(source.encode()).hexdigest()[:12]
+    return download(source, archives / f"{address}-{Path(source).name}", sha256=sha256)
+
+
+def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
+    """Converts the configured archive into `directory`; a no-op where that was done before."""
+    return convert.convert(
+        archive.read_archive(fetch_archive(config)),
+        directory,
+        validation_fraction=config.dataset.validation_fraction,
+        seed=config.dataset.seed,
+    )
+
+
+def resolve_backbone(config: Config) -> Path:
+    """The module's local folder; the handle "standin" makes one that is not pretrained."""
+    backbones = Path(config.cache).resolve() / "backbones"
+    if config.backbone.handle == "standin":
+        directory = backbones / "standin"
+        standin.make_standin(directory, seed=0)
+        return directory
+    return module.resolve(config.backbone.handle, backbones).resolve()
+
+
+def _write_schema(directory: Path, classes: int) -> Path:
+    """Writes the schema under its own hash: ImportSchemaGen's cache goes by the path alone."""
+    text = text_format.MessageToString(curated_schema(classes))
+    target = directory / hashlib.sha256(text.encode()).hexdigest()[:12] / "schema.pbtxt"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_suffix(".part")
+        temporary.write_text(text, "utf-8")
+        temporary.replace(target)
+    return target

@@ -1,0 +1,59 @@
+"""Runs the DAG on this machine."""
+
+import re
+from pathlib import Path
+
+from rich.console import Console
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+
+from components.errors import UserError
+from pipeline import inputs
+from pipeline.config import Config
+from pipeline.outcome import Outcome, read_outcome
+from pipeline.pipeline import create_pipeline
+from pipeline.quiet import node_announcements
+
+# Beam re-raises a worker's exception as a RuntimeError that only quotes the original.
+QUOTED_USER_ERROR = re.compile(r"components\.errors\.UserError: (.+?)(?: \[while running|\n|$)")
+
+
+def run(config: Config, *, verbose: bool = False) -> Outcome:
+    """Prepares the inputs, runs every step that is not cached, and reads the result back.
+
+    Raises:
+      UserError: for each foreseeable failure of a step, in one line.
+    """
+    Path(config.root).mkdir(parents=True, exist_ok=True)
+    pipeline = create_pipeline(config, inputs.prepare_inputs(config))
+    console = Console(stderr=True, highlight=False)
+    with node_announcements(lambda node: console.print(f"[dim]{node}[/]"), verbose):
+        try:
+            _runner(config).run(pipeline)
+        except UserError:
+            raise
+        except Exception as error:
+            mended = _user_error(error)
+            if mended is None:
+                raise
+            raise mended from error
+    return read_outcome(config)
+
+
+def _runner(config: Config):
+    if config.runner == "beam":
+        from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
+
+        return BeamDagRunner(beam_orchestrator_args=["--runner=FnApiRunner"])
+    return LocalDagRunner()
+
+
+def _user_error(error: BaseException | None) -> UserError | None:
+    """The UserError behind what a runner raised, if there is one."""
+    while error is not None:
+        if isinstance(error, UserError):
+            return error
+        quoted = QUOTED_USER_ERROR.search(str(error))
+        if quoted:
+            return UserError(quoted.group(1))
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,71 @@
+"""Keeps TensorFlow's, Beam's and absl's chatter off the user's terminal, unless asked for."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# Node names as both of TFX's local runners log them, by INFO messages of their own.
+RUNNING = ("Component %s is running.", "node %s is running.")
+
+
+def set_up_environment(verbose: bool) -> None:
+    """To be called before TensorFlow is imported.
+
+    TF-Hub, TFT and TFMA live in Keras 2, so the legacy Keras is chosen here as well.
+    """
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    # Beam would otherwise ask cloud services for credentials of local runs.
+    os.environ.setdefault("NO_GCE_CHECK", "true")
+    if not verbose:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+        warnings.filterwarnings("ignore")
+        logging.getLogger().setLevel(logging.ERROR)
+
+
+@contextmanager
+def quiet_native_output(verbose: bool) -> Iterator[None]:
+    """Drops what C++ libraries write to file descriptor 2 while they are loaded.
+
+    TensorFlow logs some lines before its own log level is in force. Errors in Python are not
+    affected: exceptions pass through.
+    """
+    if verbose:
+        yield
+        return
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+@contextmanager
+def node_announcements(announce: Callable[[str], None], verbose: bool) -> Iterator[None]:
+    """Calls ``announce(node id)`` as TFX starts each node, with absl's other messages dropped."""
+    from absl import logging as absl_logging
+
+    logger = absl_logging.get_absl_logger()
+    previous = absl_logging.get_verbosity()
+
+    def announce_node(record: logging.LogRecord) -> bool:
+        if record.msg in RUNNING:
+            announce(str(record.args[0] if isinstance(record.args, tuple) else record.args))
+        return verbose or record.levelno >= logging.ERROR
+
+    # By absl's own setting: Keras saves and restores that one while it exports a model.
+    absl_logging.set_verbosity(absl_logging.INFO)
+    logger.addFilter(announce_node)
+    try:
+        yield
+    finally:
+        logger.removeFilter(announce_node)
+        absl_logging.set_verbosity(previous)

@@ -1,0 +1,76 @@
+"""The dependency rules of docs/architecture.md, kept by looking at the imports."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("components", "trainer", "pipeline", "kubeflow")  # each may import those before it
+
+
+def imports_of(path: Path) -> set[str]:
+    """Dotted names that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_point_one_way(package):
+    above = PACKAGES[PACKAGES.index(package) + 1 :]
+    wrong = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources(package)
+        for name in imports_of(path)
+        if name.split(".")[0] in above
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("path", "unknown"),
+    [
+        ("pipeline/config.py", {"tensorflow", "tfx", "tf_keras"}),
+        ("components/settings.py", {"tensorflow", "tfx", "tf_keras"}),
+        ("trainer/settings.py", {"tensorflow", "tfx", "tf_keras"}),
+        ("pipeline/pipeline.py", {"tensorflow", "tf_keras", "kfp", "tfx.orchestration.local"}),
+        ("components/transform.py", {"components.backbone", "tf_keras"}),
+        ("trainer/input_fn.py", {"trainer.model", "components.backbone"}),
+        ("trainer/model.py", {"tfx"}),
+        ("trainer/signatures.py", {"trainer.model", "tfx"}),
+    ],
+)
+def test_modules_do_not_know_what_is_not_theirs(path, unknown):
+    names = imports_of(ROOT / path)
+    assert not {name for name in names for stem in unknown if f"{name}.".startswith(f"{stem}.")}
+
+
+def test_the_shared_leaf_imports_none_of_ours():
+    assert not {
+        n for n in imports_of(ROOT / "components/features.py") if n.split(".")[0] in PACKAGES
+    }
+
+
+def test_only_run_fn_reads_fn_args():
+    readers = {p.name for p in sources("trainer") if "fn_args." in p.read_text("utf-8")}
+    assert readers == {"run_fn.py"}
+
+
+def test_keras_2_is_used_everywhere():
+    wrong = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for package in (*PACKAGES, "tests")
+        for path in sources(package)
+        for name in imports_of(path)
+        if name == "keras" or name.startswith(("keras.", "tensorflow.keras"))
+    }
+    assert not wrong

@@ -1,0 +1,212 @@
+"""The stand-in: named as TF-Slim's, of a sane scale at depth, and plain about what it is."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.backbone import array_file, forward
+from components.backbone.load import checkpoint_arrays
+from components.backbone.network import BLOCKS, convolutions, variables
+from components.backbone.standin import make_standin, random_values
+from components.errors import UserError
+
+REAL_WEIGHTS = Path(__file__).parents[2] / "shared" / "data" / "inception_v3_cifar100_75px.npz"
+
+
+@pytest.fixture(scope="module")
+def values(request):
+    return dict(checkpoint_arrays(request.getfixturevalue("standin")))
+
+
+def test_variables_are_tf_slims(values):
+    values = {name: array.shape for name, array in values.items() if name != "save_counter"}
+    assert values == dict(variables())
+
+
+def test_reusable_savedmodel_interface(standin):
+    module = tf.saved_model.load(str(standin))
+    assert len(module.variables) == 376
+    assert len(module.trainable_variables) == 188
+    assert module.regularization_losses == []
+    images = np.random.default_rng(0).random((2, 75, 75, 3), np.float32)
+    signature = module.signatures["serving_default"]
+    features = module(images).numpy()
+    assert features.shape == (2, 2048)
+    assert np.array_equal(features, module(images, training=False))
+    assert np.array_equal(features, signature(tf.constant(images))["default"])
+    assert module(np.zeros((1, 90, 110, 3), np.float32)).shape == (1, 2048)
+
+
+def test_training_mode_uses_and_records_batch_statistics(standin):
+    module = tf.saved_model.load(str(standin))
+    images = np.random.default_rng(0).random((2, 75, 75, 3), np.float32)
+    before = [variable.numpy() for variable in module.variables[:4]]
+    inference, training = module(images), module(images, training=True)
+    assert np.abs(inference - training).max() > 0.1
+    kernel, beta, mean, _ = (variable.numpy() for variable in module.variables[:4])
+    assert np.array_equal(kernel, before[0])
+    assert np.array_equal(beta, before[1])
+    batch = tf.nn.conv2d(images * 2 - 1, kernel, 2, "VALID").numpy().mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(mean, 0.99 * before[2] + 0.01 * batch, rtol=1e-3, atol=1e-5)
+
+
+def test_activations_keep_their_scale_on_pictures_it_was_not_calibrated_on(values):
+    from sklearn.datasets import load_digits
+
+    digits = load_digits().images[:16, :, :, None] / 16
+    images = tf.image.grayscale_to_rgb(tf.image.resize(digits, (75, 75))) * 2 - 1
+    scale = {}
+
+    def convolve(scope, convolution, value):
+        names = ("beta", "moving_mean", "moving_variance")
+        statistics = [values[f"{scope}/BatchNorm/{name}"] for name in names]
+        value = forward.convolve(value, values[f"{scope}/weights"], convolution)
+        return forward.normalise(value, *statistics)
+
+    def record(name, value):
+        scale[name] = float(tf.sqrt(tf.reduce_mean(value**2)))
+
+    features = forward.run_network(images, convolve, after_block=record).numpy()
+    assert set(scale) == {"stem", *BLOCKS}
+    assert all(0.7 < value < 3 for value in scale.values()), scale
+    assert features.std(axis=0).mean() > 0.05  # different digits, different features
+
+
+def test_the_seed_decides(values):
+    again = random_values(0, 75)
+    other = random_values(1, 75)
+    name = "InceptionV3/Mixed_7c/Branch_0/Conv2d_0a_1x1/weights"
+    assert np.array_equal(again[name], values[name])
+    assert np.abs(other[name] - values[name]).max() > 0.01
+
+
+def test_note_says_that_it_is_not_pretrained(standin):
+    assert "NOT pretrained" in (standin / "README.txt").read_text()
+
+
+def test_same_settings_again_are_a_no_op_and_others_are_refused(standin):
+    before = (standin / "saved_model.pb").stat().st_mtime_ns
+    make_standin(standin, seed=0)
+    assert (standin / "saved_model.pb").stat().st_mtime_ns == before
+    with pytest.raises(UserError, match=r"other settings.*delete it"):
+        make_standin(standin, seed=1)
+
+
+def test_changed_standin_and_foreign_directory_are_refused(standin, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(standin, copy)
+    with (copy / "saved_model.pb").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(UserError, match="changed after it was made"):
+        make_standin(copy, seed=0)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    with pytest.raises(UserError, match="holds something else"):
+        make_standin(tmp_path / "mine", seed=0)
+
+
+def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
+    def fail(values, directory):
+        Path(directory, "saved_model.pb").write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(forward, "save", fail)
+    monkeypatch.setattr("components.backbone.standin.random_values", lambda seed, size: {})
+    with pytest.raises(OSError, match="disk full"):
+        make_standin(tmp_path / "m", seed=0)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"seed": -1}, "seed must lie"),
+        ({"seed": 0, "image_size": 74}, "at least 75"),
+        ({"seed": 0, "weights": Path("nowhere.npz")}, "nowhere.npz is not there"),
+    ],
+)
+def test_bad_settings(tmp_path, settings, complaint):
+    with pytest.raises(UserError, match=complaint):
+        make_standin(tmp_path / "m", **settings)
+
+
+def keras_arrays(dtype=np.float16):
+    """Arrays under a fresh Keras network's names; kernels hold their creation number."""
+    arrays = {}
+    for number, kernel in enumerate(convolutions().values()):
+        suffix = f"_{number}" if number else ""
+        arrays[f"conv2d{suffix}/kernel:0"] = np.full(kernel, number, dtype)
+        for index, name in enumerate(("beta", "moving_mean", "moving_variance")):
+            key = f"batch_normalization{suffix}/{name}:0"
+            arrays[key] = np.full(kernel[-1:], number + (index + 1) / 4, dtype)
+    return arrays
+
+
+def test_array_file_by_keras_names(tmp_path):
+    arrays = keras_arrays() | {"head/dense/kernel:0": np.zeros(3)}
+    keys = list(arrays)
+    np.random.default_rng(0).shuffle(keys)
+    np.savez(tmp_path / "w.npz", **{key: arrays[key] for key in keys})
+    found = array_file.read_weights(tmp_path / "w.npz")
+    assert list(found) == [name for name, _ in variables()]
+    assert {array.dtype for array in found.values()} == {np.dtype(np.float32)}
+    assert found["InceptionV3/Mixed_5b/Branch_0/Conv2d_0a_1x1/weights"].max() == 5
+    scope = "InceptionV3/Mixed_7c/Branch_3/Conv2d_0b_1x1/BatchNorm"
+    assert [found[f"{scope}/{n}"][0] for n in ("beta", "moving_mean", "moving_variance")] == [
+        93.25,
+        93.5,
+        93.75,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda a: a.pop("conv2d_3/kernel:0"), r"1 missing: conv2d_3/kernel:0 \[1, 1, 64, 80\]"),
+        (lambda a: a.update({"dense/bias:0": np.zeros(7)}), r"1 surplus: dense/bias:0 \[7\]"),
+        (
+            lambda a: a.update({"conv2d/kernel:0": np.zeros((3, 3, 32, 3))}),
+            r"conv2d/kernel:0 \[3, 3, 32, 3\] instead of \[3, 3, 3, 32\]",
+        ),
+        (
+            lambda a: a["batch_normalization_7/beta:0"].fill(np.nan),
+            "batch_normalization_7/beta:0 is float16 or holds NaN",
+        ),
+    ],
+)
+def test_array_file_that_does_not_fit(tmp_path, change, complaint):
+    arrays = keras_arrays()
+    change(arrays)
+    np.savez(tmp_path / "w.npz", **arrays)
+    with pytest.raises(UserError, match=complaint):
+        array_file.read_weights(tmp_path / "w.npz")
+
+
+def test_pickles_and_other_files_are_refused(tmp_path):
+    np.savez(tmp_path / "w.npz", **{"conv2d/kernel:0": np.array([object()], dtype=object)})
+    with pytest.raises(UserError, match="npz of plain arrays"):
+        array_file.read_weights(tmp_path / "w.npz")
+    (tmp_path / "w.npz").write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(UserError, match="npz of plain arrays"):
+        array_file.read_weights(tmp_path / "w.npz")
+
+
+@pytest.mark.real_data
+def test_standin_from_real_weights(tmp_path):
+    if not REAL_WEIGHTS.exists():
+        pytest.skip("no CIFAR-100 weights beside the repository")
+    make_standin(tmp_path / "m", seed=0, weights=REAL_WEIGHTS)
+    digest = hashlib.sha256(REAL_WEIGHTS.read_bytes()).hexdigest()
+    assert digest in (tmp_path / "m" / "README.txt").read_text()
+    settings = json.loads((tmp_path / "m" / "standin.json").read_text())["settings"]
+    assert settings["weights_sha256"] == digest
+    found = dict(checkpoint_arrays(tmp_path / "m"))
+    with np.load(REAL_WEIGHTS) as file:
+        expected = file["batch_normalization_93/moving_variance:0"].astype(np.float32)
+    name = "InceptionV3/Mixed_7c/Branch_3/Conv2d_0b_1x1/BatchNorm/moving_variance"
+    assert np.array_equal(found[name], expected)

@@ -1,0 +1,97 @@
+import subprocess
+import sys
+
+import pytest
+
+from components.errors import UserError
+from pipeline.config import load_config, preset_names
+
+
+def test_presets_are_found_and_valid():
+    assert preset_names() == ["article", "cifar10", "digits"]
+    for name in preset_names():
+        assert load_config(name).name == name
+
+
+def test_the_article_preset_holds_the_articles_hyper_parameters():
+    config = load_config("article")
+    training = config.training
+    assert (training.learning_rate, training.batch_size, training.steps) == (1e-3, 64, 1500)
+    assert training.epochs is None and training.schedule == "constant"
+    assert (config.backbone.trainable_from, config.backbone.fresh) == ("Mixed_7a", True)
+    assert (config.image.size, config.gate.min_accuracy) == (299, 0.7985)
+
+
+def test_overrides_win_over_file_and_file_over_preset(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("extends: digits\nimage: {size: 96}\ntraining: {epochs: 2, dropout: 0.5}\n")
+    config = load_config(str(file), ["training.epochs=7", "training.learning_rate=1e-4"])
+    assert (config.image.size, config.image.central_crop) == (96, 1.0)
+    assert (config.training.epochs, config.training.dropout) == (7, 0.5)
+    assert config.training.learning_rate == 1e-4
+    assert config.dataset.archive == "digits"
+
+
+def test_the_configuration_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        load_config("digits").image.size = 100
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "training.lerning_rate=1",
+            "unknown key training.lerning_rate; did you mean learning_rate",
+        ),
+        ("trainig.epochs=1", "unknown key trainig; did you mean training"),
+        ("training.epochs=0", "training.epochs: Input should be greater than or equal to 1"),
+        ("training.learning_rate=.nan", "training.learning_rate: Input should be"),
+        ("image.size=74", "image.size: Input should be greater than or equal to 75"),
+        ("image=3", "image: Input should be"),
+        ("backbone.trainable_from=Mixed_8a", "backbone.trainable_from: must be one of Mixed_5b"),
+        ("gate.min_accuracy=79.85", "gate.min_accuracy: Input should be less than or equal to 1"),
+        ("training.steps=10", "exactly one of epochs and steps"),
+        ("name=../x", "name: String should match"),
+        ("runner=flink", "runner: Input should be 'local' or 'beam'"),
+        ("epochs", "must read key=value"),
+        ("=3", "must read key=value"),
+    ],
+)
+def test_bad_overrides_are_refused_in_one_line_by_name(override, message):
+    with pytest.raises(UserError) as refusal:
+        load_config("digits", [override])
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", "must be plain YAML"),
+        ("- 1", "holds a list"),
+        ("extends: none", "extends must name a preset"),
+        ("!!python/object/apply:os.system ['true']", "must be plain YAML"),
+    ],
+)
+def test_bad_files_are_refused_in_one_line(tmp_path, text, message):
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError) as refusal:
+        load_config(str(file))
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_missing_file_names_the_presets():
+    with pytest.raises(UserError, match="article, cifar10, digits"):
+        load_config("cifar100")
+
+
+def test_configuration_and_command_line_import_nothing_heavy():
+    code = (
+        "import sys, pipeline.cli, pipeline.config;"
+        "heavy = {'tensorflow', 'tfx', 'apache_beam', 'numpy', 'tf_keras'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

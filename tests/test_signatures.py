@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+from components import features
+from trainer import signatures
+
+LABELS = ("cat", "dog", "ship")
+
+
+class Brightness(keras.layers.Layer):
+    """A network whose answer is known: logits are 10 x the mean pixel, 0, and its negative."""
+
+    def call(self, images):
+        mean = tf.reduce_mean(images, axis=[1, 2, 3])
+        return 10 * tf.stack([mean, tf.zeros_like(mean), -mean], axis=1)
+
+
+@pytest.fixture(scope="module")
+def served(transform_output, tmp_path_factory):
+    image = keras.Input([75, 75, 3])
+    network = keras.Model(image, Brightness()(image))
+    directory = str(tmp_path_factory.mktemp("export") / "model")
+    signatures.export(signatures.ServingModel(network, transform_output, LABELS), directory)
+    return tf.saved_model.load(directory).signatures
+
+
+def expected(levels):
+    mean = np.asarray(levels) / 127.5 - 1
+    logits = 10 * np.stack([mean, 0 * mean, -mean], axis=1)
+    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+
+def test_bytes_give_probabilities_id_and_name(served, examples):
+    answer = served["predict_images"](images=tf.constant(examples.encoded))
+    np.testing.assert_allclose(answer[features.PROBABILITIES], expected(examples.levels), atol=1e-5)
+    dark, light = np.argmin(examples.levels), np.argmax(examples.levels)
+    assert answer[features.LABEL_NAME].numpy()[[dark, light]].tolist() == [b"ship", b"cat"]
+    assert answer[features.LABEL_ID].numpy()[[dark, light]].tolist() == [2, 0]
+
+
+def test_both_signatures_answer_alike_and_labels_are_not_needed(served, examples):
+    bare = [
+        tf.train.Example(
+            features=tf.train.Features(
+                feature={
+                    features.IMAGE_ENCODED: tf.train.Feature(
+                        bytes_list=tf.train.BytesList(value=[encoded])
+                    )
+                }
+            )
+        ).SerializeToString()
+        for encoded in examples.encoded
+    ]
+    from_images = served["predict_images"](images=tf.constant(examples.encoded))
+    for serialized in (bare, examples.serialized):
+        answer = served["serving_default"](examples=tf.constant(serialized))
+        for key in (features.PROBABILITIES, features.LABEL_ID, features.LABEL_NAME):
+            np.testing.assert_array_equal(answer[key], from_images[key])
+
+
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 70])
+def test_every_batch_size_gives_the_same_answer_for_each_image(served, examples, count):
+    encoded = [examples.encoded[i % 10] for i in range(count)]
+    answer = served["predict_images"](images=tf.constant(encoded))
+    levels = [examples.levels[i % 10] for i in range(count)]
+    np.testing.assert_allclose(answer[features.PROBABILITIES], expected(levels), atol=1e-5)
+
+
+def test_an_empty_batch_gives_an_empty_answer(served):
+    answer = served["predict_images"](images=tf.constant([], tf.string))
+    assert answer[features.PROBABILITIES].shape == (0, 3)
+    assert answer[features.LABEL_NAME].shape == (0,)
+
+
+def test_transform_features_are_what_the_network_is_trained_on(served, examples):
+    answer = served["transform_features"](examples=tf.constant(examples.serialized))
+    np.testing.assert_array_equal(answer[features.TARGET], examples.labels)
+    np.testing.assert_allclose(
+        answer[features.IMAGE][:, 0, 0, 0], examples.levels / 127.5 - 1, atol=1e-6
+    )

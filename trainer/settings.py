@@ -1,0 +1,44 @@
+"""What the Trainer is told: one typed object, written once into TFX's custom_config as JSON."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from components.settings import Fraction, Section
+
+
+class Training(Section):
+    epochs: int | None = Field(5, ge=1)  # passes over the train split; or give steps
+    steps: int | None = Field(None, ge=1)  # optimizer steps; set epochs to null
+    batch_size: int = Field(64, ge=2, le=4096)  # images a step; batch norm needs two
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-4  # Adam's highest
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_fraction: Fraction = 0.05  # share of the steps with a rising rate, for cosine
+    dropout: Fraction = 0.3  # before the classifier
+    label_smoothing: Fraction = 0.0
+    batch_norm_momentum: Fraction = 0.99  # of the trained blocks' moving statistics, per step
+    flip_left_right: bool = False  # mirror half of the training images
+    shuffle_buffer: int = Field(10_000, ge=1)  # encoded examples that are shuffled at a time
+    seed: int = Field(0, ge=0, lt=2**31)  # initialisation, order of the images, dropout
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "Training":
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(
+                "exactly one of epochs and steps must be given and the other be null, "
+                f"here epochs={self.epochs} and steps={self.steps}"
+            )
+        return self
+
+
+class TrainerSettings(Section):
+    """Everything that a change of must train again, and nothing else."""
+
+    training: Training
+    image_size: int  # side in pixels
+    backbone_directory: str  # a resolved, checked module
+    backbone_fingerprint: str  # sha256 of its files
+    trainable_from: str
+    fresh: bool
+    label_names: tuple[str, ...]
+    code_fingerprint: str  # sha256 of the code that trains: TFX sees only the dotted path

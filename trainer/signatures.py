@@ -1,0 +1,90 @@
+"""The exported model: encoded bytes to probabilities, with the Transform graph inside."""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+import tensorflow_transform as tft
+import tf_keras as keras
+
+from components import features
+
+# Images that are decoded and classified at a time, whatever the size of the caller's batch, so
+# that memory is bounded: 32 x 299 x 299 x 3 float32 is 34 MB, its activations some 20 times that.
+CHUNK = 32
+
+
+class ServingModel(tf.Module):
+    """Bytes -> Transform graph -> network -> probabilities; batch norm in inference mode."""
+
+    def __init__(
+        self,
+        network: keras.Model,
+        transform: tft.TFTransformOutput,
+        label_names: Sequence[str],
+    ) -> None:
+        super().__init__(name="serving_model")
+        # Only its variables are tracked: were the Keras model itself an attribute, saving would
+        # trace each of its 300 layers once more, which takes ten times as long.
+        self.network_variables = network.weights
+        self._classify = lambda images: tf.nn.softmax(network(images, training=False))
+        self.transform_layer = transform.transform_features_layer()
+        self._raw_features = transform.raw_feature_spec()
+        self._label_names = tuple(label_names)
+
+    def signatures(self) -> dict[str, Callable]:
+        serialized = tf.TensorSpec([None], tf.string, name="examples")
+        encoded = tf.TensorSpec([None], tf.string, name="images")
+        return {
+            "serving_default": tf.function(self.serve_examples).get_concrete_function(serialized),
+            "predict_images": tf.function(self.predict_images).get_concrete_function(encoded),
+            "transform_features": tf.function(self.transform_features).get_concrete_function(
+                serialized
+            ),
+        }
+
+    def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialized tf.Examples ``[B]``; only ``image/encoded`` is needed in them."""
+        specification = {features.IMAGE_ENCODED: self._raw_features[features.IMAGE_ENCODED]}
+        parsed = tf.io.parse_example(examples, specification)
+        return self.predict_images(parsed[features.IMAGE_ENCODED])
+
+    def predict_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """PNG or JPEG bytes ``[B]``, pictures of any size."""
+        probabilities = self._in_chunks(images)
+        label_id = tf.argmax(probabilities, axis=-1, output_type=tf.int64)
+        return {
+            features.PROBABILITIES: probabilities,
+            features.LABEL_ID: label_id,
+            features.LABEL_NAME: tf.gather(tf.constant(self._label_names), label_id),
+        }
+
+    def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialized tf.Examples ``[B]`` with their labels, as the network is trained on them."""
+        return self.transform_layer(tf.io.parse_example(examples, self._raw_features))
+
+    def _in_chunks(self, images: tf.Tensor) -> tf.Tensor:
+        classes = len(self._label_names)
+        count = tf.shape(images)[0]
+        chunks = tf.TensorArray(
+            tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=[None, classes]
+        )
+
+        def classify(start: tf.Tensor, index: tf.Tensor, chunks: tf.TensorArray):
+            chunk = images[start : start + CHUNK]
+            image = self.transform_layer({features.IMAGE_ENCODED: chunk})[features.IMAGE]
+            return start + CHUNK, index + 1, chunks.write(index, self._classify(image))
+
+        # One chunk at a time: parallel iterations would undo the bound on memory. The first one
+        # runs even for an empty batch, so that there is something to concatenate.
+        _, _, chunks = tf.while_loop(
+            lambda start, index, chunks: (start < count) | (index < 1),
+            classify,
+            (tf.constant(0), tf.constant(0), chunks),
+            parallel_iterations=1,
+        )
+        return tf.ensure_shape(chunks.concat(), [None, classes])
+
+
+def export(model: ServingModel, directory: str) -> None:
+    """Writes the SavedModel with all its signatures."""
+    tf.saved_model.save(model, directory, signatures=model.signatures())
