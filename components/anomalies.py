@@ -15,7 +15,7 @@ ANOMALIES_FILE = "SchemaDiff.pb"  # as ExampleValidator names it, in each split'
 def AnomalyGate(  # noqa: N802 - TFX component names are classes' names
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
 ) -> None:
-    """Fails with the feature, the split and TFDV's reason where an example does not fit the schema."""
+    """Fails with split, feature and TFDV's reason where an example does not fit the schema."""
     splits = artifact_utils.decode_split_names(anomalies.split_names)
     problems = []
     for split in splits:

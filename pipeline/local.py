@@ -1,14 +1,13 @@
 """Runs the DAG on this machine."""
 
 import re
-from pathlib import Path
 
 from rich.console import Console
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
 from components.errors import UserError
-from pipeline import inputs
 from pipeline.config import Config
+from pipeline.inputs import Inputs, prepare_inputs
 from pipeline.outcome import Outcome, read_outcome
 from pipeline.pipeline import create_pipeline
 from pipeline.quiet import node_announcements
@@ -23,8 +22,12 @@ def run(config: Config, *, verbose: bool = False) -> Outcome:
     Raises:
       UserError: for each foreseeable failure of a step, in one line.
     """
-    Path(config.root).mkdir(parents=True, exist_ok=True)
-    pipeline = create_pipeline(config, inputs.prepare_inputs(config))
+    return run_pipeline(config, prepare_inputs(config), verbose=verbose)
+
+
+def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Outcome:
+    """Runs the DAG on prepared inputs."""
+    pipeline = create_pipeline(config, inputs)
     console = Console(stderr=True, highlight=False)
     with node_announcements(lambda node: console.print(f"[dim]{node}[/]"), verbose):
         try:

@@ -120,11 +120,11 @@ def _pushed_version(artifact: metadata_store_pb2.Artifact | None) -> Path | None
 def _overall_metrics(uri: str) -> dict[str, float]:
     import tensorflow_model_analysis as tfma
 
-    # With a baseline, the result holds one evaluation for each model.
-    results = tfma.load_eval_results([uri], model_name="candidate").get_results()
-    if not results:
-        results = [tfma.load_eval_result(uri)]
-    measured = results[0].get_metrics_for_slice()
+    # With a baseline, the result holds an evaluation of each model; without, an unnamed one.
+    measured = (
+        tfma.load_eval_result(uri, model_name="candidate").get_metrics_for_slice()
+        or tfma.load_eval_result(uri).get_metrics_for_slice()
+    )
     return {
         name: measured[name]["doubleValue"] for name in (ACCURACY, TOP_2_ACCURACY, CROSS_ENTROPY)
     }

@@ -1,0 +1,259 @@
+"""The whole DAG, run once at the smallest size and shared by every test here."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components import features
+from components.errors import UserError
+from pipeline.config import Config, load_config
+
+pytestmark = pytest.mark.e2e
+
+STEPS = [
+    "ImportExampleGen",
+    "ImportSchemaGen",
+    "StatisticsGen",
+    "ExampleValidator",
+    "AnomalyGate",
+    "Transform",
+    "Trainer",
+    "baseline",
+    "Evaluator",
+    "Pusher",
+]
+
+
+def run(config: Config):
+    from pipeline import local
+
+    return local.run(config)
+
+
+def ran(outcome) -> list[str]:
+    """The steps that were not cached; the resolver looks again each time."""
+    return [step.name for step in outcome.steps if not step.cached and step.name != "baseline"]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, standin) -> Config:
+    """All 1,797 digits, the head alone trained for a few steps: plumbing, not learning."""
+    place = tmp_path_factory.mktemp("run")
+    return load_config(
+        "digits",
+        [
+            f"root={place / 'a root'}",
+            f"cache={place / 'cache'}",
+            f"backbone.handle={standin}",
+            "backbone.trainable_from=head",
+            "training.epochs=null",
+            "training.steps=60",
+            "training.batch_size=32",
+            "training.learning_rate=0.01",
+            "gate.min_accuracy=0.15",
+            "gate.max_accuracy_loss=0.05",
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def first(config):
+    return run(config)
+
+
+def changed(config: Config, **sections) -> Config:
+    """`config` with some keys of its sections replaced."""
+    values = config.model_dump()
+    for section, keys in sections.items():
+        values[section].update(keys)
+    return Config.model_validate(values)
+
+
+def test_every_step_runs_and_the_model_is_blessed_and_pushed(first):
+    assert [step.name for step in first.steps] == STEPS
+    assert ran(first) == [step for step in STEPS if step != "baseline"]
+    assert first.blessed and not first.refusals
+    assert (first.pushed / "saved_model.pb").is_file()
+
+
+def test_the_splits_hold_every_example_once(config, first):
+    import tensorflow as tf
+
+    from trainer.input_fn import COMPRESSION, count_examples
+
+    counts, ids = {}, []
+    for split in features.SPLITS:
+        [directory] = (Path(config.root) / "artifacts/ImportExampleGen/examples").glob("*")
+        pattern = f"{directory}/Split-{split}/*"
+        counts[split] = count_examples([pattern])
+        for record in tf.data.TFRecordDataset(tf.io.gfile.glob(pattern), COMPRESSION):
+            example = tf.train.Example.FromString(record.numpy())
+            ids += example.features.feature[features.IMAGE_ID].bytes_list.value
+    assert counts == {"train": 1293, "validation": 144, "test": 360}
+    assert len(set(ids)) == 1797
+
+
+def test_transformed_images_are_never_written(config, first):
+    artifacts = Path(config.root) / "artifacts"
+    assert not list(artifacts.glob("Transform/transformed_examples/*"))
+    total = sum(path.stat().st_size for path in artifacts.rglob("*.gz"))
+    assert total < 1797 * 3000  # as records of about 1 KB; images of 75 pixels would take 67 KB
+
+
+def test_the_gate_measured_what_the_pushed_model_answers(config, first):
+    import tensorflow as tf
+
+    from trainer.input_fn import COMPRESSION
+
+    model = tf.saved_model.load(str(first.pushed))
+    [directory] = (Path(config.root) / "artifacts/ImportExampleGen/examples").glob("*")
+    records = tf.data.TFRecordDataset(tf.io.gfile.glob(f"{directory}/Split-test/*"), COMPRESSION)
+    serialized = list(records.as_numpy_iterator())
+    answer = model.signatures["serving_default"](examples=tf.constant(serialized))
+    labels = np.array(
+        [
+            tf.train.Example.FromString(record).features.feature[features.LABEL].int64_list.value[0]
+            for record in serialized
+        ]
+    )
+    probabilities = answer[features.PROBABILITIES].numpy()
+    assert first.metrics["accuracy"] == pytest.approx(np.mean(probabilities.argmax(1) == labels))
+    top_2 = np.argsort(-probabilities, axis=1)[:, :2]
+    assert first.metrics["top_2_accuracy"] == pytest.approx(
+        (top_2 == labels[:, None]).any(1).mean()
+    )
+    cross_entropy = -np.log(probabilities[np.arange(len(labels)), labels]).mean()
+    assert first.metrics["cross_entropy"] == pytest.approx(cross_entropy, rel=1e-4)
+
+
+def test_a_prediction_does_not_depend_on_its_batch(config, first, tmp_path):
+    import tensorflow as tf
+
+    paths = digit_pictures(tmp_path, 5)
+    model = tf.saved_model.load(str(first.pushed)).signatures["predict_images"]
+    encoded = [path.read_bytes() for path in paths]
+    together = model(images=tf.constant(encoded))[features.PROBABILITIES]
+    alone = model(images=tf.constant(encoded[:1]))[features.PROBABILITIES]
+    np.testing.assert_allclose(together[0], alone[0], atol=1e-5)
+
+
+def test_predict_gives_label_and_probabilities_by_name(config, first, tmp_path):
+    from pipeline.predict import predict
+
+    predictions = predict(first.pushed, digit_pictures(tmp_path, 3))
+    for prediction in predictions:
+        assert list(prediction.probabilities)[:3] == ["zero", "one", "two"]
+        assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
+        best = max(prediction.probabilities, key=prediction.probabilities.__getitem__)
+        assert prediction.label_name == best
+        assert list(prediction.probabilities)[prediction.label_id] == best
+
+
+def test_predict_names_the_broken_picture(first, tmp_path):
+    from pipeline.predict import predict
+
+    good, bad = digit_pictures(tmp_path, 2)
+    bad.write_bytes(bad.read_bytes()[:90])
+    with pytest.raises(UserError, match=f"must be a whole PNG.*{bad.name}"):
+        predict(first.pushed, [good, bad])
+
+
+def test_the_report_lists_every_variable_as_frozen_or_trained(first):
+    lines = (first.pushed / "assets.extra/variables.txt").read_text().splitlines()
+    rows = [line for line in lines if not line.startswith("#")]
+    assert len(rows) == 376 + 2
+    assert "InceptionV3/Conv2d_1a_3x3/weights 3, 3, 3, 32 frozen" in rows
+    assert sum(row.endswith(" frozen") for row in rows) == 376
+    assert [row.split()[0].split("/")[0] for row in rows if row.endswith(" trained")]
+
+
+def test_nothing_changed_nothing_runs(config, first):
+    again = run(config)
+    assert ran(again) == []
+    assert (again.blessed, again.metrics, again.pushed) == (True, first.metrics, first.pushed)
+
+
+def test_another_gate_evaluates_and_does_not_train(config, first):
+    strict = run(changed(config, gate={"min_accuracy": 0.999}))
+    assert ran(strict) == ["Evaluator", "Pusher"]
+    assert not strict.blessed and strict.pushed is None
+    [refusal] = strict.refusals
+    short = 0.999 - first.metrics["accuracy"]
+    assert refusal.startswith("overall accuracy must be at least 0.999")
+    assert refusal.endswith(f"{short:.4f} short")
+
+
+def test_a_worse_model_than_the_blessed_one_is_refused_and_not_pushed(config, first):
+    versions = set(first.pushed.parent.iterdir())
+    worse = run(
+        changed(config, training={"steps": 1, "learning_rate": 1e-9}, gate={"min_accuracy": 0.0})
+    )
+    assert ran(worse) == ["Trainer", "Evaluator", "Pusher"]
+    assert not worse.blessed
+    assert "must not fall more than 0.05 below the last blessed model" in worse.refusals[0]
+    assert set(first.pushed.parent.iterdir()) == versions
+
+
+def test_a_change_of_code_trains_again(config, first, monkeypatch):
+    """A dotted path alone would be a cache hit: TFX does not look at the code behind it."""
+    import pipeline.pipeline as wiring
+
+    real = wiring.code_fingerprint
+    monkeypatch.setattr(
+        wiring,
+        "code_fingerprint",
+        lambda modules: "changed" if modules == wiring.TRAINER_CODE else real(modules),
+    )
+    assert ran(run(config))[0] == "Trainer"
+
+
+def test_a_failing_step_is_one_line(config, first, tmp_path, standin):
+    """Too large a batch is found by the Trainer, deep in the DAG."""
+    with pytest.raises(UserError, match="must fill one batch. Received: 1293 examples") as failure:
+        run(changed(config, training={"batch_size": 2000}))
+    assert "\n" not in str(failure.value)
+
+
+def test_a_wrong_label_stops_before_training(config, first, tmp_path):
+    """A record that says class 10 of 10, in shards that pass for converted ones."""
+    import tensorflow as tf
+
+    from pipeline import inputs as pipeline_inputs
+    from pipeline.local import run_pipeline
+
+    inputs = pipeline_inputs.prepare_inputs(config)
+    records = shutil.copytree(inputs.records, tmp_path / "records")
+    shard = next(records.glob("validation-*"))
+    serialized = list(tf.data.TFRecordDataset(str(shard)).as_numpy_iterator())
+    example = tf.train.Example.FromString(serialized[0])
+    example.features.feature[features.LABEL].int64_list.value[0] = 10
+    with tf.io.TFRecordWriter(str(shard)) as writer:
+        for record in (example.SerializeToString(), *serialized[1:]):
+            writer.write(record)
+    from dataclasses import replace
+
+    with pytest.raises(UserError, match=f"validation: {features.LABEL}"):
+        run_pipeline(config, replace(inputs, records=str(records)))
+
+
+def test_metadata_is_sqlite_below_the_root(config, first):
+    with sqlite3.connect(Path(config.root) / "metadata.sqlite") as database:
+        [(count,)] = database.execute("select count(*) from Execution").fetchall()
+    assert count >= len(STEPS)
+
+
+def digit_pictures(directory: Path, count: int) -> list[Path]:
+    """Real digits as PNG files of various sizes."""
+    from sklearn.datasets import load_digits
+
+    paths = []
+    for index, pixels in enumerate(load_digits().images[:count]):
+        path = directory / f"digit {index}.png"
+        side = 32 + 10 * index
+        Image.fromarray((pixels * 255 / 16).astype(np.uint8)).resize((side, side)).save(path)
+        paths.append(path)
+    return paths
