@@ -3,6 +3,7 @@
 import io
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -76,30 +77,29 @@ def examples(tmp_path_factory) -> Examples:
 
 
 @pytest.fixture(scope="session")
-def transform_output(tmp_path_factory):
+def transform_output(examples, tmp_path_factory):
     """The real preprocessing_fn at 75 pixels, as the Transform component would write it."""
     import apache_beam as beam
     import tensorflow_transform as tft
     import tensorflow_transform.beam as tft_beam
-    from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
+    from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
+    from tfx_bsl.public import tfxio
 
     from components import transform
     from components.schema import curated_schema
 
     directory = str(tmp_path_factory.mktemp("transform") / "graph")
-    specification = schema_utils.schema_as_feature_spec(curated_schema(10)).feature_spec
-    metadata = dataset_metadata.DatasetMetadata.from_feature_spec(specification)
-
-    def preprocessing_fn(inputs):
-        return transform.preprocessing_fn(inputs, {"size": 75, "central_crop": 0.875})
-
+    schema = curated_schema(10)
+    source = tfxio.TFExampleRecord([examples.pattern], schema=schema)
+    preprocessing_fn = partial(
+        transform.preprocessing_fn, custom_config={"size": 75, "central_crop": 0.875}
+    )
     with (
         beam.Pipeline(runner="FnApiRunner") as pipeline,
         tft_beam.Context(temp_dir=str(tmp_path_factory.mktemp("transform_temporary"))),
     ):
-        empty = pipeline | beam.Create([])  # the graph has no analyzers, so it needs no data
-        fitted = (empty, metadata) | tft_beam.AnalyzeDataset(preprocessing_fn)
-        fitted | tft_beam.WriteTransformFn(directory)
-        raw = f"{directory}/{tft.TFTransformOutput.RAW_METADATA_DIR}"
-        metadata | tft_beam.WriteMetadata(raw, pipeline=pipeline)
+        raw = (pipeline | source.BeamSource(), source.TensorAdapterConfig())
+        raw | tft_beam.AnalyzeDataset(preprocessing_fn) | tft_beam.WriteTransformFn(directory)
+    raw_metadata = f"{directory}/{tft.TFTransformOutput.RAW_METADATA_DIR}"
+    metadata_io.write_metadata(dataset_metadata.DatasetMetadata(schema), raw_metadata)
     return tft.TFTransformOutput(directory)

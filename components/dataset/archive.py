@@ -8,11 +8,8 @@ of classes and any square image fits.
 
 from __future__ import annotations
 
-import codecs
 import hashlib
-import io
 import math
-import pickle
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +19,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from components.dataset.unpickle import describe, load_dictionary, text
 from components.errors import UserError
 from components.features import CHANNELS, TEST, TRAIN
 from components.tar import tar_files
@@ -29,17 +27,6 @@ from components.tar import tar_files
 META: Final = "batches.meta"
 TEST_BATCH: Final = "test_batch"
 _TRAIN_BATCH: Final = re.compile(r"data_batch_([1-9]\d*)")
-
-# Unpickling calls what the file names. Only this may be named: what builds a NumPy array, under
-# NumPy 1's and NumPy 2's module names, and how Python 3 writes bytes in protocol 2.
-_RECONSTRUCT = np.empty(0).__reduce__()[0]
-_ADMITTED: Final[Mapping[tuple[str, str], Any]] = {
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): codecs.encode,
-}
 
 
 @dataclass(frozen=True)
@@ -76,7 +63,7 @@ def read_archive(path: Path) -> Archive:
     for name, data in _members(path):
         if name in contents:
             raise UserError(f"{path} holds {name} twice; an archive holds each batch once")
-        contents[name] = _unpickle(data, f"{name} in {path}")
+        contents[name] = _load(data, f"{name} in {path}")
     if META not in contents:
         raise UserError(f"{path} lacks {META}, which names the labels; is it a CIFAR-10 archive?")
     label_names = _label_names(contents.pop(META), f"{META} in {path}")
@@ -116,51 +103,38 @@ def _order(name: str) -> float:
     return int(match[1]) if match else math.inf
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _ADMITTED[module, name]
-        except KeyError:
-            raise UserError(f"it refers to {module}.{name}, which no image batch needs") from None
-
-
-def _unpickle(data: bytes, where: str) -> dict[str, Any]:
-    """A pickled dictionary; its keys are bytes in Python 2's dialect and text in Python 3's."""
+def _load(data: bytes, where: str) -> dict[str, Any]:
     try:
-        content = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
-        return {_text(key): value for key, value in content.items()}
+        return load_dictionary(data)
     except UserError as error:
-        raise UserError(f"{where} is refused: {error}") from None
-    except Exception as error:  # pickle documents that damaged data may raise anything
-        raise UserError(
-            f"{where} is no readable pickle of a dictionary: {type(error).__name__}: {error}; "
-            "fetch the archive again"
-        ) from error
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+        raise UserError(f"{where} is refused: {error}") from error
 
 
 def _field(content: Mapping[str, Any], key: str, where: str) -> Any:
     if key not in content:
-        raise UserError(f"{where} lacks {key!r}; it has {sorted(content)}")
+        raise UserError(f"{where} lacks {key!r}; it has {describe(sorted(content))}")
     return content[key]
 
 
 def _label_names(meta: Mapping[str, Any], where: str) -> tuple[str, ...]:
     names = _field(meta, "label_names", where)
     if not isinstance(names, list) or len(names) < 2:
-        raise UserError(f"label_names of {where} is a list of two or more, received {names!r}")
+        raise UserError(
+            f"label_names of {where} is a list of two or more, received {describe(names)}"
+        )
     try:
-        texts = tuple(_text(name) for name in names)
-    except UnicodeDecodeError as error:
-        raise UserError(f"label_names of {where} are UTF-8 text, received {names!r}") from error
-    if len(set(texts)) < len(texts) or not all(
-        text.strip() and text.isprintable() for text in texts
+        words = tuple(text(name) for name in names)
+    except (UnicodeDecodeError, UserError) as error:
+        raise UserError(
+            f"label_names of {where} are UTF-8 text, received {describe(names)}"
+        ) from error
+    if len(set(words)) < len(words) or not all(
+        word.strip() and word.isprintable() for word in words
     ):
-        raise UserError(f"label_names of {where} are distinct printable words, received {texts}")
-    return texts
+        raise UserError(
+            f"label_names of {where} are distinct printable words, received {describe(words)}"
+        )
+    return words
 
 
 def _batch(name: str, content: Mapping[str, Any], classes: int, where: str) -> Batch:
@@ -184,15 +158,17 @@ def _batch(name: str, content: Mapping[str, Any], classes: int, where: str) -> B
 
 
 def _labels(labels: Any, count: int, classes: int, where: str) -> npt.NDArray[np.int64]:
-    if not isinstance(labels, (list, np.ndarray)) or len(labels) != count:
-        received = f"{len(labels)}" if isinstance(labels, (list, np.ndarray)) else repr(labels)
+    if isinstance(labels, np.ndarray):
+        labels = labels.tolist()
+    if not isinstance(labels, list) or len(labels) != count:
+        received = len(labels) if isinstance(labels, list) else describe(labels)
         raise UserError(f"{where} has one label an image: {count}, received {received}")
     for index, label in enumerate(labels):
-        whole = isinstance(label, (int, np.integer)) and not isinstance(label, bool)
+        whole = isinstance(label, int) and not isinstance(label, bool)
         if not whole or not 0 <= label < classes:
             raise UserError(
-                f"a label is a whole number in [0, {classes}), received {label!r} for image "
-                f"{index} of {where}; correct it, or add its name to {META}"
+                f"a label is a whole number in [0, {classes}), received {describe(label)} for "
+                f"image {index} of {where}; correct it, or add its name to {META}"
             )
     return np.asarray(labels, dtype=np.int64)
 

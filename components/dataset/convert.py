@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +23,7 @@ from components.dataset.manifest import (
     Manifest,
     Settings,
     Shard,
+    is_whole,
     load_manifest,
     write_manifest,
 )
@@ -33,6 +36,7 @@ __all__ = ["Manifest", "convert", "load_manifest"]
 
 CONVERTER_VERSION: Final = 1  # raise it when the same archive and settings give other bytes
 EXAMPLES_PER_SHARD: Final = 1024  # 2.4 MB at 32 pixels; also the unit of work of a process
+_SHARD: Final = re.compile(rf"({TRAIN}|{VALIDATION}|{TEST})-\d{{5,}}-of-\d{{5,}}\.tfrecord")
 _IMAGES_PER_WORKER: Final = 4096  # fewer are written sooner than a further process starts
 
 
@@ -72,9 +76,7 @@ def convert(
             )
             (fresh / LABELS_FILE).write_text(_labels_text(archive.label_names), encoding="utf-8")
             write_manifest(manifest, fresh)
-            if directory.exists():
-                directory.rename(Path(tmp) / "old")
-            fresh.rename(directory)
+            _put_in_place(fresh, directory, Path(tmp) / "old")
     except OSError as error:
         raise UserError(f"cannot write the converted data set to {directory}: {error}") from error
     return manifest
@@ -103,11 +105,10 @@ def _existing(archive: Archive, directory: Path, settings: Settings) -> Manifest
     if (manifest.converter_version, manifest.fingerprint, manifest.settings) != made_of:
         return None
     labels = _labels_text(archive.label_names).encode()
-    sizes = {shard.file: shard.size for shards in manifest.shards.values() for shard in shards}
     try:
         if (directory / LABELS_FILE).read_bytes() != labels:
             return None
-        whole = all((directory / file).stat().st_size == size for file, size in sizes.items())
+        whole = all(is_whole(shard, directory) for shard in chain(*manifest.shards.values()))
     except OSError:
         return None
     return manifest if whole else None
@@ -119,11 +120,23 @@ def _refuse_foreign_files(directory: Path) -> None:
     if not directory.is_dir():
         raise UserError(f"a data set is written to a directory, but {directory} is a file")
     for path in sorted(directory.iterdir()):
-        if path.name not in (LABELS_FILE, MANIFEST_FILE) and path.suffix != ".tfrecord":
+        if path.name not in (LABELS_FILE, MANIFEST_FILE) and not _SHARD.fullmatch(path.name):
             raise UserError(
                 f"{directory} would be replaced, but holds {path.name}, which no conversion wrote; "
                 "move it away or choose another directory"
             )
+
+
+def _put_in_place(fresh: Path, directory: Path, old: Path) -> None:
+    replaces = directory.exists()
+    if replaces:
+        directory.rename(old)
+    try:
+        fresh.rename(directory)
+    except OSError:
+        if replaces:
+            old.rename(directory)
+        raise
 
 
 def _labels_text(label_names: Sequence[str]) -> str:

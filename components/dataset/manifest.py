@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,6 +59,15 @@ def load_manifest(directory: Path) -> Manifest:
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged: {error!r}; convert again") from error
+
+
+def is_whole(shard: Shard, directory: Path) -> bool:
+    """Whether the shard's file holds the very bytes that were written; 1 GB takes a second."""
+    path = directory / shard.file
+    if path.stat().st_size != shard.size:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256
 
 
 def write_manifest(manifest: Manifest, directory: Path) -> None:
