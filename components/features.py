@@ -14,6 +14,11 @@ LABEL: Final = "image/class/label"  # int64 in [0, classes)
 IMAGE: Final = "image"  # float32 [size, size, CHANNELS] in [-1, 1]
 TARGET: Final = "label"  # int64 in [0, classes)
 
+# Stored trunk outputs, as `components.trunk_features` writes them, beside LABEL and IMAGE_ID.
+TRUNK: Final = "trunk/features"  # bytes, zstd of the raw values at the cut
+TRUNK_SHAPE: Final = "trunk/shape"  # int64s, [h, w, channels] or [2048]
+TRUNK_DTYPE: Final = "trunk/dtype"  # bytes, b"float32" or b"bfloat16"
+
 CHANNELS: Final = 3
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from components.backbone.network import TRAINABLE_FROM
+from components.views import IDENTITY, VIEWS
 
 # InceptionV3's smallest input (tf_keras.applications.InceptionV3); the largest bounds memory.
 SMALLEST_IMAGE, LARGEST_IMAGE = 75, 1024
@@ -28,6 +29,15 @@ class Dataset(Section):
 class Image(Section):
     size: int = Field(299, ge=SMALLEST_IMAGE, le=LARGEST_IMAGE)  # side in pixels, after resizing
     central_crop: Annotated[float, Field(gt=0, le=1)] = 0.875  # share of each side that is kept
+    # Of train images; each epoch takes one of them at random. The first is what validation sees.
+    views: tuple[str, ...] = (IDENTITY,)
+
+    @field_validator("views")
+    @classmethod
+    def _are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) < len(value) or not set(value) <= set(VIEWS):
+            raise ValueError(f"must be distinct names of {', '.join(VIEWS)}")
+        return value
 
 
 class Backbone(Section):

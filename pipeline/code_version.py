@@ -6,7 +6,15 @@ from pathlib import Path
 
 # What each step's result depends on, packages with all that is in them.
 TRANSFORM_CODE = ("components.features", "components.transform")
-TRAINER_CODE = ("components.backbone", "components.features", "trainer")
+TRUNK_CODE = (
+    "components.backbone",
+    "components.compute_dtype",
+    "components.features",
+    "components.record_index",
+    "components.trunk_features",
+    "components.views",
+)
+TRAINER_CODE = (*TRUNK_CODE, "trainer")
 
 
 def code_fingerprint(modules: tuple[str, ...]) -> str:

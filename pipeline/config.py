@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from components.backbone.network import ALL
+from components.compute_dtype import ComputeDtype
 from components.errors import UserError
 from components.settings import Backbone, Dataset, Fraction, Image, Section
 from trainer.settings import Training
@@ -34,6 +36,19 @@ class Config(Section):
     backbone: Backbone = Backbone()
     training: Training = Training()
     gate: Gate = Gate()
+    # Whether the frozen trunk runs once for each image, its output stored, and not at each step.
+    feature_cache: bool = True
+    # Of the convolutions; "auto" is bfloat16 where the processor multiplies it, else float32.
+    compute_dtype: ComputeDtype = "auto"
+
+    @model_validator(mode="after")
+    def _only_a_trunk_is_cached(self) -> "Config":
+        if self.feature_cache and self.backbone.trainable_from == ALL:
+            raise ValueError(
+                "feature_cache must be false where backbone.trainable_from is all: "
+                "nothing is frozen, so there is nothing to store"
+            )
+        return self
 
 
 def preset_names() -> list[str]:
@@ -128,7 +143,10 @@ def _explain(error: ValidationError, source: str | None) -> str:
             problems.append(_unknown_key(key))
         else:
             rule = problem["msg"].removeprefix("Value error, ")
-            problems.append(f"{key or 'config'}: {rule}. Received: {problem['input']!r}")
+            # A rule about several keys says itself what it received.
+            several = isinstance(problem["input"], Mapping)
+            received = "" if several else f". Received: {problem['input']!r}"
+            problems.append(f"{key}: {rule}{received}".removeprefix(": "))
     where = f" (config {source}, then the command line)" if source else " (command line)"
     return "; ".join(problems) + where
 

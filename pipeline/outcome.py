@@ -120,14 +120,14 @@ def _pushed_version(artifact: metadata_store_pb2.Artifact | None) -> Path | None
 def _overall_metrics(uri: str) -> dict[str, float]:
     import tensorflow_model_analysis as tfma
 
-    # With a baseline, the result holds an evaluation of each model; without, an unnamed one.
-    measured = (
-        tfma.load_eval_result(uri, model_name="candidate").get_metrics_for_slice()
-        or tfma.load_eval_result(uri).get_metrics_for_slice()
-    )
-    return {
-        name: measured[name]["doubleValue"] for name in (ACCURACY, TOP_2_ACCURACY, CROSS_ENTROPY)
+    overall = next(row for row in tfma.load_metrics(uri) if not row.slice_key.single_slice_keys)
+    # With a baseline, there are metrics of both models and of their difference.
+    measured = {
+        metric.key.name: metric.value.double_value.value
+        for metric in overall.metric_keys_and_values
+        if metric.key.model_name in ("", "candidate") and not metric.key.is_diff
     }
+    return {name: measured[name] for name in (ACCURACY, TOP_2_ACCURACY, CROSS_ENTROPY)}
 
 
 def _refusals(uri: str) -> list[str]:

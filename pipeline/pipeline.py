@@ -21,8 +21,10 @@ from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components import features
 from components.anomalies import AnomalyGate
+from components.trunk_features.component import TrunkFeatures
+from components.trunk_features.settings import TrunkSettings
 from pipeline.baseline import LatestOtherBlessedModel
-from pipeline.code_version import TRAINER_CODE, TRANSFORM_CODE, code_fingerprint
+from pipeline.code_version import TRAINER_CODE, TRANSFORM_CODE, TRUNK_CODE, code_fingerprint
 from pipeline.config import Config
 from pipeline.evaluation import eval_config
 from pipeline.inputs import Inputs
@@ -65,9 +67,20 @@ def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
     )
     transform.add_upstream_node(anomaly_gate)
 
+    trunk_features = []
+    training_examples = examples
+    if config.feature_cache:
+        trunk_features = [
+            TrunkFeatures(
+                examples=examples,
+                transform_graph=transform.outputs["transform_graph"],
+                settings=_trunk_settings(config, inputs).model_dump_json(),
+            )
+        ]
+        training_examples = trunk_features[0].outputs["trunk_features"]
     trainer = Trainer(
         run_fn="trainer.run_fn.run_fn",
-        examples=examples,
+        examples=training_examples,
         transform_graph=transform.outputs["transform_graph"],
         schema=schema,
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
@@ -109,11 +122,24 @@ def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
             example_validator,
             anomaly_gate,
             transform,
+            *trunk_features,
             trainer,
             baseline,
             evaluator,
             pusher,
         ],
+    )
+
+
+def _trunk_settings(config: Config, inputs: Inputs) -> TrunkSettings:
+    return TrunkSettings(
+        backbone_directory=inputs.backbone,
+        backbone_fingerprint=inputs.backbone_fingerprint,
+        trainable_from=config.backbone.trainable_from,
+        image_size=config.image.size,
+        compute_dtype=config.compute_dtype,
+        views=config.image.views,
+        code_fingerprint=code_fingerprint(TRUNK_CODE),
     )
 
 
@@ -125,6 +151,8 @@ def _trainer_settings(config: Config, inputs: Inputs) -> TrainerSettings:
         backbone_fingerprint=inputs.backbone_fingerprint,
         trainable_from=config.backbone.trainable_from,
         fresh=config.backbone.fresh,
+        compute_dtype=config.compute_dtype,
+        views=config.image.views,
         label_names=inputs.label_names,
         code_fingerprint=code_fingerprint(TRAINER_CODE),
     )

@@ -52,7 +52,7 @@ def examples(tmp_path_factory) -> Examples:
     from PIL import Image
 
     from components import features
-    from trainer.input_fn import COMPRESSION
+    from components.record_index import COMPRESSION
 
     levels, labels = np.linspace(0, 255, 10).astype(np.uint8), np.arange(10)
     encoded, serialized = [], []

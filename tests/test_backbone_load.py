@@ -11,7 +11,7 @@ from components.backbone import forward, load
 from components.backbone.keras_network import build_network
 from components.backbone.module import fingerprint
 from components.backbone.module_function import ModuleFunction, find_function
-from components.backbone.network import variables
+from components.backbone.network import NETWORK, variables
 from components.errors import UserError
 
 TF1_SIZE = 80  # pixels, fixed
@@ -192,11 +192,8 @@ def tf1_module(request, tmp_path_factory):
                     )
                     return tf.nn.relu(value)
 
-                features = forward.run_network(
-                    tf.subtract(tf.multiply(images, 2.0), 1.0),
-                    convolve,
-                    after_block=lambda name, value: None,
-                )
+                scaled = tf.subtract(tf.multiply(images, 2.0), 1.0)
+                features = forward.global_average(forward.run_blocks(scaled, NETWORK, convolve))
             signature = v1.saved_model.predict_signature_def(
                 {"images": images}, {"default": features}
             )

@@ -1,67 +1,145 @@
-"""From the artifacts' files to batches of images, through the very graph that serves."""
+"""From the artifacts' files to batches: raw images through the serving graph, or trunk features."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from components import features
 from components.errors import UserError
+from components.record_index import RecordIndex, RecordReader, spool
+from components.trunk_features.record import decode
+from components.trunk_features.store import index_path
+from components.views import IDENTITY, choose_views
+from trainer.order import TrainingOrder
 
-COMPRESSION = "GZIP"  # of the Examples artifacts that TFX writes
+Batch = tuple[tf.Tensor, tf.Tensor]
+_PARALLEL_READS = 2  # batches
 
 
-def count_examples(files: Sequence[str]) -> int:
-    """Number of records below the file patterns; reads them once."""
-    records = tf.data.TFRecordDataset(_expand(files), COMPRESSION)
-    return int(records.reduce(tf.constant(0, tf.int64), lambda count, _: count + 1))
+class Source(Protocol):
+    """Examples that can be read in any order."""
+
+    views: int
+
+    def __len__(self) -> int: ...
+
+    def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Any]) -> tf.data.Dataset:
+        """Batches of ``(inputs, labels [B] int64)``; ``choose(n)`` gives examples and views."""
+        ...
 
 
-def read_batches(
+class ImageSource:
+    """Raw examples; inputs are ``[B, S, S, 3]`` float32 in [-1, 1]."""
+
+    def __init__(
+        self,
+        files: Sequence[str],
+        transform: tft.TFTransformOutput,
+        scratch: Path,
+        views: Sequence[str] = (IDENTITY,),
+    ) -> None:
+        self._reader = RecordReader(spool(_expand(files), scratch))
+        self._layer = transform.transform_features_layer()
+        raw = transform.raw_feature_spec()
+        self._needed = {key: raw[key] for key in (features.IMAGE_ENCODED, features.LABEL)}
+        self._names = tuple(views)
+        self.views = len(views)
+
+    def __len__(self) -> int:
+        return len(self._reader.index)
+
+    def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Any]) -> tf.data.Dataset:
+        def read(number: int) -> tuple[npt.NDArray, npt.NDArray]:
+            examples, views = choose(number)
+            records = self._reader.read(examples, np.zeros_like(views))
+            return np.array(records, object), views.astype(np.int32)
+
+        def parse(number: tf.Tensor) -> Batch:
+            serialized, views = tf.numpy_function(read, [number], [tf.string, tf.int32])
+            serialized.set_shape([None])
+            views.set_shape([None])
+            transformed = self._layer(tf.io.parse_example(serialized, self._needed))
+            images = choose_views(transformed[features.IMAGE], self._names, views)
+            return images, transformed[features.TARGET]
+
+        return plan.map(parse, num_parallel_calls=_PARALLEL_READS)
+
+
+class FeatureSource:
+    """Stored trunk outputs; inputs are ``[B, h, w, channels]`` or ``[B, 2048]``, as stored."""
+
+    def __init__(self, index: RecordIndex) -> None:
+        self._reader = RecordReader(index)
+        [first] = self._reader.read([0], [0])
+        self._form = decode(first).values
+        self.views = index.file.shape[1]
+
+    def __len__(self) -> int:
+        return len(self._reader.index)
+
+    def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Any]) -> tf.data.Dataset:
+        def read(number: int) -> tuple[npt.NDArray, npt.NDArray]:
+            outputs = [decode(record) for record in self._reader.read(*choose(number))]
+            values = np.stack([output.values for output in outputs])
+            # Workers of different kinds may have stored different types.
+            return (
+                values.astype(self._form.dtype, copy=False),
+                np.array([output.label for output in outputs], np.int64),
+            )
+
+        def load(number: tf.Tensor) -> Batch:
+            dtype = tf.as_dtype(self._form.dtype)
+            values, labels = tf.numpy_function(read, [number], [dtype, tf.int64])
+            values.set_shape([None, *self._form.shape])
+            labels.set_shape([None])
+            return values, labels
+
+        return plan.map(load, num_parallel_calls=_PARALLEL_READS)
+
+
+def open_source(
     files: Sequence[str],
+    split: str,
     transform: tft.TFTransformOutput,
-    *,
-    batch_size: int,
-    training: bool,
-    shuffle_buffer: int,
-    seed: int,
-    flip_left_right: bool = False,
-) -> tf.data.Dataset:
-    """Batches of ``([B, S, S, 3] float32 in [-1, 1], [B] int64)``.
+    scratch: Path,
+    views: Sequence[str] = (IDENTITY,),
+) -> Source:
+    """Trunk features where the artifact holds them, else raw examples.
 
-    For training the examples are shuffled anew in every epoch (reproducibly, by `seed`), repeated
-    for ever, and batches are full; otherwise they come once, in order, the last one shorter.
+    Args:
+      files: patterns as TFX gives them, ``<artifact>/Split-<split>/*``.
+      scratch: folder for a copy of raw examples that can be read in any order.
+      views: of raw examples; features are stored in theirs.
     """
-    records = tf.data.TFRecordDataset(_expand(files), COMPRESSION)
-    if training:
-        records = records.shuffle(shuffle_buffer, seed=seed).repeat()
-    to_images = _image_parser(transform)
-    batches = records.batch(batch_size, drop_remainder=training)
-    batches = batches.map(to_images, num_parallel_calls=tf.data.AUTOTUNE)
-    if training and flip_left_right:
-        batches = batches.enumerate().map(
-            lambda step, batch: (_flip(batch[0], seed, step), batch[1]),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
-    return batches.prefetch(tf.data.AUTOTUNE)
+    artifact = files[0].rsplit("/", 2)[0]
+    path = index_path(artifact, split)
+    if tf.io.gfile.exists(path):
+        return FeatureSource(RecordIndex.load(path, f"{artifact}/Split-{split}"))
+    return ImageSource(files, transform, scratch, views)
 
 
-def _image_parser(transform: tft.TFTransformOutput):
-    layer = transform.transform_features_layer()
-    specification = transform.raw_feature_spec()
-    needed = {key: specification[key] for key in (features.IMAGE_ENCODED, features.LABEL)}
-
-    def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        transformed = layer(tf.io.parse_example(serialized, needed))
-        return transformed[features.IMAGE], transformed[features.TARGET]
-
-    return parse
+def training_batches(
+    source: Source, order: TrainingOrder, first: int, last: int
+) -> tf.data.Dataset:
+    """The batches of steps `first` to ``last - 1``."""
+    plan = tf.data.Dataset.range(first, last)
+    return source.dataset(plan, order.batch).prefetch(1)
 
 
-def _flip(images: tf.Tensor, seed: int, step: tf.Tensor) -> tf.Tensor:
-    """Mirrors each image with probability 1/2, decided by `seed` and `step` alone."""
-    chance = tf.random.stateless_uniform(tf.shape(images)[:1], [tf.cast(seed, tf.int64), step])
-    return tf.where(chance[:, None, None, None] < 0.5, tf.reverse(images, axis=[2]), images)
+def evaluation_batches(source: Source, batch_size: int) -> tf.data.Dataset:
+    """Every example once, in order and in its first view; the last batch may be shorter."""
+
+    def choose(number: int) -> tuple[npt.NDArray, npt.NDArray]:
+        examples = np.arange(number * batch_size, min((number + 1) * batch_size, len(source)))
+        return examples, np.zeros_like(examples)
+
+    plan = tf.data.Dataset.range(-(-len(source) // batch_size))
+    return source.dataset(plan, choose).prefetch(1)
 
 
 def _expand(patterns: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The network that is trained: frozen trunk, upper blocks and head, and how it is optimised."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import tf_keras as keras
 
@@ -43,6 +44,55 @@ def build_classifier(
     for part in (trunk, upper, head):
         flow = part(flow) if part is not None else flow
     return Classifier(trunk, upper, head, keras.Model(image, flow, name="classifier"))
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """What is trained: `network` shares the head, and perhaps all, with a `Classifier`."""
+
+    network: keras.Model  # images or features at the cut -> logits float32
+    upper: keras.Model | None  # in the type that is computed in; float32 variables
+
+
+def prepare_training(
+    classifier: Classifier, compute_dtype: Literal["float32", "bfloat16"], *, from_features: bool
+) -> Trainee:
+    """The network to be trained, with convolutions in `compute_dtype` and float32 variables.
+
+    Logits and loss stay float32. Where the type is not float32, the blocks are copies:
+    `finish_training` brings their weights back.
+    """
+    trunk, upper = (
+        part if part is None or compute_dtype == "float32" else _in_dtype(part, compute_dtype)
+        for part in (classifier.trunk, classifier.upper)
+    )
+    parts = [part for part in (upper, classifier.head) if part is not None]
+    if not from_features and trunk is not None:
+        parts.insert(0, trunk)
+    # Stored features come in the type that is computed in, images in float32.
+    inputs = keras.Input(parts[0].input_shape[1:], dtype=compute_dtype if from_features else None)
+    flow = inputs
+    for part in parts:
+        flow = part(flow)
+    return Trainee(keras.Model(inputs, flow, name="trainee"), upper)
+
+
+def finish_training(trainee: Trainee, classifier: Classifier) -> None:
+    """Brings what was learned into the classifier that is exported."""
+    if classifier.upper is not None and trainee.upper is not None:
+        classifier.upper.set_weights(trainee.upper.get_weights())
+
+
+def _in_dtype(part: keras.Model, compute_dtype: str) -> keras.Model:
+    """A copy with the same weights that computes in another type."""
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return type(layer).from_config({**layer.get_config(), "dtype": policy})
+
+    policy = keras.mixed_precision.Policy(f"mixed_{compute_dtype}")
+    copy = keras.models.clone_model(part, clone_function=clone)
+    copy.set_weights(part.get_weights())
+    return copy
 
 
 def compile_classifier(network: keras.Model, training: Training, total_steps: int) -> None:

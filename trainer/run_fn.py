@@ -1,5 +1,6 @@
 """TFX's entry to training, by dotted path ``trainer.run_fn.run_fn``: the only reader of FnArgs."""
 
+import tempfile
 from pathlib import Path
 
 import tensorflow_transform as tft
@@ -9,8 +10,9 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from components import features
 from components.backbone import cut
 from components.backbone.load import load_backbone
-from components.errors import UserError
+from components.compute_dtype import resolve_compute_dtype
 from trainer import callbacks, input_fn, model, signatures
+from trainer.order import TrainingOrder
 from trainer.settings import TrainerSettings
 
 # TensorFlow Serving's name for files beside a SavedModel that it must leave alone.
@@ -30,64 +32,60 @@ def run_fn(fn_args: FnArgs) -> None:
 
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     classifier = model.build_classifier(
-        _load_backbone(settings),
+        load_backbone(
+            Path(settings.backbone_directory),
+            image_size=settings.image_size,
+            batch_norm_momentum=training.batch_norm_momentum,
+            expected_fingerprint=settings.backbone_fingerprint,
+        ).network,
         settings.trainable_from,
         classes=len(settings.label_names),
         fresh=settings.fresh,
         training=training,
     )
-    examples = input_fn.count_examples(fn_args.train_files)
-    steps_per_epoch = examples // training.batch_size
-    if steps_per_epoch == 0:
-        raise UserError(
-            "the train split must fill one batch. "
-            f"Received: {examples} examples, training.batch_size={training.batch_size}; "
-            "lower training.batch_size"
+    with tempfile.TemporaryDirectory(prefix="examples-") as scratch:
+        train, validation = (
+            input_fn.open_source(files, split, transform, Path(scratch), views)
+            for files, split, views in (
+                (fn_args.train_files, features.TRAIN, settings.views),
+                (fn_args.eval_files, features.VALIDATION, settings.views[:1]),
+            )
         )
-    total_steps = training.steps or (training.epochs or 1) * steps_per_epoch
-    model.compile_classifier(classifier.network, training, total_steps)
-
-    def read(files: list[str], *, for_training: bool):
-        return input_fn.read_batches(
-            files,
-            transform,
-            batch_size=training.batch_size,
-            training=for_training,
-            shuffle_buffer=training.shuffle_buffer,
-            seed=training.seed,
-            flip_left_right=training.flip_left_right,
-        )
-
-    classifier.network.fit(
-        read(fn_args.train_files, for_training=True),
-        validation_data=read(fn_args.eval_files, for_training=False),
-        epochs=-(-total_steps // steps_per_epoch),
-        steps_per_epoch=min(steps_per_epoch, total_steps),
-        callbacks=[
-            callbacks.StopAfter(total_steps),
-            callbacks.ProgressBar(total_steps, training.batch_size),
-            keras.callbacks.TensorBoard(fn_args.model_run_dir, write_graph=False),
-        ],
-        verbose=0,
-    )
+        _fit(classifier, train, validation, settings, fn_args.model_run_dir)
     serving = signatures.ServingModel(classifier.network, transform, settings.label_names)
     signatures.export(serving, fn_args.serving_model_dir)
     _write_extra(Path(fn_args.serving_model_dir) / EXTRA, settings, classifier)
 
 
-def _load_backbone(settings: TrainerSettings) -> keras.Model:
-    backbone = load_backbone(
-        Path(settings.backbone_directory),
-        image_size=settings.image_size,
-        batch_norm_momentum=settings.training.batch_norm_momentum,
+def _fit(
+    classifier: model.Classifier,
+    train: input_fn.Source,
+    validation: input_fn.Source,
+    settings: TrainerSettings,
+    log_directory: str,
+) -> None:
+    training = settings.training
+    order = TrainingOrder(len(train), train.views, training.batch_size, training.seed)
+    total_steps = training.steps or (training.epochs or 1) * order.steps_per_epoch
+    trainee = model.prepare_training(
+        classifier,
+        resolve_compute_dtype(settings.compute_dtype),
+        from_features=isinstance(train, input_fn.FeatureSource),
     )
-    if backbone.fingerprint != settings.backbone_fingerprint:
-        raise UserError(
-            f"the backbone must not change during a run. {settings.backbone_directory} has "
-            f"fingerprint {backbone.fingerprint[:12]}, configured was "
-            f"{settings.backbone_fingerprint[:12]}; start the run again"
-        )
-    return backbone.network
+    model.compile_classifier(trainee.network, training, total_steps)
+    trainee.network.fit(
+        input_fn.training_batches(train, order, 0, total_steps),
+        validation_data=input_fn.evaluation_batches(validation, training.batch_size),
+        epochs=-(-total_steps // order.steps_per_epoch),
+        steps_per_epoch=min(order.steps_per_epoch, total_steps),
+        callbacks=[
+            callbacks.StopAfter(total_steps),
+            callbacks.ProgressBar(total_steps, training.batch_size),
+            keras.callbacks.TensorBoard(log_directory, write_graph=False),
+        ],
+        verbose=0,
+    )
+    model.finish_training(trainee, classifier)
 
 
 def _write_extra(directory: Path, settings: TrainerSettings, classifier: model.Classifier) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from components.compute_dtype import ComputeDtype
 from components.settings import Fraction, Section
 
 
@@ -17,8 +18,6 @@ class Training(Section):
     dropout: Fraction = 0.3  # before the classifier
     label_smoothing: Fraction = 0.0
     batch_norm_momentum: Fraction = 0.99  # of the trained blocks' moving statistics, per step
-    flip_left_right: bool = False  # mirror half of the training images
-    shuffle_buffer: int = Field(10_000, ge=1)  # encoded examples that are shuffled at a time
     seed: int = Field(0, ge=0, lt=2**31)  # initialisation, order of the images, dropout
 
     @model_validator(mode="after")
@@ -40,5 +39,7 @@ class TrainerSettings(Section):
     backbone_fingerprint: str  # sha256 of its files
     trainable_from: str
     fresh: bool
+    compute_dtype: ComputeDtype
+    views: tuple[str, ...]  # of train images, where they are read and not their features
     label_names: tuple[str, ...]
     code_fingerprint: str  # sha256 of the code that trains: TFX sees only the dotted path

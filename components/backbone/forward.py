@@ -4,7 +4,7 @@ Shares nothing with Keras, so that comparing the two is an independent check. Im
 import it where it is needed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -13,6 +13,7 @@ import tensorflow as tf
 from components.backbone.network import (
     BATCH_NORM_EPSILON,
     NETWORK,
+    Block,
     Convolution,
     Pooling,
     walk_block,
@@ -39,21 +40,26 @@ def _pool(pooling: Pooling, value: tf.Tensor) -> tf.Tensor:
     return operation(value, 3, pooling.stride, pooling.padding)
 
 
-def run_network(
-    images: tf.Tensor, convolve: Convolve, *, after_block: Callable[[str, tf.Tensor], None]
+def run_blocks(
+    images: tf.Tensor,
+    blocks: Iterable[Block],
+    convolve: Convolve,
+    *,
+    after_block: Callable[[str, tf.Tensor], None] = lambda name, value: None,
 ) -> tf.Tensor:
-    """Runs all blocks; `convolve` applies one convolution with normalisation and ReLU.
+    """Runs some first blocks; `convolve` applies one convolution with normalisation and ReLU.
 
     Args:
         images: `[B, H, W, 3] float32 in [-1, 1]`, H and W >= 75.
+        blocks: of `NETWORK`, from the stem on.
         convolve: is given the scope, its row of the table and the input.
-        after_block: is given each block's name and output `[B, h, w, channels]`.
+        after_block: is given each block's name and output.
 
     Returns:
-        The global average `[B, 2048] float32`.
+        The last block's output `[B, h, w, channels]`.
     """
     value = images
-    for block in NETWORK:
+    for block in blocks:
         value = walk_block(
             block,
             value,
@@ -62,6 +68,11 @@ def run_network(
             concatenate=lambda values: tf.concat(values, axis=3),
         )
         after_block(block.name, value)
+    return value
+
+
+def global_average(value: tf.Tensor) -> tf.Tensor:
+    """The network's output `[B, 2048]` from the last block's."""
     return tf.reduce_mean(value, axis=[1, 2])
 
 
@@ -105,9 +116,7 @@ class InceptionModule(tf.train.Checkpoint):
             moving_variance.assign_sub((moving_variance - variance) * (1 - TRAINING_MOMENTUM))
             return normalise(value, beta, mean, variance)
 
-        return run_network(
-            inputs * 2.0 - 1.0, convolve_and_normalise, after_block=lambda name, value: None
-        )
+        return global_average(run_blocks(inputs * 2.0 - 1.0, NETWORK, convolve_and_normalise))
 
 
 def save(values: Mapping[str, np.ndarray], directory: str) -> None:

@@ -53,7 +53,11 @@ class Backbone:
 
 
 def load_backbone(
-    directory: Path, *, image_size: int, batch_norm_momentum: float = 0.99
+    directory: Path,
+    *,
+    image_size: int,
+    batch_norm_momentum: float = 0.99,
+    expected_fingerprint: str | None = None,
 ) -> Backbone:
     """Loads a TF1 or TF2 feature-vector module of InceptionV3 into Keras and checks the result.
 
@@ -61,10 +65,11 @@ def load_backbone(
         directory: the module, as `resolve` returns it.
         image_size: pixels a side of the images that the network will get, at least 75.
         batch_norm_momentum: of the moving statistics in blocks that are trained.
+        expected_fingerprint: of the module that a run was configured with.
 
     Raises:
-        UserError: not a SavedModel, one that could touch files, variables that do not fit, or
-            answers that Keras' network does not reproduce.
+        UserError: not a SavedModel, one that could touch files, variables that do not fit,
+            answers that Keras' network does not reproduce, or another module than expected.
     """
     started = time.monotonic()
     if image_size < SMALLEST_SIZE:
@@ -74,6 +79,11 @@ def load_backbone(
         )
     require_saved_model(directory)
     digest = fingerprint(directory)
+    if expected_fingerprint not in (None, digest):
+        raise UserError(
+            f"the backbone must not change during a run: {directory} has fingerprint "
+            f"{digest[:12]}, configured was {str(expected_fingerprint)[:12]}; start the run again"
+        )
     saved_model = read_saved_model(directory)
     refuse_unsafe(saved_model, directory)
     module = _load_module(directory, saved_model)

@@ -11,7 +11,13 @@ import numpy as np
 
 from components.backbone.array_file import read_weights
 from components.backbone.module import fingerprint
-from components.backbone.network import SMALLEST_SIZE, Convolution, convolutions, variables_of
+from components.backbone.network import (
+    NETWORK,
+    SMALLEST_SIZE,
+    Convolution,
+    convolutions,
+    variables_of,
+)
 from components.errors import UserError
 
 MANIFEST: Final = "standin.json"
@@ -122,7 +128,7 @@ def random_values(seed: int, image_size: int) -> dict[str, np.ndarray]:
         return forward.normalise(value, beta, mean, variance)
 
     images = tf.constant(calibration_images(image_size) * 2 - 1)
-    forward.run_network(images, convolve, after_block=lambda name, value: None)
+    forward.run_blocks(images, NETWORK, convolve)
     return values
 
 

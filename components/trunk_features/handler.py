@@ -1,0 +1,105 @@
+"""Beam's model handler for the trunk: serialized examples to trunk outputs, in batches."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from apache_beam.ml.inference.base import ModelHandler
+
+from components import features
+from components.compute_dtype import resolve_compute_dtype
+from components.errors import UserError
+from components.trunk_features.record import TrunkOutput
+from components.trunk_features.settings import TrunkSettings
+from components.views import choose_views
+
+# Of activations that are alive at a time. At 299 pixels the widest are the stem's 147x147x64
+# (5.5 MB an image as float32), and some four such tensors exist at once.
+_BATCH_BYTES = 700e6
+_BYTES_PER_PIXEL = 4 * 5.5e6 / 299**2
+_LARGEST_BATCH = 256  # images; more does not compute faster
+
+Model = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
+
+
+class ImageView(NamedTuple):
+    """A serialized raw example, and which view of its image is wanted."""
+
+    serialized: bytes
+    view: int  # number in the settings' views
+
+
+def batch_size(image_size: int) -> int:
+    """Images for one call of the trunk, so that its activations keep to a bound in bytes."""
+    return int(min(_LARGEST_BATCH, max(1, _BATCH_BYTES / (_BYTES_PER_PIXEL * image_size**2))))
+
+
+class TrunkHandler(ModelHandler[ImageView, TrunkOutput, Model]):
+    """Loads the checked backbone once for each worker and folds its trunk."""
+
+    def __init__(self, settings: TrunkSettings, transform_directory: str) -> None:
+        size = batch_size(settings.image_size)
+        super().__init__(min_batch_size=size, max_batch_size=size)
+        self._settings = settings
+        self._transform_directory = transform_directory
+
+    def load_model(self) -> Model:
+        """Raises UserError: the backbone does not fit, or is not the one that was configured."""
+        import tensorflow_transform as tft
+
+        from components.backbone.load import load_backbone
+        from components.trunk_features.trunk import fold_trunk
+
+        settings = self._settings
+        backbone = load_backbone(
+            Path(settings.backbone_directory),
+            image_size=settings.image_size,
+            expected_fingerprint=settings.backbone_fingerprint,
+        )
+        dtype = tf.as_dtype(resolve_compute_dtype(settings.compute_dtype))
+        trunk = fold_trunk(backbone.network, settings.trainable_from, dtype)
+        transform = tft.TFTransformOutput(self._transform_directory)
+        layer = transform.transform_features_layer()
+        raw = transform.raw_feature_spec()
+        needed = {
+            key: raw[key] for key in (features.IMAGE_ENCODED, features.LABEL, features.IMAGE_ID)
+        }
+
+        @tf.function(
+            input_signature=[tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32)]
+        )
+        def model(serialized: tf.Tensor, views: tf.Tensor) -> dict[str, tf.Tensor]:
+            parsed = tf.io.parse_example(serialized, needed)
+            images = layer({features.IMAGE_ENCODED: parsed[features.IMAGE_ENCODED]})[features.IMAGE]
+            return {
+                features.TRUNK: trunk(choose_views(images, settings.views, views)),
+                features.LABEL: parsed[features.LABEL],
+                features.IMAGE_ID: parsed[features.IMAGE_ID],
+            }
+
+        return model
+
+    def run_inference(
+        self, batch: Sequence[ImageView], model: Model, inference_args: dict[str, Any] | None = None
+    ) -> Iterable[TrunkOutput]:
+        serialized, views = zip(*batch, strict=True)
+        try:
+            answer = model(tf.constant(serialized), tf.constant(views, tf.int32))
+        except tf.errors.InvalidArgumentError as error:
+            raise UserError(
+                f"every image must be a whole PNG or JPEG: {error.message.splitlines()[0]}; "
+                "mend the dataset and convert it again"
+            ) from error
+        return [
+            TrunkOutput(values, int(label), identity)
+            for values, label, identity in zip(
+                answer[features.TRUNK].numpy(),
+                answer[features.LABEL].numpy(),
+                answer[features.IMAGE_ID].numpy(),
+                strict=True,
+            )
+        ]
+
+    def get_metrics_namespace(self) -> str:
+        return "TrunkFeatures"

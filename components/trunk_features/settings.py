@@ -1,0 +1,16 @@
+"""What TrunkFeatures is told: all that its result depends on besides its input artifacts."""
+
+from components.compute_dtype import ComputeDtype
+from components.settings import Section
+
+
+class TrunkSettings(Section):
+    """Everything that a change of must run the trunk again, and nothing else."""
+
+    backbone_directory: str  # a resolved module
+    backbone_fingerprint: str  # sha256 of its files
+    trainable_from: str  # the block that the trunk ends before, or "head"
+    image_size: int  # side in pixels
+    compute_dtype: ComputeDtype
+    views: tuple[str, ...]  # names in components.views; views of the train split
+    code_fingerprint: str  # sha256 of the code that computes features

@@ -1,0 +1,112 @@
+"""Features on disk: shards that workers write, and one index for each split, written last."""
+
+import io
+import uuid
+from typing import NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+
+from components.errors import UserError
+from components.record_index import IndexedWriter, RecordIndex
+from components.trunk_features.record import TrunkOutput, encode
+
+SHARD_BYTES = 256 * 2**20  # a shard is closed once it is as large as this
+_ROWS = ".rows.npy"  # beside each shard until the index is made: where its records are
+
+
+class Key(NamedTuple):
+    """Which record it is; the order of keys is the order of the examples."""
+
+    split: str
+    file: int  # number of the input file
+    number: int  # of the example in that file
+    view: int
+
+
+class WriteShards(beam.DoFn):
+    """Writes ``(Key, TrunkOutput)`` to shards with a name of their own.
+
+    A bundle that Beam repeats leaves shards of its first attempt behind; the index decides.
+    """
+
+    def __init__(self, directories: dict[str, str]) -> None:
+        self._directories = directories  # by split
+
+    def start_bundle(self) -> None:
+        self._writers: dict[str, IndexedWriter] = {}
+        self._rows: dict[str, list[tuple[int, ...]]] = {}
+
+    def process(self, element: tuple[Key, TrunkOutput]) -> None:
+        (split, *position), output = element
+        if split not in self._writers:
+            path = f"{self._directories[split]}/{uuid.uuid4().hex}.tfrecord"
+            self._writers[split], self._rows[split] = IndexedWriter(path), []
+        writer = self._writers[split]
+        self._rows[split].append((*position, *writer.write(encode(output))))
+        if writer.size >= SHARD_BYTES:
+            self._close(split)
+
+    def finish_bundle(self) -> None:
+        for split in list(self._writers):
+            self._close(split)
+
+    def _close(self, split: str) -> None:
+        writer = self._writers.pop(split)
+        writer.close()
+        buffer = io.BytesIO()
+        np.save(buffer, np.array(self._rows.pop(split), np.int64))
+        with tf.io.gfile.GFile(writer.path + _ROWS, "wb") as file:
+            file.write(buffer.getvalue())
+
+
+def commit(directory: str, index_path: str, counts: list[int], views: int) -> None:
+    """Makes one index of the shards in `directory`, and removes what it does not need.
+
+    Args:
+      counts: number of examples in each input file.
+      views: records that each example must have.
+
+    Raises:
+      UserError: a record is missing.
+    """
+    shards, table = _read_rows(directory)
+    shard, file, number, view, offset, length = table.T
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    record = (starts[file] + number) * views + view
+    present, first = np.unique(record, return_index=True)
+    expected = int(starts[-1]) * views
+    if len(present) != expected:
+        raise UserError(
+            f"every example must have its trunk features. {expected - len(present)} of {expected} "
+            f"records are missing in {directory}; run again"
+        )
+    index = RecordIndex(
+        files=tuple(shards),
+        file=shard[first].astype(np.int32).reshape(-1, views),
+        offset=offset[first].reshape(-1, views),
+        length=length[first].reshape(-1, views),
+    )
+    index.save(index_path)
+    needed = {shards[number] for number in np.unique(index.file)}
+    for path in tf.io.gfile.glob(f"{directory}/*"):
+        if path not in needed:
+            tf.io.gfile.remove(path)
+
+
+def _read_rows(directory: str) -> tuple[list[str], np.ndarray]:
+    """The shards' paths, and [shard, file, number, view, offset, length] of each record."""
+    shards: list[str] = []
+    tables = [np.zeros([0, 6], np.int64)]
+    for path in sorted(tf.io.gfile.glob(f"{directory}/*{_ROWS}")):
+        with tf.io.gfile.GFile(path, "rb") as file:
+            rows = np.load(io.BytesIO(file.read()), allow_pickle=False)
+        tables.append(np.column_stack([np.full(len(rows), len(shards)), rows]))
+        shards.append(path.removesuffix(_ROWS))
+    return shards, np.concatenate(tables)
+
+
+def index_path(artifact_uri: str, split: str) -> str:
+    """Beside the split's folder, in which everything is records."""
+    return f"{artifact_uri}/index-{split}.npz"
