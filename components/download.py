@@ -20,6 +20,7 @@ from components.tar import extract_tar
 
 if TYPE_CHECKING:
     import requests
+    from tenacity import RetryCallState
 
 __all__ = ["download", "extract_tar"]
 
@@ -71,7 +72,6 @@ def download(
     import requests
     from tenacity import (
         Retrying,
-        before_sleep_log,
         retry_if_exception_type,
         stop_after_attempt,
         wait_exponential_jitter,
@@ -82,7 +82,7 @@ def download(
         retry=retry_if_exception_type(_InterruptedError),
         stop=stop_after_attempt(attempts),
         wait=wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT),
-        before_sleep=before_sleep_log(logging.getLogger(__name__), logging.WARNING),
+        before_sleep=_announce_retry,
         reraise=True,
     )
     try:
@@ -103,6 +103,14 @@ def download(
     except OSError as error:
         raise UserError(f"cannot write the download of {source} to {target}: {error}") from error
     return target
+
+
+def _announce_retry(state: RetryCallState) -> None:
+    """A logged warning, which Python writes to stderr where nobody has set up logging."""
+    assert state.outcome is not None and state.next_action is not None
+    logging.getLogger(__name__).warning(
+        "%s; trying again in %.0f s", state.outcome.exception(), state.next_action.sleep
+    )
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,9 @@ def tar_files(archive: Path) -> Iterator[Iterator[tuple[PurePosixPath, IO[bytes]
         with tarfile.open(archive) as tar:
             yield _checked_files(archive, tar)
     except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
+        reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists all that it has tried
         raise UserError(
-            f"cannot unpack {archive}: {error}; it is damaged or incomplete, fetch it again"
+            f"cannot unpack {archive}: {reason}; it is damaged or incomplete, fetch it again"
         ) from error
 
 

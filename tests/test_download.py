@@ -202,10 +202,17 @@ def test_a_refusal_is_not_tried_again(server, target, status):
     assert "\n" not in str(caught.value)
 
 
-def test_a_busy_server_is_tried_again(server, target):
+def test_a_busy_server_is_tried_again(server, target, caplog):
     server.statuses = [503, 429, 500]
     download(server.url, target, sha256=SHA256)
     assert len(server.requests) == 4
+    assert [
+        record.getMessage().partition("; trying again in ")[0] for record in caplog.records
+    ] == [
+        "the server answered 503 Service Unavailable",
+        "the server answered 429 Too Many Requests",
+        "the server answered 500 Internal Server Error",
+    ]
 
 
 def test_a_truncated_body_is_never_taken_for_the_file(server, target):

@@ -107,7 +107,9 @@ def _load(data: bytes, where: str) -> dict[str, Any]:
     try:
         return load_dictionary(data)
     except UserError as error:
-        raise UserError(f"{where} is refused: {error}") from error
+        raise UserError(
+            f"{where} is refused: {error}; fetch the archive again, from its publisher"
+        ) from error
 
 
 def _field(content: Mapping[str, Any], key: str, where: str) -> Any:

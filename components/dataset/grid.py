@@ -76,7 +76,7 @@ def _draw_classes(archive: Archive, part: SubFigure, seed: int) -> None:
         [f"{name}  {label}" for label, name in enumerate(archive.label_names)],
     )
     axes.tick_params(length=0, pad=8, labelsize=11)
-    part.suptitle("Train images, chosen at random", fontsize=12, fontweight="bold")
+    _head(part, "Train images, chosen at random")
 
 
 def _random_images(
@@ -96,13 +96,18 @@ def _draw_samples(
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, (name, index), sample in zip(grid.flat, samples, described, strict=False):
+        shape = "x".join(map(str, sample.shape))
         axes.set_axis_on()
         _show(axes, find_batch(archive, name, index).images[index])
         axes.set_title(f"{sample.label}  {sample.label_name}", fontsize=11)
         axes.set_xlabel(
-            f"{sample.id}\n{sample.minimum} to {sample.maximum}", fontsize=8, color=_GREY
+            f"{sample.id}\n{shape}, {sample.minimum} to {sample.maximum}", fontsize=8, color=_GREY
         )
-    part.suptitle("Samples", fontsize=12, fontweight="bold")
+    _head(part, "Samples")
+
+
+def _head(part: SubFigure, text: str) -> None:
+    part.suptitle(text, x=0.01, horizontalalignment="left", fontsize=12, fontweight="bold")
 
 
 def _show(axes: Axes, image: npt.NDArray[np.uint8]) -> None:

@@ -63,9 +63,7 @@ def summarize(archive: Archive) -> Summary:
     blanks = tuple(
         f"{batch.name}:{index}"
         for batch in archive.batches
-        for index in np.flatnonzero(
-            np.ptp(batch.images.reshape(len(batch.labels), -1), axis=1) == 0
-        )
+        for index in np.flatnonzero((batch.images == batch.images[:, :1, :1]).all(axis=(1, 2, 3)))
     )
     batches = tuple(
         BatchSummary(
@@ -145,6 +143,7 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(f"[yellow]![/] {escape(problem)}", highlight=False)
     if not summary.problems:
         console.print("[green]No duplicate or blank images, no class imbalance.[/]")
+    console.print()
 
 
 def print_samples(samples: Sequence[Sample], console: Console) -> None:
@@ -189,19 +188,21 @@ def _describe_duplicates(
     problems = []
     if leaks:
         problems.append(
-            f"{len(leaks)} images stand in train and in test, so the test flatters: "
+            f"{_images(len(leaks), 'stands', 'stand')} in train and in test, so the test flatters: "
             + _some([" = ".join(group) for group in leaks])
         )
     if others := [group for group in groups if group not in leaks]:
         problems.append(
-            f"{len(others)} images occur more than once: "
+            f"{_images(len(others), 'occurs', 'occur')} more than once: "
             + _some([" = ".join(group) for group in others])
         )
     return problems
 
 
 def _describe_blanks(blanks: Sequence[str]) -> list[str]:
-    return [f"{len(blanks)} images are of a single colour: {_some(blanks)}"] if blanks else []
+    if not blanks:
+        return []
+    return [f"{_images(len(blanks), 'is', 'are')} of a single colour: {_some(blanks)}"]
 
 
 def _describe_imbalance(names: Sequence[str], batches: Sequence[BatchSummary]) -> list[str]:
@@ -215,6 +216,10 @@ def _describe_imbalance(names: Sequence[str], batches: Sequence[BatchSummary]) -
                 f"{counts[least]:,} of {names[least]}"
             )
     return problems
+
+
+def _images(count: int, singular: str, plural: str) -> str:
+    return f"1 image {singular}" if count == 1 else f"{count:,} images {plural}"
 
 
 def _some(texts: Sequence[str]) -> str:

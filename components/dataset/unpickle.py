@@ -42,8 +42,8 @@ def load_dictionary(data: bytes) -> dict[str, Any]:
         raise
     except Exception as error:  # pickle documents that damaged data may raise anything
         raise UserError(
-            f"it is no readable pickle of a dictionary: {type(error).__name__}: {error}; "
-            "fetch the archive again"
+            "it is no readable pickle of a dictionary: "
+            + " ".join(f"{type(error).__name__}: {error}".split())
         ) from error
 
 
@@ -85,6 +85,8 @@ class _ArrayUnpickler(pickle.Unpickler):
                 return lambda *_: _refuse_call("numpy.ndarray")
             case "_codecs", "encode":
                 return _latin1
+            case "__builtin__", "bytes":
+                return lambda: b""  # of an empty array
         raise UserError(f"it refers to {describe(f'{module}.{name}')}, which no image batch needs")
 
 
@@ -120,6 +122,9 @@ class _PickledArray:
     """An array: NumPy makes an empty one, which then takes this state."""
 
     array: npt.NDArray[Any] | None = None
+
+    def __repr__(self) -> str:
+        return "an array"
 
     def __setstate__(self, state: Any) -> None:
         """`state` is (version, shape, element type, whether in Fortran's order, elements)."""

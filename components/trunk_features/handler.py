@@ -16,7 +16,7 @@ from components.views import choose_views
 
 # Of activations that are alive at a time. At 299 pixels the widest are the stem's 147x147x64
 # (5.5 MB an image as float32), and some four such tensors exist at once.
-_BATCH_BYTES = 700e6
+_BATCH_BYTES = 720e6
 _BYTES_PER_PIXEL = 4 * 5.5e6 / 299**2
 _LARGEST_BATCH = 256  # images; more does not compute faster
 

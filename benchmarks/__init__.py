@@ -1,0 +1,1 @@
+"""Speed, as ratios of paired runs on one machine. ``make bench``."""

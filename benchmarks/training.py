@@ -1,0 +1,221 @@
+"""A training step: the 2017 article's, the Keras documentation's, and ours without and with cache.
+
+All of them see the same images, through the same Transform graph, at the same batch size.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+import tf_keras as keras
+
+from benchmarks.pairs import Timings, take_turns
+from components import features
+from components.backbone import cut
+from components.backbone.load import load_backbone
+from components.backbone.module import fingerprint
+from components.backbone.network import BLOCKS, NETWORK, walk_block
+from components.compute_dtype import resolve_compute_dtype
+from components.record_index import IndexedWriter, RecordIndex
+from components.trunk_features.handler import ImageView, TrunkHandler
+from components.trunk_features.record import encode
+from components.trunk_features.settings import TrunkSettings
+from components.views import IDENTITY
+from trainer import input_fn, model
+from trainer.order import TrainingOrder
+from trainer.settings import Training
+
+ARTICLE: Final = "article: all variables"
+KERAS_RECIPE: Final = "Keras recipe: below layer 249 frozen"
+ONLINE: Final = "ours, online"
+CACHED: Final = "ours, from cached features"
+TRUNK_PASS: Final = "ours, trunk pass (once for each image)"
+KERAS_TRUNK: Final = "Keras inference of the same trunk, float32"
+
+CUT: Final = "Mixed_7a"
+CLASSES: Final = 10
+# https://keras.io/api/applications/, "Fine-tune InceptionV3 on a new set of classes"
+RECIPE_FIRST_TRAINED_LAYER: Final = 249
+RECIPE_DENSE_UNITS: Final = 1024
+
+
+def measure(
+    serialized: Sequence[bytes],
+    transform: tft.TFTransformOutput,
+    backbone: Path,
+    *,
+    image_size: int,
+    batch_size: int,
+    rounds: int,
+) -> Timings:
+    """Times one step of each kind in turns; `serialized` fill one batch or more."""
+    settings = TrunkSettings(
+        backbone_directory=str(backbone),
+        backbone_fingerprint=fingerprint(backbone),
+        trainable_from=CUT,
+        image_size=image_size,
+        compute_dtype="auto",
+        views=(IDENTITY,),
+        code_fingerprint="",
+    )
+    training = Training(batch_size=batch_size, learning_rate=1e-3, schedule="constant")
+    images, labels = _transformed(serialized, transform)
+    batch = images[:batch_size], labels[:batch_size]
+    with tempfile.TemporaryDirectory() as directory:
+        handler = TrunkHandler(settings, transform.transform_savedmodel_dir.rsplit("/", 1)[0])
+        loaded = handler.load_model()
+        size = handler.batch_elements_kwargs()["max_batch_size"]
+        views = [ImageView(record, 0) for record in serialized]
+
+        def trunk_pass(part: Sequence[ImageView]) -> list[bytes]:
+            """All that TrunkFeatures does for an image but reading it and writing the result."""
+            return [encode(output) for output in handler.run_inference(part, loaded)]
+
+        stored = [
+            record
+            for start in range(0, len(views), size)
+            for record in trunk_pass(views[start : start + size])
+        ]
+        in_turn = views[:size]
+
+        trunk, _ = cut.split(load_backbone(backbone, image_size=image_size).network, CUT)
+        assert trunk is not None
+        contestants: dict[str, Callable[[], object]] = {
+            ARTICLE: _article(backbone, training, image_size, batch),
+            KERAS_RECIPE: _keras_recipe(image_size, batch),
+            ONLINE: _online(backbone, training, image_size, batch),
+            CACHED: _cached(backbone, training, image_size, _store(stored, directory)),
+            TRUNK_PASS: lambda: trunk_pass(in_turn),
+            KERAS_TRUNK: lambda: trunk.predict_on_batch(batch[0]),
+        }
+        counts = {name: batch_size for name in contestants} | {TRUNK_PASS: len(in_turn)}
+        return take_turns(contestants, counts, rounds, "training steps")
+
+
+def trunk_operations(image_size: int) -> int:
+    """Multiplications and additions of the trunk's convolutions, for one image."""
+    total = 0
+
+    def convolve(scope, convolution, value):
+        nonlocal total
+        side_h, side_w, channels = value
+        height, width = (
+            _length(side, kernel, convolution.stride, convolution.padding)
+            for side, kernel in ((side_h, convolution.kernel[0]), (side_w, convolution.kernel[1]))
+        )
+        taps = convolution.kernel[0] * convolution.kernel[1] * channels
+        total += 2 * height * width * taps * convolution.filters
+        return height, width, convolution.filters
+
+    def pool(pooling, value):
+        return (*(_length(s, 3, pooling.stride, pooling.padding) for s in value[:2]), value[2])
+
+    value = (image_size, image_size, features.CHANNELS)
+    for block in NETWORK[: 1 + BLOCKS.index(CUT)]:
+        value = walk_block(
+            block,
+            value,
+            convolve=convolve,
+            pool=pool,
+            concatenate=lambda values: (*values[0][:2], sum(value[2] for value in values)),
+        )
+    return total
+
+
+def _length(length: int, kernel: int, stride: int, padding: str) -> int:
+    return -(-length // stride) if padding == "SAME" else (length - kernel) // stride + 1
+
+
+def matrix_product_peak(dtype: str, rounds: int = 5) -> float:
+    """Operations a second of a large matrix product, the best of some rounds."""
+    side = 4096
+    import time
+
+    factor = tf.cast(tf.random.stateless_uniform([side, side], [0, 0], -1, 1), dtype)
+    best = np.inf
+    for _ in range(rounds + 1):
+        started = time.perf_counter()
+        tf.linalg.matmul(factor, factor).numpy()
+        best = min(best, time.perf_counter() - started)
+    return 2 * side**3 / best
+
+
+def _transformed(
+    serialized: Sequence[bytes], transform: tft.TFTransformOutput
+) -> tuple[tf.Tensor, tf.Tensor]:
+    raw = transform.raw_feature_spec()
+    needed = {key: raw[key] for key in (features.IMAGE_ENCODED, features.LABEL)}
+    layer = transform.transform_features_layer()
+    transformed = layer(tf.io.parse_example(list(serialized), needed))
+    return transformed[features.IMAGE], transformed[features.TARGET]
+
+
+def _article(backbone: Path, training: Training, image_size: int, batch) -> Callable[[], object]:
+    """Every variable receives gradients, as in the article's code."""
+    classifier = model.build_classifier(
+        load_backbone(backbone, image_size=image_size).network,
+        "all",
+        classes=CLASSES,
+        fresh=False,
+        training=training,
+    )
+    model.compile_classifier(classifier.network, training, 1)
+    return lambda: classifier.network.train_on_batch(*batch)
+
+
+def _keras_recipe(image_size: int, batch) -> Callable[[], object]:
+    """As the Keras documentation has it, but for the weights, which cost no time."""
+    base = keras.applications.InceptionV3(
+        weights=None, include_top=False, input_shape=(image_size, image_size, features.CHANNELS)
+    )
+    flow = keras.layers.GlobalAveragePooling2D()(base.output)
+    flow = keras.layers.Dense(RECIPE_DENSE_UNITS, activation="relu")(flow)
+    network = keras.Model(base.input, keras.layers.Dense(CLASSES, activation="softmax")(flow))
+    for index, layer in enumerate(network.layers):
+        layer.trainable = index >= RECIPE_FIRST_TRAINED_LAYER
+    network.compile(
+        optimizer=keras.optimizers.SGD(learning_rate=0.0001, momentum=0.9),
+        loss="sparse_categorical_crossentropy",
+    )
+    return lambda: network.train_on_batch(*batch)
+
+
+def _trainee(backbone: Path, training: Training, image_size: int, *, from_features: bool):
+    classifier = model.build_classifier(
+        load_backbone(backbone, image_size=image_size).network,
+        CUT,
+        classes=CLASSES,
+        fresh=False,
+        training=training,
+    )
+    dtype = resolve_compute_dtype("auto")
+    trainee = model.prepare_training(classifier, dtype, from_features=from_features)
+    model.compile_classifier(trainee.network, training, 1)
+    return trainee.network
+
+
+def _online(backbone: Path, training: Training, image_size: int, batch) -> Callable[[], object]:
+    network = _trainee(backbone, training, image_size, from_features=False)
+    return lambda: network.train_on_batch(*batch)
+
+
+def _store(records: list[bytes], directory: str) -> input_fn.FeatureSource:
+    writer = IndexedWriter(f"{directory}/features.tfrecord")
+    places = np.array([writer.write(record) for record in records], np.int64)
+    writer.close()
+    shard = np.zeros([len(places), 1], np.int32)
+    return input_fn.FeatureSource(RecordIndex((writer.path,), shard, places[:, :1], places[:, 1:]))
+
+
+def _cached(
+    backbone: Path, training: Training, image_size: int, source: input_fn.FeatureSource
+) -> Callable[[], object]:
+    """Reading, decompressing and training; as in the Trainer, the next batch is read ahead."""
+    network = _trainee(backbone, training, image_size, from_features=True)
+    order = TrainingOrder(len(source), source.views, training.batch_size, training.seed)
+    batches = iter(input_fn.training_batches(source, order, 0, 1_000_000))
+    return lambda: network.train_on_batch(*next(batches))
