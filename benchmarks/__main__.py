@@ -95,7 +95,7 @@ def _amortised(steps) -> dict[str, float]:
 
     def ratio(other: str, epochs: int) -> float:
         return steps.median(
-            lambda cost: cost(other) / (cost(training.CACHED) + cost(training.TRUNK_PASS) / epochs)
+            lambda cost: cost[other] / (cost[training.CACHED] + cost[training.TRUNK_PASS] / epochs)
         )
 
     return {

@@ -2,10 +2,14 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from components.progress import progress
+
+
+TIMED: Final = 3  # runs of a contestant in its turn
 
 
 @dataclass(frozen=True)
@@ -21,15 +25,18 @@ class Timings:
 
     def ratio(self, faster: str, slower: str) -> float:
         """How many times as fast, by the median of the rounds' own ratios."""
-        return self.median(lambda cost: cost(slower) / cost(faster))
+        return self.median(lambda cost: cost[slower] / cost[faster])
 
-    def median(self, formula: Callable[[Callable[[str], float]], float]) -> float:
+    def median(self, formula: Callable[[Mapping[str, float]], float]) -> float:
         """The median over rounds of a formula in the seconds that an image costs."""
-        rounds = len(next(iter(self.seconds.values())))
-        return statistics.median(
-            formula(lambda name: self.seconds[name][turn] / self.images[name])
-            for turn in range(rounds)
-        )
+        return statistics.median(map(formula, self._costs()))
+
+    def _costs(self) -> Iterator[dict[str, float]]:
+        for turn in zip(*self.seconds.values(), strict=True):
+            yield {
+                name: seconds / self.images[name]
+                for name, seconds in zip(self.seconds, turn, strict=True)
+            }
 
 
 def take_turns(
@@ -38,14 +45,18 @@ def take_turns(
     rounds: int,
     description: str,
 ) -> Timings:
-    """Runs every contestant once to warm up and then once in each round."""
+    """In each round, every contestant runs once to get going and then `TIMED` times on the clock.
+
+    The first run of a turn traces graphs and finds caches and memory as another one left them.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    with progress(description, (rounds + 1) * len(contestants), "runs") as advance:
-        for turn in range(rounds + 1):
+    with progress(description, rounds * len(contestants), "turns") as advance:
+        for _ in range(rounds):
             for name, work in contestants.items():
-                started = time.perf_counter()
                 work()
-                if turn:  # the first one traces graphs and fills caches
-                    seconds[name].append(time.perf_counter() - started)
+                started = time.perf_counter()
+                for _ in range(TIMED):
+                    work()
+                seconds[name].append((time.perf_counter() - started) / TIMED)
                 advance(1)
     return Timings(seconds, images)

@@ -92,7 +92,7 @@ def measure(
             TRUNK_PASS: lambda: trunk_pass(in_turn),
             KERAS_TRUNK: lambda: trunk.predict_on_batch(batch[0]),
         }
-        counts = {name: batch_size for name in contestants} | {TRUNK_PASS: len(in_turn)}
+        counts = dict.fromkeys(contestants, batch_size) | {TRUNK_PASS: len(in_turn)}
         return take_turns(contestants, counts, rounds, "training steps")
 
 

@@ -8,6 +8,7 @@ import tf_keras as keras
 from components import features
 from components.backbone import cut
 from trainer.settings import Training
+from trainer.step import StepModel
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def prepare_training(
     flow = inputs
     for part in parts:
         flow = part(flow)
-    return Trainee(keras.Model(inputs, flow, name="trainee"), upper)
+    return Trainee(StepModel(inputs, flow, name="trainee"), upper)
 
 
 def finish_training(trainee: Trainee, classifier: Classifier) -> None:

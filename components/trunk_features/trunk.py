@@ -22,8 +22,8 @@ def fold_trunk(network: "keras.Model", trainable_from: str, dtype: tf.DType) -> 
     with ``sigma = sqrt(variance + epsilon)``: a convolution with another kernel and a bias.
 
     Returns:
-      A function from ``[B, S, S, 3]`` float32 in [-1, 1] to the cut's output ``[B, h, w, channels]``
-      (``[B, 2048]`` for ``head``), as `dtype`.
+      A function from ``[B, S, S, 3]`` float32 in [-1, 1] to the cut's output as `dtype`:
+      ``[B, h, w, channels]``, or ``[B, 2048]`` for ``head``.
     """
     folded: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
     for scope, convolution, batch_normalization in scoped_layers([network]):
