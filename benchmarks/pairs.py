@@ -8,7 +8,6 @@ from typing import Final
 
 from components.progress import progress
 
-
 TIMED: Final = 3  # runs of a contestant in its turn
 
 

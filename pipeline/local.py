@@ -1,6 +1,8 @@
 """Runs the DAG on this machine."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
@@ -31,7 +33,8 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
     console = Console(stderr=True, highlight=False)
     with node_announcements(lambda node: console.print(f"[dim]{node}[/]"), verbose):
         try:
-            _runner(config).run(pipeline)
+            with in_memory_beam():
+                _runner(config).run(pipeline)
         except UserError:
             raise
         except Exception as error:
@@ -42,11 +45,28 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
     return read_outcome(config)
 
 
+@contextmanager
+def in_memory_beam() -> Iterator[None]:
+    """Beam pipelines without a runner run in memory: DirectRunner would download a Go runner.
+
+    BeamDagRunner makes such a pipeline and takes no options for it, but with its old code, which
+    cannot run function components.
+    """
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    previous = StandardOptions.DEFAULT_RUNNER
+    StandardOptions.DEFAULT_RUNNER = "FnApiRunner"
+    try:
+        yield
+    finally:
+        StandardOptions.DEFAULT_RUNNER = previous
+
+
 def _runner(config: Config):
     if config.runner == "beam":
         from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
 
-        return BeamDagRunner(beam_orchestrator_args=["--runner=FnApiRunner"])
+        return BeamDagRunner()
     return LocalDagRunner()
 
 

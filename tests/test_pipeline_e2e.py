@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ STEPS = [
     "ExampleValidator",
     "AnomalyGate",
     "Transform",
+    "TrunkFeatures",
     "Trainer",
     "baseline",
     "Evaluator",
@@ -50,6 +52,7 @@ def config(tmp_path_factory, standin) -> Config:
             f"cache={place / 'cache'}",
             f"backbone.handle={standin}",
             "backbone.trainable_from=head",
+            "feature_cache=true",
             "training.epochs=null",
             "training.steps=60",
             "training.batch_size=32",
@@ -219,26 +222,61 @@ def test_a_failing_step_is_one_line(config, first, tmp_path, standin):
     assert "\n" not in str(failure.value)
 
 
-def test_a_wrong_label_stops_before_training(config, first, tmp_path):
-    """A record that says class 10 of 10, in shards that pass for converted ones."""
+def damaged_records(config: Config, directory: Path, damage) -> tuple[Path, str]:
+    """A copy of the records with one validation example changed, and what `damage` returned."""
     import tensorflow as tf
 
-    from pipeline import inputs as pipeline_inputs
-    from pipeline.local import run_pipeline
+    from pipeline.inputs import records_directory
 
-    inputs = pipeline_inputs.prepare_inputs(config)
-    records = shutil.copytree(inputs.records, tmp_path / "records")
+    records = shutil.copytree(records_directory(config), directory / "records")
     shard = next(records.glob("validation-*"))
     serialized = list(tf.data.TFRecordDataset(str(shard)).as_numpy_iterator())
     example = tf.train.Example.FromString(serialized[0])
-    example.features.feature[features.LABEL].int64_list.value[0] = 10
+    told = damage(example)
     with tf.io.TFRecordWriter(str(shard)) as writer:
         for record in (example.SerializeToString(), *serialized[1:]):
             writer.write(record)
-    from dataclasses import replace
+    return records, told
 
+
+def run_records(config: Config, records: Path) -> None:
+    from pipeline.inputs import prepare_inputs
+    from pipeline.local import run_pipeline
+
+    run_pipeline(config, replace(prepare_inputs(config), records=str(records)))
+
+
+def test_a_wrong_label_stops_before_training(config, first, tmp_path):
+    """A record that says class 10 of 10, in shards that pass for converted ones."""
+
+    def mislabel(example) -> str:
+        example.features.feature[features.LABEL].int64_list.value[0] = 10
+        return ""
+
+    records, _ = damaged_records(config, tmp_path, mislabel)
     with pytest.raises(UserError, match=f"validation: {features.LABEL}"):
-        run_pipeline(config, replace(inputs, records=str(records)))
+        run_records(config, records)
+
+
+def test_a_damaged_picture_is_named_before_anything_is_trained(config, first, tmp_path):
+    """Statistics see only bytes; the trunk is the first to decode."""
+    import tensorflow as tf
+
+    def damage(example: "tf.train.Example") -> str:
+        encoded = example.features.feature[features.IMAGE_ENCODED].bytes_list
+        encoded.value[0] = encoded.value[0][:60]
+        return example.features.feature[features.IMAGE_ID].bytes_list.value[0].decode()
+
+    records, identity = damaged_records(config, tmp_path, damage)
+    with pytest.raises(UserError, match=f"must be a whole PNG or JPEG.*{identity} ") as failure:
+        run_records(config, records)
+    assert "\n" not in str(failure.value)
+
+
+def test_beams_own_runner_finds_the_same_results(config, first):
+    beam = run(Config.model_validate({**config.model_dump(), "runner": "beam"}))
+    assert ran(beam) == []
+    assert (beam.blessed, beam.metrics, beam.pushed) == (True, first.metrics, first.pushed)
 
 
 def test_metadata_is_sqlite_below_the_root(config, first):

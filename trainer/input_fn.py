@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components import features
+from components.damaged import damaged_image
 from components.errors import UserError
 from components.record_index import RecordIndex, RecordReader, spool
 from components.trunk_features.record import decode
@@ -32,6 +33,10 @@ class Source(Protocol):
         """Batches of ``(inputs, labels [B] int64)``; ``choose(n)`` gives examples and views."""
         ...
 
+    def damage(self) -> UserError | None:
+        """What to tell the user if an example is damaged; reads all of them."""
+        ...
+
 
 class ImageSource:
     """Raw examples; inputs are ``[B, S, S, 3]`` float32 in [-1, 1]."""
@@ -52,6 +57,9 @@ class ImageSource:
 
     def __len__(self) -> int:
         return len(self._reader.index)
+
+    def damage(self) -> UserError | None:
+        return damaged_image(self._reader.read([n], [0])[0] for n in range(len(self)))
 
     def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Any]) -> tf.data.Dataset:
         def read(number: int) -> tuple[npt.NDArray, npt.NDArray]:
@@ -81,6 +89,14 @@ class FeatureSource:
 
     def __len__(self) -> int:
         return len(self._reader.index)
+
+    def damage(self) -> UserError | None:
+        try:
+            for number in range(len(self)):
+                decode(self._reader.read([number], [0])[0])
+        except UserError as error:
+            return error
+        return None
 
     def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Any]) -> tf.data.Dataset:
         def read(number: int) -> tuple[npt.NDArray, npt.NDArray]:

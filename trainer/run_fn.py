@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras as keras
 from tfx.components.trainer.fn_args_utils import FnArgs
@@ -23,8 +24,8 @@ def run_fn(fn_args: FnArgs) -> None:
     """Trains the upper blocks and the head, and exports the whole model.
 
     Raises:
-      UserError: the backbone on disk is not the one that was configured, or the train split is
-        smaller than one batch.
+      UserError: the backbone on disk is not the one that was configured, the train split is
+        smaller than one batch, or an example is damaged.
     """
     settings = TrainerSettings.model_validate(fn_args.custom_config)
     training = settings.training
@@ -51,7 +52,10 @@ def run_fn(fn_args: FnArgs) -> None:
                 (fn_args.eval_files, features.VALIDATION, settings.views[:1]),
             )
         )
-        _fit(classifier, train, validation, settings, fn_args.model_run_dir)
+        try:
+            _fit(classifier, train, validation, settings, fn_args.model_run_dir)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
+            raise train.damage() or validation.damage() or error from error
     serving = signatures.ServingModel(classifier.network, transform, settings.label_names)
     signatures.export(serving, fn_args.serving_model_dir)
     _write_extra(Path(fn_args.serving_model_dir) / EXTRA, settings, classifier)

@@ -9,7 +9,7 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from components import features
 from components.compute_dtype import resolve_compute_dtype
-from components.errors import UserError
+from components.damaged import damaged_image
 from components.trunk_features.record import TrunkOutput
 from components.trunk_features.settings import TrunkSettings
 from components.views import choose_views
@@ -87,10 +87,7 @@ class TrunkHandler(ModelHandler[ImageView, TrunkOutput, Model]):
         try:
             answer = model(tf.constant(serialized), tf.constant(views, tf.int32))
         except tf.errors.InvalidArgumentError as error:
-            raise UserError(
-                f"every image must be a whole PNG or JPEG: {error.message.splitlines()[0]}; "
-                "mend the dataset and convert it again"
-            ) from error
+            raise damaged_image(serialized) or error from error
         return [
             TrunkOutput(values, int(label), identity)
             for values, label, identity in zip(
