@@ -164,7 +164,7 @@ def _article(backbone: Path, training: Training, image_size: int, batch) -> Call
         training=training,
     )
     model.compile_classifier(classifier.network, training, 1)
-    return lambda: classifier.network.train_on_batch(*batch)
+    return _step(classifier.network, _again_and_again(batch))
 
 
 def _keras_recipe(image_size: int, batch) -> Callable[[], object]:
@@ -181,7 +181,17 @@ def _keras_recipe(image_size: int, batch) -> Callable[[], object]:
         optimizer=keras.optimizers.SGD(learning_rate=0.0001, momentum=0.9),
         loss="sparse_categorical_crossentropy",
     )
-    return lambda: network.train_on_batch(*batch)
+    return _step(network, _again_and_again(batch))
+
+
+def _step(network: keras.Model, batches: tf.data.Dataset) -> Callable[[], object]:
+    """One step exactly as `fit` runs it."""
+    train_function, iterator = network.make_train_function(), iter(batches)
+    return lambda: train_function(iterator)
+
+
+def _again_and_again(batch: input_fn.Batch) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensors(batch).repeat()
 
 
 def _trainee(backbone: Path, training: Training, image_size: int, *, from_features: bool):
@@ -200,7 +210,7 @@ def _trainee(backbone: Path, training: Training, image_size: int, *, from_featur
 
 def _online(backbone: Path, training: Training, image_size: int, batch) -> Callable[[], object]:
     network = _trainee(backbone, training, image_size, from_features=False)
-    return lambda: network.train_on_batch(*batch)
+    return _step(network, _again_and_again(batch))
 
 
 def _store(records: list[bytes], directory: str) -> input_fn.FeatureSource:
@@ -217,5 +227,4 @@ def _cached(
     """Reading, decompressing and training; as in the Trainer, the next batch is read ahead."""
     network = _trainee(backbone, training, image_size, from_features=True)
     order = TrainingOrder(len(source), source.views, training.batch_size, training.seed)
-    batches = iter(input_fn.training_batches(source, order, 0, 1_000_000))
-    return lambda: network.train_on_batch(*next(batches))
+    return _step(network, input_fn.training_batches(source, order, 0, 1_000_000))
