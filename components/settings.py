@@ -16,7 +16,8 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 class Section(BaseModel):
     """Frozen; unknown keys are refused by name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Numbers become text where text is asked for: YAML reads archive=2017 as a number.
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
 
 class Dataset(Section):

@@ -95,3 +95,7 @@ def test_configuration_and_command_line_import_nothing_heavy():
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_text_may_look_like_a_number():
+    assert load_config("digits", ["dataset.archive=2017"]).dataset.archive == "2017"
