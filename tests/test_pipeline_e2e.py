@@ -202,6 +202,32 @@ def test_a_worse_model_than_the_blessed_one_is_refused_and_not_pushed(config, fi
     assert set(first.pushed.parent.iterdir()) == versions
 
 
+@pytest.mark.parametrize("change", ["size", "cut", "backbone", "dataset"])
+def test_the_trunk_runs_again_where_its_features_would_differ(
+    config, first, tmp_path, standin, change
+):
+    """Another learning rate does not run it: see the worse model above."""
+    other = shutil.copytree(standin, tmp_path / "other")
+    with (other / "README.txt").open("a") as note:
+        note.write("another module\n")
+    sections = {
+        "size": {"image": {"size": 76}},
+        "cut": {"backbone": {"trainable_from": "Mixed_7c"}},
+        "backbone": {"backbone": {"handle": str(other)}},
+        "dataset": {"dataset": {"validation_fraction": 0.2}},
+    }[change]
+    stores = Path(config.root) / "artifacts/TrunkFeatures/trunk_features"
+    before = set(stores.iterdir())
+    # Nothing behind the trunk is of interest: the Trainer refuses such a batch.
+    too_large = changed(config, training={"batch_size": 2000}, **sections)
+    with pytest.raises(UserError, match="must fill one batch"):
+        run(too_large)
+    [made] = set(stores.iterdir()) - before
+    with pytest.raises(UserError, match="must fill one batch"):
+        run(too_large)
+    assert set(stores.iterdir()) - before == {made}
+
+
 def test_a_change_of_code_trains_again(config, first, monkeypatch):
     """A dotted path alone would be a cache hit: TFX does not look at the code behind it."""
     import pipeline.pipeline as wiring

@@ -23,7 +23,7 @@ from components.trunk_features.handler import batch_size
 from components.trunk_features.settings import TrunkSettings
 from components.trunk_features.trunk import fold_trunk
 from components.views import VIEWS
-from trainer import input_fn, model
+from trainer import input_fn, model, signatures
 from trainer.order import TrainingOrder
 from trainer.settings import Training
 
@@ -236,6 +236,36 @@ def test_cached_and_online_training_lose_the_same_step_for_step(
     found, expected = losses(cached, standin), losses(online, standin)
     np.testing.assert_allclose(found, expected, rtol=1e-3)
     assert len(set(np.round(expected, 3))) == 6
+
+
+def test_the_exported_model_is_the_trained_part_on_the_stored_features(
+    stored, raw, transform_output, standin, tmp_path
+):
+    """Trained on features alone, yet whole: bytes in, what upper(trunk(image)) gives out."""
+    training = Training(epochs=1, batch_size=8, learning_rate=1e-3, dropout=0.3)
+    backbone = load_backbone(standin, image_size=75).network
+    classifier = model.build_classifier(backbone, CUT, classes=10, fresh=False, training=training)
+    cached = open_split(stored, features.TRAIN, transform_output, tmp_path)
+    trainee = model.prepare_training(classifier, "float32", from_features=True)
+    model.compile_classifier(trainee.network, training, 3)
+    order = TrainingOrder(COUNT, cached.views, training.batch_size, training.seed)
+    for batch in input_fn.training_batches(cached, order, 0, 3):
+        trainee.network.train_on_batch(*batch)
+    model.finish_training(trainee, classifier)
+    labels = [str(digit) for digit in range(10)]
+    exported = str(tmp_path / "model")
+    signatures.export(
+        signatures.ServingModel(classifier.network, transform_output, labels), exported
+    )
+
+    files = [str(path) for path in sorted((raw / "Split-train").iterdir())]
+    serialized = list(tf.data.TFRecordDataset(files, COMPRESSION).as_numpy_iterator())
+    serve = tf.saved_model.load(exported).signatures["serving_default"]
+    found = serve(examples=tf.constant(serialized))[features.PROBABILITIES]
+    [(values, _)] = input_fn.evaluation_batches(cached, COUNT)
+    expected = tf.nn.softmax(trainee.network(values, training=False))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.ptp(expected.numpy(), axis=0).max() > 0.01  # the pictures are told apart
 
 
 def test_bfloat16_takes_at_most_half_of_float32(stored, raw, transform_output, standin, tmp_path):
