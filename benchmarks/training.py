@@ -28,6 +28,7 @@ from components.views import IDENTITY
 from trainer import input_fn, model
 from trainer.order import TrainingOrder
 from trainer.settings import Training
+from trainer.step import TrainingStep
 
 ARTICLE: Final = "article: all variables"
 KERAS_RECIPE: Final = "Keras recipe: below layer 249 frozen"
@@ -163,8 +164,11 @@ def _article(backbone: Path, training: Training, image_size: int, batch) -> Call
         fresh=False,
         training=training,
     )
-    model.compile_classifier(classifier.network, training, 1)
-    return _step(classifier.network, _again_and_again(batch))
+    classifier.network.compile(
+        optimizer=keras.optimizers.Adam(training.learning_rate),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    return _keras_step(classifier.network, _again_and_again(batch))
 
 
 def _keras_recipe(image_size: int, batch) -> Callable[[], object]:
@@ -181,10 +185,10 @@ def _keras_recipe(image_size: int, batch) -> Callable[[], object]:
         optimizer=keras.optimizers.SGD(learning_rate=0.0001, momentum=0.9),
         loss="sparse_categorical_crossentropy",
     )
-    return _step(network, _again_and_again(batch))
+    return _keras_step(network, _again_and_again(batch))
 
 
-def _step(network: keras.Model, batches: tf.data.Dataset) -> Callable[[], object]:
+def _keras_step(network: keras.Model, batches: tf.data.Dataset) -> Callable[[], object]:
     """One step exactly as `fit` runs it."""
     train_function, iterator = network.make_train_function(), iter(batches)
     return lambda: train_function(iterator)
@@ -194,7 +198,15 @@ def _again_and_again(batch: input_fn.Batch) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensors(batch).repeat()
 
 
-def _trainee(backbone: Path, training: Training, image_size: int, *, from_features: bool):
+def _our_step(
+    backbone: Path,
+    training: Training,
+    image_size: int,
+    batches: tf.data.Dataset,
+    *,
+    from_features: bool,
+) -> Callable[[], object]:
+    """One step exactly as the Trainer runs it."""
     classifier = model.build_classifier(
         load_backbone(backbone, image_size=image_size).network,
         CUT,
@@ -204,13 +216,14 @@ def _trainee(backbone: Path, training: Training, image_size: int, *, from_featur
     )
     dtype = resolve_compute_dtype("auto")
     trainee = model.prepare_training(classifier, dtype, from_features=from_features)
-    model.compile_classifier(trainee.network, training, 1)
-    return trainee.network
+    step = TrainingStep(trainee.network, training, model.make_optimizer(training, 1))
+    iterator = iter(batches)
+    return lambda: step.train(next(iterator))
 
 
 def _online(backbone: Path, training: Training, image_size: int, batch) -> Callable[[], object]:
-    network = _trainee(backbone, training, image_size, from_features=False)
-    return _step(network, _again_and_again(batch))
+    batches = _again_and_again(batch)
+    return _our_step(backbone, training, image_size, batches, from_features=False)
 
 
 def _store(records: list[bytes], directory: str) -> input_fn.FeatureSource:
@@ -225,6 +238,6 @@ def _cached(
     backbone: Path, training: Training, image_size: int, source: input_fn.FeatureSource
 ) -> Callable[[], object]:
     """Reading, decompressing and training; as in the Trainer, the next batch is read ahead."""
-    network = _trainee(backbone, training, image_size, from_features=True)
     order = TrainingOrder(len(source), source.views, training.batch_size, training.seed)
-    return _step(network, input_fn.training_batches(source, order, 0, 1_000_000))
+    batches = input_fn.training_batches(source, order, 0, 1_000_000)
+    return _our_step(backbone, training, image_size, batches, from_features=True)

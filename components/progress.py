@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -24,33 +25,42 @@ from rich.text import Text
 BYTES = "B"
 
 
+class Advance(Protocol):
+    def __call__(self, n: int, note: str = "") -> None:
+        """`n` more units are done; a terminal shows `note` behind the bar."""
+
+
 @contextmanager
 def progress(
-    description: str, total: int | None, unit: str = "items"
-) -> Iterator[Callable[[int], None]]:
+    description: str, total: int | None, unit: str = "items", *, done: int = 0
+) -> Iterator[Advance]:
     """Yields ``advance(n)``, which reports that `n` more units are done.
 
     Both forms go to stderr, so that stdout stays free for results. Without a terminal the line is
     written once, at the end of work that did not fail. `total` is None where it is not known; the
-    unit ``"B"`` is shown as kB, MB and so on.
+    unit ``"B"`` is shown as kB, MB and so on. `done` of the total were done by an earlier run.
     """
     started = time.monotonic()
     console = Console(stderr=True)
     if not console.is_terminal:
-        done = 0
+        counted = 0
 
-        def count(n: int) -> None:
-            nonlocal done
-            done += n
+        def count(n: int, note: str = "") -> None:
+            nonlocal counted
+            counted += n
 
         yield count
-        amount = decimal(done) if unit == BYTES else f"{done:,} {unit}"
+        amount = decimal(counted) if unit == BYTES else f"{counted:,} {unit}"
         seconds = time.monotonic() - started
         print(f"{description}: {amount} in {seconds:.1f} s", file=sys.stderr, flush=True)
         return
     with Progress(*_columns(unit), console=console) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda n: bar.advance(task, n)
+        task = bar.add_task(description, total=total, completed=done, note="")
+
+        def advance(n: int, note: str = "") -> None:
+            bar.update(task, advance=n, note=note)
+
+        yield advance
         if total is None:
             bar.update(task, total=bar.tasks[0].completed)
 
@@ -61,7 +71,8 @@ def _columns(unit: str) -> tuple[ProgressColumn, ...]:
         amount: tuple[ProgressColumn, ...] = (DownloadColumn(), TransferSpeedColumn())
     else:
         amount = (_CountColumn(unit), _RateColumn(unit))
-    return (description, BarColumn(), *amount, TimeRemainingColumn(elapsed_when_finished=True))
+    left = TimeRemainingColumn(elapsed_when_finished=True)
+    return (description, BarColumn(), *amount, left, TextColumn("{task.fields[note]}"))
 
 
 class _CountColumn(ProgressColumn):

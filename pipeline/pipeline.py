@@ -155,4 +155,5 @@ def _trainer_settings(config: Config, inputs: Inputs) -> TrainerSettings:
         views=config.image.views,
         label_names=inputs.label_names,
         code_fingerprint=code_fingerprint(TRAINER_CODE),
+        checkpoints=str(Path(config.root) / "checkpoints"),
     )

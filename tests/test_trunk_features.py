@@ -26,6 +26,7 @@ from components.views import VIEWS
 from trainer import input_fn, model, signatures
 from trainer.order import TrainingOrder
 from trainer.settings import Training
+from trainer.step import TrainingStep
 
 CUT = "Mixed_7c"
 STORED_VIEWS = ("identity", "flip_left_right")
@@ -219,12 +220,10 @@ def losses(source, backbone_directory: Path) -> list[float]:
     trainee = model.prepare_training(
         classifier, "float32", from_features=isinstance(source, input_fn.FeatureSource)
     )
-    model.compile_classifier(trainee.network, training, 6)
+    step = TrainingStep(trainee.network, training, model.make_optimizer(training, 6))
     order = TrainingOrder(len(source), source.views, training.batch_size, training.seed)
-    return [
-        trainee.network.train_on_batch(*batch)[0]
-        for batch in input_fn.training_batches(source, order, 0, 6)
-    ]
+    batches = input_fn.training_batches(source, order, 0, 6)
+    return [step.train(batch).loss for batch in batches]
 
 
 def test_cached_and_online_training_lose_the_same_step_for_step(
@@ -247,10 +246,10 @@ def test_the_exported_model_is_the_trained_part_on_the_stored_features(
     classifier = model.build_classifier(backbone, CUT, classes=10, fresh=False, training=training)
     cached = open_split(stored, features.TRAIN, transform_output, tmp_path)
     trainee = model.prepare_training(classifier, "float32", from_features=True)
-    model.compile_classifier(trainee.network, training, 3)
+    step = TrainingStep(trainee.network, training, model.make_optimizer(training, 3))
     order = TrainingOrder(COUNT, cached.views, training.batch_size, training.seed)
     for batch in input_fn.training_batches(cached, order, 0, 3):
-        trainee.network.train_on_batch(*batch)
+        step.train(batch)
     model.finish_training(trainee, classifier)
     labels = [str(digit) for digit in range(10)]
     exported = str(tmp_path / "model")

@@ -140,11 +140,28 @@ def open_source(
 
 
 def training_batches(
-    source: Source, order: TrainingOrder, first: int, last: int
+    source: Source,
+    order: TrainingOrder,
+    first: int,
+    last: int,
+    *,
+    replicas: int = 1,
+    mine: range = range(1),
 ) -> tf.data.Dataset:
-    """The batches of steps `first` to ``last - 1``."""
-    plan = tf.data.Dataset.range(first, last)
-    return source.dataset(plan, order.batch).prefetch(1)
+    """The batches of steps `first` to ``last - 1``.
+
+    With more than one of `replicas`, each element is one replica's part of a batch, and this
+    pipeline delivers the parts of those in `mine`, step by step.
+    """
+
+    def choose(number: int) -> tuple[npt.NDArray, npt.NDArray]:
+        step, replica = divmod(number, len(mine))
+        examples, views = order.batch(step)
+        part = slice(mine[replica], None, replicas)
+        return examples[part], views[part]
+
+    plan = tf.data.Dataset.range(first * len(mine), last * len(mine))
+    return source.dataset(plan, choose).prefetch(len(mine))
 
 
 def evaluation_batches(source: Source, batch_size: int) -> tf.data.Dataset:

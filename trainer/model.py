@@ -7,8 +7,8 @@ import tf_keras as keras
 
 from components import features
 from components.backbone import cut
+from trainer.dropout import Dropout
 from trainer.settings import Training
-from trainer.step import StepModel
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def build_classifier(
     if fresh and upper is not None:
         cut.reinitialize(upper, training.seed)
     vector = keras.Input(backbone.output_shape[1:], name="feature_vector")
-    dropped = keras.layers.Dropout(training.dropout, seed=training.seed, name="dropout")(vector)
+    dropped = Dropout(training.dropout, training.seed, name="dropout")(vector)
     logits = keras.layers.Dense(
         classes, name="logits", kernel_initializer=keras.initializers.GlorotUniform(training.seed)
     )(dropped)
@@ -75,7 +75,7 @@ def prepare_training(
     flow = inputs
     for part in parts:
         flow = part(flow)
-    return Trainee(StepModel(inputs, flow, name="trainee"), upper)
+    return Trainee(keras.Model(inputs, flow, name="trainee"), upper)
 
 
 def finish_training(trainee: Trainee, classifier: Classifier) -> None:
@@ -96,12 +96,13 @@ def _in_dtype(part: keras.Model, compute_dtype: str) -> keras.Model:
     return copy
 
 
-def compile_classifier(network: keras.Model, training: Training, total_steps: int) -> None:
-    """Adam, cross-entropy on logits, accuracy."""
-    network.compile(
-        optimizer=keras.optimizers.Adam(learning_rate(training, total_steps)),
-        loss=_SmoothedCrossEntropy(training.label_smoothing),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+def make_optimizer(training: Training, total_steps: int) -> keras.optimizers.Optimizer:
+    """Adam with the schedule, the clipping and the averaging that are asked for."""
+    return keras.optimizers.Adam(
+        learning_rate(training, total_steps),
+        global_clipnorm=training.clip_norm,
+        use_ema=training.ema_momentum is not None,
+        ema_momentum=training.ema_momentum or 0.0,
     )
 
 
@@ -118,19 +119,3 @@ def learning_rate(
         warmup_target=training.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-
-
-class _SmoothedCrossEntropy(keras.losses.Loss):
-    """Cross-entropy of sparse labels against logits, with label smoothing."""
-
-    def __init__(self, smoothing: float) -> None:
-        super().__init__(name="cross_entropy")
-        self.smoothing = smoothing
-
-    def call(self, labels, logits):
-        import tensorflow as tf
-
-        one_hot = tf.one_hot(tf.reshape(tf.cast(labels, tf.int32), [-1]), logits.shape[-1])
-        return keras.losses.categorical_crossentropy(
-            one_hot, logits, from_logits=True, label_smoothing=self.smoothing
-        )

@@ -17,7 +17,18 @@ class Training(Section):
     warmup_fraction: Fraction = 0.05  # share of the steps with a rising rate, for cosine
     dropout: Fraction = 0.3  # before the classifier
     label_smoothing: Fraction = 0.0
+    # Factor of half the squared kernels, added to the loss as in TF-Slim; not decoupled.
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    clip_norm: float | None = Field(None, gt=0, allow_inf_nan=False)  # of all gradients together
+    # Of the average of the weights over the steps, which then is what is validated and exported.
+    ema_momentum: float | None = Field(None, ge=0, lt=1)
     batch_norm_momentum: Fraction = 0.99  # of the trained blocks' moving statistics, per step
+    # Epochs without a better validation accuracy, or the same at a lower loss, after which to stop.
+    patience: int | None = Field(None, ge=1)
+    restore_best: bool = True  # export the epoch that was best on validation, not the last one
+    checkpoint_every: int = Field(100, ge=1)  # steps; a killed run loses no more than these
+    # "auto" is every GPU of this machine, or else the CPU; "multi_worker" is what TF_CONFIG names.
+    devices: Literal["auto", "multi_worker"] = "auto"
     seed: int = Field(0, ge=0, lt=2**31)  # initialisation, order of the images, dropout
 
     @model_validator(mode="after")
@@ -43,3 +54,4 @@ class TrainerSettings(Section):
     views: tuple[str, ...]  # of train images, where they are read and not their features
     label_names: tuple[str, ...]
     code_fingerprint: str  # sha256 of the code that trains: TFX sees only the dotted path
+    checkpoints: str  # folder that outlives a killed run; TFX's own have a new name each time

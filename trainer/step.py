@@ -1,42 +1,123 @@
-"""Training and validation steps that use all cores, whoever delivers the batch."""
+"""One optimisation step, and validation, on one device or on many."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tf_keras as keras
 
+from trainer.settings import Training
 
-class StepModel(keras.Model):
-    """A functional model that takes each batch from the iterator before it enters the graph.
 
-    Keras takes it inside the graph. There the rest of the step may go on in the thread that
-    delivered the batch, and on such a thread oneDNN computes on one core: on 2 cores one step in
-    four took twice as long, and now one in thirty does.
+class StepResult(NamedTuple):
+    """Of the whole batch, before its update."""
+
+    loss: float  # cross-entropy, without weight decay
+    accuracy: float
+    gradient_norm: float  # of all gradients together, before they are clipped
+
+
+class Validation(NamedTuple):
+    loss: float  # mean cross-entropy, without label smoothing
+    accuracy: float
+    labels: npt.NDArray[np.int64]  # [N]
+    predictions: npt.NDArray[np.int64]  # [N]
+
+
+class TrainingStep:
+    """Changes the variables of `network` that are trainable, and the statistics they move.
+
+    The batch is taken from its iterator before it enters the graph. Inside the graph, the rest of
+    the step may go on in the thread that delivered the batch, and on such a thread oneDNN computes
+    on one core: on 2 cores one step in four took twice as long, and now one in thirty does.
     """
 
-    def make_train_function(self, force: bool = False) -> Callable[[Iterator], Any]:
-        if force or self.train_function is None:  # type: ignore[has-type]
-            self.train_function = self._eager_next(self.train_step, self._train_counter)
-        return self.train_function
+    def __init__(
+        self, network: keras.Model, training: Training, optimizer: keras.optimizers.Optimizer
+    ) -> None:
+        self.network = network
+        self.optimizer = optimizer
+        self.strategy = tf.distribute.get_strategy()
+        self._training = training
+        self._kernels = [
+            variable for variable in network.trainable_variables if "kernel" in variable.name
+        ]
+        optimizer.build(network.trainable_variables)
 
-    def make_test_function(self, force: bool = False) -> Callable[[Iterator], Any]:
-        if force or self.test_function is None:  # type: ignore[has-type]
-            self.test_function = self._eager_next(self.test_step, self._test_counter)
-        return self.test_function
+    def train(self, batch) -> StepResult:
+        """`batch` is ``(inputs [B, ...], labels [B] int64)``, for each replica where there are."""
+        loss, accuracy, norm = self._train(batch)
+        return StepResult(float(loss), float(accuracy), float(norm))
 
-    def _eager_next(
-        self, step: Callable[[Any], Any], counter: tf.Variable
-    ) -> Callable[[Iterator], Any]:
-        @tf.function(reduce_retracing=True)
-        def on_batch(batch: Any) -> Any:
-            outputs = self.distribute_strategy.run(step, args=(batch,))
-            with tf.control_dependencies(tf.nest.flatten(outputs)):
-                counter.assign_add(1)
-            # Metrics are kept in variables that all replicas share.
-            return tf.nest.map_structure(
-                lambda value: self.distribute_strategy.experimental_local_results(value)[0],
-                outputs,
-            )
+    def validate(self, batches: tf.data.Dataset) -> Validation:
+        """In inference mode, with averaged weights where there are such."""
+        losses, labels, predictions = [], [], []
+        with self.averaged():
+            for inputs, batch_labels in batches:
+                batch_losses, batch_predictions = self._validate(inputs, batch_labels)
+                losses.append(batch_losses.numpy())
+                labels.append(batch_labels.numpy())
+                predictions.append(batch_predictions.numpy())
+        truth, found = np.concatenate(labels), np.concatenate(predictions)
+        mean = float(np.concatenate(losses).mean(dtype=np.float64))
+        return Validation(mean, float((truth == found).mean()), truth, found)
 
-        return lambda iterator: on_batch(next(iterator))
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Puts the moving averages of the weights in the weights' place."""
+        if not self.optimizer.use_ema:
+            yield
+            return
+        variables = self.network.trainable_variables
+        kept = [variable.numpy() for variable in variables]
+        self.optimizer.finalize_variable_values(variables)
+        try:
+            yield
+        finally:
+            for variable, value in zip(variables, kept, strict=True):
+                variable.assign(value)
+
+    @tf.function(reduce_retracing=True)
+    def _train(self, batch) -> Sequence[tf.Tensor]:
+        parts = self.strategy.run(self._on_replica, args=batch)
+        loss, accuracy, norm = (
+            self.strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in parts
+        )
+        return loss, accuracy, norm / self.strategy.num_replicas_in_sync
+
+    def _on_replica(self, inputs: tf.Tensor, labels: tf.Tensor) -> Sequence[tf.Tensor]:
+        """This replica's share of the loss and of the accuracy; the norm of all gradients."""
+        replicas = self.strategy.num_replicas_in_sync
+        variables = self.network.trainable_variables
+        with tf.GradientTape() as tape:
+            logits = self.network(inputs, training=True)
+            loss = tf.reduce_mean(self._cross_entropy(labels, logits)) / replicas
+            objective = loss + self._penalty() / replicas
+        pairs = list(zip(tape.gradient(objective, variables), variables, strict=True))
+        pairs = self.optimizer.aggregate_gradients(pairs)
+        self.optimizer.apply_gradients(pairs, skip_gradients_aggregation=True)
+        hits = tf.equal(tf.argmax(logits, axis=-1), labels)
+        accuracy = tf.reduce_mean(tf.cast(hits, tf.float32)) / replicas
+        return loss, accuracy, tf.linalg.global_norm([gradient for gradient, _ in pairs])
+
+    def _cross_entropy(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        return keras.losses.categorical_crossentropy(
+            tf.one_hot(labels, logits.shape[-1]),
+            logits,
+            from_logits=True,
+            label_smoothing=self._training.label_smoothing,
+        )
+
+    def _penalty(self) -> tf.Tensor:
+        if not self._training.weight_decay:
+            return tf.constant(0.0)
+        return self._training.weight_decay * tf.add_n(map(tf.nn.l2_loss, self._kernels))
+
+    @tf.function(reduce_retracing=True)
+    def _validate(self, inputs: tf.Tensor, labels: tf.Tensor) -> Sequence[tf.Tensor]:
+        logits = self.network(inputs, training=False)
+        losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        return losses, tf.argmax(logits, axis=-1)

@@ -1,0 +1,95 @@
+"""Puts the parts of training together: network, batches, checkpoints, and who looks on."""
+
+import tensorflow as tf
+
+from components.compute_dtype import resolve_compute_dtype
+from trainer import devices, input_fn, model
+from trainer.checkpoints import Checkpoints
+from trainer.history import History
+from trainer.loop import EpochMeans, Plan, run_loop
+from trainer.order import TrainingOrder
+from trainer.settings import TrainerSettings
+from trainer.step import TrainingStep
+from trainer.step_progress import progress_lines
+from trainer.tensorboard import TensorBoardLog
+
+
+def fit(
+    classifier: model.Classifier,
+    train: input_fn.Source,
+    validation: input_fn.Source,
+    settings: TrainerSettings,
+    directory: str,
+) -> None:
+    """Trains `classifier` from where the checkpoints in `directory` stand.
+
+    To be called in the scope of the strategy that `classifier` was made in.
+
+    Raises:
+      UserError: the train split is smaller than one batch, or the loss is not finite.
+    """
+    training = settings.training
+    order = TrainingOrder(len(train), train.views, training.batch_size, training.seed)
+    total_steps = training.steps or (training.epochs or 1) * order.steps_per_epoch
+    plan = Plan(total_steps, order.steps_per_epoch, training)
+    trainee = model.prepare_training(
+        classifier,
+        resolve_compute_dtype(settings.compute_dtype),
+        from_features=isinstance(train, input_fn.FeatureSource),
+    )
+    optimizer = model.make_optimizer(training, total_steps)
+    step, means = TrainingStep(trainee.network, training, optimizer), EpochMeans()
+    weights = {"head": classifier.head}
+    if trainee.upper is not None:
+        weights["upper"] = trainee.upper
+    checkpoints = Checkpoints(
+        directory, weights, optimizer=optimizer, loss=means.loss, accuracy=means.accuracy
+    )
+    start = checkpoints.restore()
+    board = TensorBoardLog(
+        log_directory(directory),
+        start,
+        variables=trainee.network.trainable_variables,
+        label_names=settings.label_names,
+        batch_size=training.batch_size,
+    )
+    if not start:
+        board.graph(classifier.network)
+
+    def batches(first: int) -> tf.data.Dataset:
+        return devices.distribute(
+            step.strategy,
+            lambda replicas, mine: input_fn.training_batches(
+                train, order, first, total_steps, replicas=replicas, mine=mine
+            ),
+        )
+
+    with progress_lines(plan, start) as lines:
+        run_loop(
+            step,
+            plan,
+            means,
+            checkpoints,
+            start=start,
+            batches=batches,
+            validate=lambda: step.validate(
+                input_fn.evaluation_batches(validation, training.batch_size)
+            ),
+            observers=[History(log_directory(directory), start), board, lines],
+        )
+    board.close()
+    model.finish_training(trainee, classifier)
+
+
+def log_directory(directory: str) -> str:
+    """Beside the checkpoints, so that a resumed run goes on with it."""
+    return f"{directory}/logs"
+
+
+def publish_logs(directory: str, target: str) -> None:
+    """Copies what was logged into the artifact that TFX keeps."""
+    for folder, _, files in tf.io.gfile.walk(log_directory(directory)):
+        copy = target + folder.removeprefix(log_directory(directory))
+        tf.io.gfile.makedirs(copy)
+        for name in files:
+            tf.io.gfile.copy(f"{folder}/{name}", f"{copy}/{name}", overwrite=True)

@@ -1,0 +1,147 @@
+"""The training loop: steps, validation, checkpoints; goes on where a killed run stood."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+import tf_keras as keras
+
+from components.errors import UserError
+from trainer.checkpoints import Checkpoints
+from trainer.settings import Training
+from trainer.step import StepResult, TrainingStep, Validation
+
+
+class StepFacts(NamedTuple):
+    step: int  # from 1
+    result: StepResult
+    learning_rate: float
+    seconds: float  # waiting for the batch included
+
+
+class EpochFacts(NamedTuple):
+    epoch: int  # from 1
+    step: int  # at its end
+    loss: float
+    accuracy: float
+    validation: Validation
+    learning_rate: float
+
+
+class Observer:
+    """Sees training; must not change it. Each method may be left out."""
+
+    def on_step(self, facts: StepFacts) -> None: ...
+
+    def on_epoch(self, facts: EpochFacts) -> None: ...
+
+    def before_save(self) -> None:
+        """What was seen must be on disk before the state is: it is not shown again."""
+
+
+class EpochMeans:
+    """Of loss and accuracy over the steps of an epoch; kept in checkpoints."""
+
+    def __init__(self) -> None:
+        self.loss = keras.metrics.Mean()
+        self.accuracy = keras.metrics.Mean()
+
+    def update(self, result: StepResult) -> None:
+        self.loss.update_state(result.loss)
+        self.accuracy.update_state(result.accuracy)
+
+    def take(self) -> tuple[float, float]:
+        """The means, which then start anew."""
+        means = float(self.loss.result()), float(self.accuracy.result())
+        self.loss.reset_state()
+        self.accuracy.reset_state()
+        return means
+
+
+class Plan(NamedTuple):
+    total_steps: int
+    steps_per_epoch: int
+    training: Training
+
+
+def run_loop(
+    step: TrainingStep,
+    plan: Plan,
+    means: EpochMeans,
+    checkpoints: Checkpoints,
+    *,
+    start: int,
+    batches: Callable[[int], Iterable],
+    validate: Callable[[], Validation],
+    observers: Sequence[Observer] = (),
+) -> None:
+    """Trains from step `start` on; afterwards the network holds the weights to be exported.
+
+    Args:
+      batches: gives the batches from a step on.
+      validate: measures the network as it is, on the validation split.
+
+    Raises:
+      UserError: loss or gradients are not finite.
+    """
+    training = plan.training
+    # A run that was killed after its last step has nothing left to train.
+    stopped = start % plan.steps_per_epoch == 0 and _is_over(
+        start // plan.steps_per_epoch, checkpoints, training
+    )
+    for facts in () if stopped else _steps(step, plan, batches(start), start):
+        _check_finite(facts, checkpoints.directory)
+        means.update(facts.result)
+        for observer in observers:
+            observer.on_step(facts)
+        ends_epoch = facts.step % plan.steps_per_epoch == 0 or facts.step == plan.total_steps
+        if ends_epoch:
+            epoch = EpochFacts(
+                math.ceil(facts.step / plan.steps_per_epoch),
+                facts.step,
+                *means.take(),
+                validate(),
+                facts.learning_rate,
+            )
+            with step.averaged():
+                checkpoints.note(epoch.epoch, epoch.validation.accuracy, epoch.validation.loss)
+            for observer in observers:
+                observer.on_epoch(epoch)
+        if ends_epoch or facts.step % training.checkpoint_every == 0:
+            for observer in observers:
+                observer.before_save()
+            checkpoints.save(facts.step)
+        if ends_epoch and _is_over(epoch.epoch, checkpoints, training):
+            break
+    if training.restore_best and checkpoints.best_epoch:
+        checkpoints.restore_best()
+    elif step.optimizer.use_ema:
+        step.optimizer.finalize_variable_values(step.network.trainable_variables)
+
+
+def _steps(step: TrainingStep, plan: Plan, batches: Iterable, start: int) -> Iterator[StepFacts]:
+    iterator = iter(batches)
+    for number in range(start, plan.total_steps):
+        started = time.perf_counter()
+        result = step.train(next(iterator))
+        seconds = time.perf_counter() - started
+        # What the optimizer now says is the rate that this step was made with.
+        yield StepFacts(number + 1, result, float(step.optimizer.learning_rate), seconds)
+
+
+def _is_over(epoch: int, checkpoints: Checkpoints, training: Training) -> bool:
+    return training.patience is not None and epoch - checkpoints.best_epoch >= training.patience
+
+
+def _check_finite(facts: StepFacts, directory: str) -> None:
+    if math.isfinite(facts.result.loss) and math.isfinite(facts.result.gradient_norm):
+        return
+    latest = tf.train.latest_checkpoint(f"{directory}/state")
+    last = f"the last finite state is {latest}" if latest else "no finite state was saved before"
+    raise UserError(
+        f"loss and gradients must stay finite. Received: loss {facts.result.loss:g}, gradient "
+        f"norm {facts.result.gradient_norm:g} at step {facts.step} with learning rate "
+        f"{facts.learning_rate:g}; {last}; lower training.learning_rate or set training.clip_norm"
+    )

@@ -1,0 +1,88 @@
+"""What TensorBoard shows of training, in the runs ``train`` and ``validation``."""
+
+import tensorflow as tf
+import tf_keras as keras
+
+from trainer.loop import EpochFacts, Observer, StepFacts
+from trainer.pictures import confusion_matrix_picture
+
+TRAIN, VALIDATION = "train", "validation"
+
+
+class TensorBoardLog(Observer):
+    """Scalars of every step; scalars, histograms and the confusion matrix of every epoch."""
+
+    def __init__(
+        self,
+        directory: str,
+        start: int,
+        *,
+        variables: list[tf.Variable],
+        label_names: tuple[str, ...],
+        batch_size: int,
+    ) -> None:
+        """Events after step `start` are forgotten: those steps run again.
+
+        Args:
+          variables: whose histograms are drawn.
+        """
+        forget_events_after(directory, start)
+        self._train = tf.summary.create_file_writer(f"{directory}/{TRAIN}")
+        self._validation = tf.summary.create_file_writer(f"{directory}/{VALIDATION}")
+        self._variables = variables
+        self._label_names = label_names
+        self._batch_size = batch_size
+
+    def on_step(self, facts: StepFacts) -> None:
+        with self._train.as_default(step=facts.step):
+            tf.summary.scalar("loss", facts.result.loss)
+            tf.summary.scalar("accuracy", facts.result.accuracy)
+            tf.summary.scalar("learning_rate", facts.learning_rate)
+            tf.summary.scalar("gradient_norm", facts.result.gradient_norm)
+            tf.summary.scalar("seconds_per_step", facts.seconds)
+            tf.summary.scalar("images_per_second", self._batch_size / facts.seconds)
+
+    def on_epoch(self, facts: EpochFacts) -> None:
+        with self._train.as_default(step=facts.step):
+            tf.summary.scalar("epoch_loss", facts.loss)
+            tf.summary.scalar("epoch_accuracy", facts.accuracy)
+            for variable in self._variables:
+                tf.summary.histogram(variable.name.removesuffix(":0"), variable)
+        with self._validation.as_default(step=facts.step):
+            tf.summary.scalar("epoch_loss", facts.validation.loss)
+            tf.summary.scalar("epoch_accuracy", facts.validation.accuracy)
+            picture = confusion_matrix_picture(
+                facts.validation.labels, facts.validation.predictions, self._label_names
+            )
+            tf.summary.image("confusion_matrix", picture[None])
+
+    def before_save(self) -> None:
+        self._train.flush()
+        self._validation.flush()
+
+    def graph(self, network: keras.Model) -> None:
+        """The network in inference mode, without the steps of training."""
+        call = tf.function(lambda inputs: network(inputs, training=False))
+        spec = tf.TensorSpec(network.input.shape, network.input.dtype)
+        with self._train.as_default(step=0):
+            tf.summary.graph(call.get_concrete_function(spec).graph)
+
+    def close(self) -> None:
+        self._train.close()
+        self._validation.close()
+
+
+def forget_events_after(directory: str, step: int) -> None:
+    """Removes later events from the files of a killed run, so that no step is shown twice."""
+    for path in tf.io.gfile.glob(f"{directory}/*/events.out.tfevents.*"):
+        kept = []
+        try:
+            for record in tf.compat.v1.io.tf_record_iterator(path):
+                if tf.compat.v1.Event.FromString(record).step <= step:
+                    kept.append(record)
+        except tf.errors.DataLossError:
+            pass  # the kill cut off the last event
+        with tf.io.TFRecordWriter(f"{path}.new") as writer:
+            for record in kept:
+                writer.write(record)
+        tf.io.gfile.rename(f"{path}.new", path, overwrite=True)
