@@ -8,7 +8,8 @@ from components.backbone.network import TRAINABLE_FROM
 from components.views import IDENTITY, VIEWS
 
 # InceptionV3's smallest input (tf_keras.applications.InceptionV3); the largest bounds memory.
-SMALLEST_IMAGE, LARGEST_IMAGE = 75, 1024
+SMALLEST_INCEPTION, SMALLEST_IMAGE, LARGEST_IMAGE = 75, 8, 1024
+SCRATCH_CNN = "scratch_cnn"  # a handle: no module but a small network that is trained from nothing
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -42,7 +43,8 @@ class Image(Section):
 
 
 class Backbone(Section):
-    # A TF-Hub URL or directory of an InceptionV3 feature vector, or "standin": not pretrained.
+    # A TF-Hub URL or directory of an InceptionV3 feature vector; or "standin", which is not
+    # pretrained; or "scratch_cnn", a small network instead.
     handle: str = "https://tfhub.dev/google/imagenet/inception_v3/feature_vector/5"
     trainable_from: str = "Mixed_7a"  # first block that is trained; "head" or "all" too
     fresh: bool = False  # trained blocks start from a fresh initialisation, not the checkpoint

@@ -24,7 +24,10 @@ app.add_typer(data, name="data")
 app.add_typer(backbone, name="backbone")
 
 ConfigOption = Annotated[
-    str, typer.Option("--config", "-c", help="A preset (digits, cifar10, article) or a YAML file.")
+    str,
+    typer.Option(
+        "--config", "-c", help="A preset (digits, cifar10, article, scratch_cnn) or a YAML file."
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -84,6 +87,22 @@ def predict(
             f"run `inception-finetune run --config {config}` first or give --model DIR"
         )
     prediction.print_predictions(prediction.predict(directory, images), Console())
+
+
+@app.command()
+def tensorboard(
+    config: ConfigOption = "digits",
+    overrides: Overrides = None,
+    host: Annotated[str, typer.Option(help="Address to serve on.")] = "localhost",
+    port: Annotated[int, typer.Option(help="Port to serve on.")] = 6006,
+    verbose: Verbose = False,
+):
+    """Look at every training of this pipeline in TensorBoard."""
+    settings = _load(config, overrides)
+    _heavy(verbose)
+    from pipeline.tensorboard import open_tensorboard
+
+    open_tensorboard(settings, host=host, port=port)
 
 
 @app.command("config")

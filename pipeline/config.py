@@ -16,7 +16,15 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from components.backbone.network import ALL
 from components.compute_dtype import ComputeDtype
 from components.errors import UserError
-from components.settings import Backbone, Dataset, Fraction, Image, Section
+from components.settings import (
+    SCRATCH_CNN,
+    SMALLEST_INCEPTION,
+    Backbone,
+    Dataset,
+    Fraction,
+    Image,
+    Section,
+)
 from trainer.settings import Training
 
 
@@ -40,6 +48,21 @@ class Config(Section):
     feature_cache: bool = True
     # Of the convolutions; "auto" is bfloat16 where the processor multiplies it, else float32.
     compute_dtype: ComputeDtype = "auto"
+
+    @model_validator(mode="after")
+    def _fits_the_network(self) -> "Config":
+        if self.backbone.handle == SCRATCH_CNN:
+            if self.backbone.trainable_from != ALL:
+                raise ValueError(
+                    "backbone.trainable_from must be all where backbone.handle is scratch_cnn: "
+                    f"there is nothing to freeze, here it is {self.backbone.trainable_from}"
+                )
+        elif self.image.size < SMALLEST_INCEPTION:
+            raise ValueError(
+                f"image.size must be at least {SMALLEST_INCEPTION} for InceptionV3, "
+                f"here it is {self.image.size}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _only_a_trunk_is_cached(self) -> "Config":

@@ -10,6 +10,7 @@ from components.backbone import module, standin
 from components.dataset import archive, convert, digits
 from components.download import download
 from components.schema import curated_schema
+from components.settings import SCRATCH_CNN
 from pipeline.config import Config
 
 # https://www.cs.toronto.edu/~kriz/cifar.html gives the address and the checksum.
@@ -24,7 +25,7 @@ class Inputs:
     records: str  # folder of `<split>-*.tfrecord`
     schema_file: str
     label_names: tuple[str, ...]
-    backbone: str  # folder of the resolved module
+    backbone: str  # folder of the resolved module; "" for scratch_cnn, which has none
     backbone_fingerprint: str
     serving: str  # folder that the pushed versions lie in
     metadata: str  # SQLite file
@@ -34,13 +35,16 @@ def prepare_inputs(config: Config) -> Inputs:
     """Fetches, converts and resolves; what is there already is checked and used again."""
     root = Path(config.root).resolve()
     manifest = convert_dataset(config, records_directory(config))
-    backbone = resolve_backbone(config)
+    backbone, fingerprint = "", SCRATCH_CNN
+    if config.backbone.handle != SCRATCH_CNN:
+        backbone = str(resolve_backbone(config))
+        fingerprint = module.fingerprint(Path(backbone))
     return Inputs(
         records=str(records_directory(config)),
         schema_file=str(_write_schema(root / "schema", len(manifest.label_names))),
         label_names=tuple(manifest.label_names),
-        backbone=str(backbone),
-        backbone_fingerprint=module.fingerprint(backbone),
+        backbone=backbone,
+        backbone_fingerprint=fingerprint,
         serving=str(serving_directory(config)),
         metadata=str(metadata_file(config)),
     )

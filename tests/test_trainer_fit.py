@@ -16,6 +16,7 @@ from trainer.history import read_history
 from trainer.input_fn import FeatureSource
 from trainer.settings import TrainerSettings, Training
 
+REPOSITORY = Path(__file__).parent.parent
 CLASSES, CHANNELS = 3, 8
 
 
@@ -36,10 +37,27 @@ def make_source(directory: Path, count: int, seed: int) -> FeatureSource:
     return FeatureSource(RecordIndex((writer.path,), file, table[:, :1], table[:, 1:]))
 
 
+def make_sources(directory: Path):
+    """Train and validation features, and pictures for the latter."""
+    features = make_source(directory, 100, seed=0), make_source(directory, 40, seed=1)
+    return *features, Pictures()
+
+
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("features")
-    return make_source(directory, 100, seed=0), make_source(directory, 40, seed=1)
+    return make_sources(tmp_path_factory.mktemp("features"))
+
+
+class Pictures:
+    """A picture of noise for each validation example."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def dataset(self, plan, choose):
+        examples, _ = choose(0)
+        noise = np.random.default_rng(0).uniform(-1, 1, [40, 20, 20, 3]).astype(np.float32)
+        return tf.data.Dataset.from_tensors((noise[examples], examples))
 
 
 def settings_for(**training) -> TrainerSettings:
@@ -169,7 +187,7 @@ def test_every_step_and_epoch_is_logged(sources, tmp_path):
     np.testing.assert_allclose(rates, [float(schedule(step)) for step in range(18)], rtol=1e-6)
     assert [step for step, _ in steps["histograms"]] == [6] * 4 + [12] * 4 + [18] * 4
     assert [step for step, _ in epochs["epoch_accuracy"]] == [6, 12, 18]
-    assert [step for step, _ in epochs["images"]] == [6, 12, 18]
+    assert [step for step, _ in epochs["images"]] == [6, 6, 12, 12, 18, 18]
     rows = read_history(str(tmp_path / "logs/history.csv"))
     losses = np.array([value for _, value in steps["loss"]]).reshape(3, 6)
     np.testing.assert_allclose([row["loss"] for row in rows], losses.mean(axis=1), rtol=1e-5)

@@ -1,5 +1,10 @@
 """Puts the parts of training together: network, batches, checkpoints, and who looks on."""
 
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from components.compute_dtype import resolve_compute_dtype
@@ -8,22 +13,32 @@ from trainer.checkpoints import Checkpoints
 from trainer.history import History
 from trainer.loop import EpochMeans, Plan, run_loop
 from trainer.order import TrainingOrder
+from trainer.projector import write_projector
 from trainer.settings import TrainerSettings
 from trainer.step import TrainingStep
 from trainer.step_progress import progress_lines
-from trainer.tensorboard import TensorBoardLog
+from trainer.tensorboard import VALIDATION, TensorBoardLog
+
+# Validation images in TensorBoard: in the grid of predictions, and in the embedding projector.
+SHOWN: Final = 24
+EMBEDDED: Final = 400
+PUBLISHED: Final = "published"  # beside the logs, once an artifact holds a copy of them
 
 
 def fit(
     classifier: model.Classifier,
     train: input_fn.Source,
     validation: input_fn.Source,
+    pictures: input_fn.ImageSource,
     settings: TrainerSettings,
     directory: str,
 ) -> None:
     """Trains `classifier` from where the checkpoints in `directory` stand.
 
     To be called in the scope of the strategy that `classifier` was made in.
+
+    Args:
+      pictures: the images of `validation`, to be looked at.
 
     Raises:
       UserError: the train split is smaller than one batch, or the loss is not finite.
@@ -42,19 +57,20 @@ def fit(
     weights = {"head": classifier.head}
     if trainee.upper is not None:
         weights["upper"] = trainee.upper
-    checkpoints = Checkpoints(
-        directory, weights, optimizer=optimizer, loss=means.loss, accuracy=means.accuracy
-    )
+    checkpoints = Checkpoints(directory, weights, optimizer=optimizer, means=means.sums)
     start = checkpoints.restore()
+    images = input_fn.first_examples(pictures, EMBEDDED)[0].numpy()
     board = TensorBoardLog(
         log_directory(directory),
         start,
+        samples=images[:SHOWN],
         variables=trainee.network.trainable_variables,
         label_names=settings.label_names,
         batch_size=training.batch_size,
     )
     if not start:
         board.graph(classifier.network)
+        board.hyperparameters(_hyperparameters(settings))
 
     def batches(first: int) -> tf.data.Dataset:
         return devices.distribute(
@@ -78,7 +94,32 @@ def fit(
             observers=[History(log_directory(directory), start), board, lines],
         )
     board.close()
+    _embed(trainee, validation, images, settings.label_names, log_directory(directory))
     model.finish_training(trainee, classifier)
+
+
+def _hyperparameters(settings: TrainerSettings) -> dict[str, bool | int | float | str]:
+    """What may differ between runs and matter; what is not set is left out."""
+    chosen = settings.model_dump(include={"trainable_from", "fresh", "image_size", "compute_dtype"})
+    chosen |= settings.training.model_dump(exclude={"checkpoint_every", "devices"})
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _embed(
+    trainee: model.Trainee,
+    validation: input_fn.Source,
+    images: npt.NDArray[np.float32],
+    names: Sequence[str],
+    directory: str,
+) -> None:
+    inputs, labels = input_fn.first_examples(validation, len(images))
+    vectors = tf.cast(trainee.embedding(inputs, training=False), tf.float32)
+    predictions = tf.argmax(trainee.network(inputs, training=False), axis=-1)
+    rows = [
+        (names[label], names[prediction])
+        for label, prediction in zip(labels.numpy(), predictions.numpy(), strict=True)
+    ]
+    write_projector(f"{directory}/{VALIDATION}", vectors.numpy(), images, rows)
 
 
 def log_directory(directory: str) -> str:
@@ -87,9 +128,11 @@ def log_directory(directory: str) -> str:
 
 
 def publish_logs(directory: str, target: str) -> None:
-    """Copies what was logged into the artifact that TFX keeps."""
+    """Copies what was logged into the artifact that TFX keeps, and marks it as published."""
     for folder, _, files in tf.io.gfile.walk(log_directory(directory)):
         copy = target + folder.removeprefix(log_directory(directory))
         tf.io.gfile.makedirs(copy)
         for name in files:
             tf.io.gfile.copy(f"{folder}/{name}", f"{copy}/{name}", overwrite=True)
+    with tf.io.gfile.GFile(f"{directory}/{PUBLISHED}", "w") as file:
+        file.write(target)

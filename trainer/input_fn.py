@@ -14,7 +14,7 @@ from components.damaged import damaged_image
 from components.errors import UserError
 from components.record_index import RecordIndex, RecordReader, spool
 from components.trunk_features.record import decode
-from components.trunk_features.store import index_path
+from components.trunk_features.store import index_path, read_origin
 from components.views import IDENTITY, choose_views
 from trainer.order import TrainingOrder
 
@@ -139,6 +139,14 @@ def open_source(
     return ImageSource(files, transform, scratch, views)
 
 
+def open_pictures(
+    files: Sequence[str], split: str, transform: tft.TFTransformOutput, scratch: Path
+) -> ImageSource:
+    """The images of `open_source`'s examples in the same order, even where it reads features."""
+    origin = read_origin(files[0].rsplit("/", 2)[0])
+    return ImageSource([f"{origin}/Split-{split}/*"], transform, scratch)
+
+
 def training_batches(
     source: Source,
     order: TrainingOrder,
@@ -173,6 +181,14 @@ def evaluation_batches(source: Source, batch_size: int) -> tf.data.Dataset:
 
     plan = tf.data.Dataset.range(-(-len(source) // batch_size))
     return source.dataset(plan, choose).prefetch(1)
+
+
+def first_examples(source: Source, count: int) -> Batch:
+    """One batch of the first `count` examples, or of all if there are fewer."""
+    examples = np.arange(min(count, len(source)))
+    plan = tf.data.Dataset.range(1)
+    [batch] = source.dataset(plan, lambda _: (examples, np.zeros_like(examples)))
+    return batch
 
 
 def _expand(patterns: Sequence[str]) -> list[str]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
-import tf_keras as keras
 
 from components.errors import UserError
 from trainer.checkpoints import Checkpoints
@@ -45,19 +44,16 @@ class EpochMeans:
     """Of loss and accuracy over the steps of an epoch; kept in checkpoints."""
 
     def __init__(self) -> None:
-        self.loss = keras.metrics.Mean()
-        self.accuracy = keras.metrics.Mean()
+        self.sums = tf.Variable([0.0, 0.0, 0.0], dtype=tf.float64, trainable=False)
 
     def update(self, result: StepResult) -> None:
-        self.loss.update_state(result.loss)
-        self.accuracy.update_state(result.accuracy)
+        self.sums.assign_add([1.0, result.loss, result.accuracy])
 
     def take(self) -> tuple[float, float]:
         """The means, which then start anew."""
-        means = float(self.loss.result()), float(self.accuracy.result())
-        self.loss.reset_state()
-        self.accuracy.reset_state()
-        return means
+        steps, loss, accuracy = self.sums.numpy()
+        self.sums.assign([0.0, 0.0, 0.0])
+        return float(loss / steps), float(accuracy / steps)
 
 
 class Plan(NamedTuple):
@@ -128,7 +124,7 @@ def _steps(step: TrainingStep, plan: Plan, batches: Iterable, start: int) -> Ite
         result = step.train(next(iterator))
         seconds = time.perf_counter() - started
         # What the optimizer now says is the rate that this step was made with.
-        yield StepFacts(number + 1, result, float(step.optimizer.learning_rate), seconds)
+        yield StepFacts(number + 1, result, float(step.optimizer.learning_rate.numpy()), seconds)
 
 
 def _is_over(epoch: int, checkpoints: Checkpoints, training: Training) -> bool:

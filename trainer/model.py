@@ -53,6 +53,7 @@ class Trainee:
 
     network: keras.Model  # images or features at the cut -> logits float32
     upper: keras.Model | None  # in the type that is computed in; float32 variables
+    embedding: keras.Model  # the same inputs -> what the head sees, [B, 2048]
 
 
 def prepare_training(
@@ -67,15 +68,20 @@ def prepare_training(
         part if part is None or compute_dtype == "float32" else _in_dtype(part, compute_dtype)
         for part in (classifier.trunk, classifier.upper)
     )
-    parts = [part for part in (upper, classifier.head) if part is not None]
+    parts = [] if upper is None else [upper]
     if not from_features and trunk is not None:
         parts.insert(0, trunk)
     # Stored features come in the type that is computed in, images in float32.
-    inputs = keras.Input(parts[0].input_shape[1:], dtype=compute_dtype if from_features else None)
-    flow = inputs
+    first = parts[0] if parts else classifier.head
+    inputs = keras.Input(first.input_shape[1:], dtype=compute_dtype if from_features else None)
+    vector = inputs
     for part in parts:
-        flow = part(flow)
-    return Trainee(keras.Model(inputs, flow, name="trainee"), upper)
+        vector = part(vector)
+    return Trainee(
+        network=keras.Model(inputs, classifier.head(vector), name="trainee"),
+        upper=upper,
+        embedding=keras.Model(inputs, vector, name="embedding"),
+    )
 
 
 def finish_training(trainee: Trainee, classifier: Classifier) -> None:

@@ -42,6 +42,64 @@ def confusion_matrix_picture(
     return _pixels(figure)
 
 
+def predictions_picture(
+    images: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    predictions: npt.NDArray[np.int64],
+    names: Sequence[str],
+) -> npt.NDArray[np.uint8]:
+    """Images with their true labels; where the prediction is another, it stands there in red.
+
+    Args:
+      images: [N, S, S, 3] in [-1, 1], as the network sees them.
+      labels, predictions: [N] ids into `names`.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(8, len(images))
+    rows = -(-len(images) // columns)
+    # One mosaic with room for a title above each image: axes of their own take seconds.
+    figure = Figure(figsize=(1.5 * columns, 1.85 * rows), dpi=100)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, columns), ylim=(rows, 0), xticks=[], yticks=[])
+    axes.axis("off")
+    for number, image in enumerate(_as_bytes(images)):
+        row, column = divmod(number, columns)
+        box = (column + 0.04, column + 0.96, row + 0.97, row + 0.23)
+        axes.imshow(image, extent=box, aspect="auto", interpolation="nearest")
+        truth, found = names[labels[number]], names[predictions[number]]
+        right = truth == found
+        title = truth if right else f"{found},\nnot {truth}"
+        colour = "darkgreen" if right else "red"
+        axes.text(column + 0.5, row + 0.21, title, fontsize=9, color=colour, ha="center")
+    axes.set(xlim=(0, columns), ylim=(rows, 0))
+    return _pixels(figure)
+
+
+def sprite(images: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.uint8]:
+    """All images as thumbnails of `side` pixels in one square, row by row."""
+    from PIL import Image
+
+    columns = int(np.ceil(np.sqrt(len(images))))
+    square = np.zeros([columns * side, columns * side, 3], np.uint8)
+    for number, image in enumerate(_as_bytes(images)):
+        top, left = (side * part for part in divmod(number, columns))
+        thumbnail = np.asarray(Image.fromarray(image).resize((side, side)))
+        square[top : top + side, left : left + side] = thumbnail
+    return square
+
+
+def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _as_bytes(images: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
 def _pixels(figure) -> npt.NDArray[np.uint8]:
     from PIL import Image
 

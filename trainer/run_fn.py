@@ -15,6 +15,7 @@ from components.backbone.load import load_backbone
 from trainer import checkpoints, devices, fit, input_fn, model, signatures
 from trainer.provenance import provenance
 from trainer.settings import TrainerSettings
+from trainer.small_cnn import build_small_cnn
 
 # TensorFlow Serving's name for files beside a SavedModel that it must leave alone.
 EXTRA = "assets.extra"
@@ -40,6 +41,9 @@ def run_fn(fn_args: FnArgs) -> None:
                 (fn_args.eval_files, features.VALIDATION, settings.views[:1]),
             )
         )
+        pictures = input_fn.open_pictures(
+            fn_args.eval_files, features.VALIDATION, transform, Path(scratch)
+        )
         # All workers must save, and only one of them where it counts.
         place = checkpoints.run_directory(
             settings.checkpoints if chief else f"{scratch}/checkpoints",
@@ -48,7 +52,7 @@ def run_fn(fn_args: FnArgs) -> None:
         with strategy.scope():
             classifier = _classifier(settings)
             try:
-                fit.fit(classifier, train, validation, settings, place)
+                fit.fit(classifier, train, validation, pictures, settings, place)
             except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
                 raise train.damage() or validation.damage() or error from error
         target = fn_args.serving_model_dir if chief else f"{scratch}/model"
@@ -60,25 +64,32 @@ def run_fn(fn_args: FnArgs) -> None:
 
 
 def _classifier(settings: TrainerSettings) -> model.Classifier:
-    backbone = load_backbone(
-        Path(settings.backbone_directory),
-        image_size=settings.image_size,
-        batch_norm_momentum=settings.training.batch_norm_momentum,
-        expected_fingerprint=settings.backbone_fingerprint,
-    )
+    training = settings.training
+    if settings.backbone_directory:
+        network = load_backbone(
+            Path(settings.backbone_directory),
+            image_size=settings.image_size,
+            batch_norm_momentum=training.batch_norm_momentum,
+            expected_fingerprint=settings.backbone_fingerprint,
+        ).network
+    else:
+        network = build_small_cnn(settings.image_size, training.seed)
     return model.build_classifier(
-        backbone.network,
+        network,
         settings.trainable_from,
         classes=len(settings.label_names),
         fresh=settings.fresh,
-        training=settings.training,
+        training=training,
     )
 
 
 def _write_extra(directory: Path, settings: TrainerSettings, classifier: model.Classifier) -> None:
     """What a reviewer needs to know of the model, kept with it."""
     directory.mkdir(parents=True, exist_ok=True)
-    rows = cut.variable_report(classifier.trunk, classifier.upper, classifier.head)
+    if settings.backbone_directory:
+        rows = cut.variable_report(classifier.trunk, classifier.upper, classifier.head)
+    else:
+        rows = cut.plain_report(classifier.network)
     (directory / "variables.txt").write_text(cut.render_report(rows), "utf-8")
     (directory / "settings.json").write_text(settings.model_dump_json(indent=2), "utf-8")
     (directory / "provenance.json").write_text(json.dumps(provenance(), indent=2), "utf-8")

@@ -46,7 +46,7 @@ class TrainerSettings(Section):
 
     training: Training
     image_size: int  # side in pixels
-    backbone_directory: str  # a resolved, checked module
+    backbone_directory: str  # a resolved, checked module; "" is the small CNN, from scratch
     backbone_fingerprint: str  # sha256 of its files
     trainable_from: str
     fresh: bool

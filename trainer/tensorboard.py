@@ -1,10 +1,14 @@
 """What TensorBoard shows of training, in the runs ``train`` and ``validation``."""
 
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tf_keras as keras
 
 from trainer.loop import EpochFacts, Observer, StepFacts
-from trainer.pictures import confusion_matrix_picture
+from trainer.pictures import confusion_matrix_picture, predictions_picture
 
 TRAIN, VALIDATION = "train", "validation"
 
@@ -18,6 +22,7 @@ class TensorBoardLog(Observer):
         start: int,
         *,
         variables: list[tf.Variable],
+        samples: npt.NDArray[np.float32],
         label_names: tuple[str, ...],
         batch_size: int,
     ) -> None:
@@ -25,11 +30,14 @@ class TensorBoardLog(Observer):
 
         Args:
           variables: whose histograms are drawn.
+          samples: the first validation images, [N, S, S, 3] in [-1, 1].
         """
         forget_events_after(directory, start)
+        self._directory = directory
         self._train = tf.summary.create_file_writer(f"{directory}/{TRAIN}")
         self._validation = tf.summary.create_file_writer(f"{directory}/{VALIDATION}")
         self._variables = variables
+        self._samples = samples
         self._label_names = label_names
         self._batch_size = batch_size
 
@@ -51,10 +59,11 @@ class TensorBoardLog(Observer):
         with self._validation.as_default(step=facts.step):
             tf.summary.scalar("epoch_loss", facts.validation.loss)
             tf.summary.scalar("epoch_accuracy", facts.validation.accuracy)
-            picture = confusion_matrix_picture(
-                facts.validation.labels, facts.validation.predictions, self._label_names
-            )
-            tf.summary.image("confusion_matrix", picture[None])
+            labels, predictions = facts.validation.labels, facts.validation.predictions
+            matrix = confusion_matrix_picture(labels, predictions, self._label_names)
+            tf.summary.image("confusion_matrix", matrix[None])
+            shown = predictions_picture(self._samples, labels, predictions, self._label_names)
+            tf.summary.image("predictions", shown[None])
 
     def before_save(self) -> None:
         self._train.flush()
@@ -66,6 +75,18 @@ class TensorBoardLog(Observer):
         spec = tf.TensorSpec(network.input.shape, network.input.dtype)
         with self._train.as_default(step=0):
             tf.summary.graph(call.get_concrete_function(spec).graph)
+
+    def hyperparameters(self, values: Mapping[str, bool | int | float | str]) -> None:
+        """For the HParams tab, which compares runs by their validation accuracy and loss."""
+        from tensorboard.plugins.hparams import api
+
+        metrics = [
+            api.Metric(f"epoch_{name}", group=VALIDATION, display_name=f"validation {name}")
+            for name in ("accuracy", "loss")
+        ]
+        with tf.summary.create_file_writer(self._directory).as_default(step=0):
+            api.hparams_config([api.HParam(name) for name in values], metrics)
+            api.hparams(dict(values), trial_id=self._directory)
 
     def close(self) -> None:
         self._train.close()

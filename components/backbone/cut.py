@@ -129,6 +129,15 @@ def variable_report(
     return rows
 
 
+def plain_report(network: "keras.Model") -> list[VariableRow]:
+    """The same of a network that TF-Slim has no names for."""
+    trained = {variable.name for variable in network.trainable_variables}
+    return [
+        _row(variable.name.removesuffix(":0"), tuple(variable.shape), variable.name in trained)
+        for variable in network.weights
+    ]
+
+
 def _row(name: str, shape: tuple[int, ...], trained: bool) -> VariableRow:
     return VariableRow(name, shape, int(np.prod(shape)), "trained" if trained else "frozen")
 

@@ -62,6 +62,7 @@ def TrunkFeatures(  # noqa: N802 - TFX component names are classes' names
     for split, directory in directories.items():
         path = store.index_path(trunk_features.uri, split)
         store.commit(directory, path, counts[split], views[split])
+    store.write_origin(trunk_features.uri, examples.uri)
 
 
 class _Piece(NamedTuple):

@@ -13,6 +13,7 @@ from components.record_index import IndexedWriter, RecordIndex
 from components.trunk_features.record import TrunkOutput, encode
 
 SHARD_BYTES = 256 * 2**20  # a shard is closed once it is as large as this
+_ORIGIN = "examples-uri.txt"
 _ROWS = ".rows.npy"  # beside each shard until the index is made: where its records are
 
 
@@ -110,3 +111,21 @@ def _read_rows(directory: str) -> tuple[list[str], np.ndarray]:
 def index_path(artifact_uri: str, split: str) -> str:
     """Beside the split's folder, in which everything is records."""
     return f"{artifact_uri}/index-{split}.npz"
+
+
+def write_origin(artifact_uri: str, examples_uri: str) -> None:
+    """Notes which Examples artifact the features were made of."""
+    with tf.io.gfile.GFile(f"{artifact_uri}/{_ORIGIN}", "w") as file:
+        file.write(examples_uri)
+
+
+def read_origin(artifact_uri: str) -> str:
+    """The URI of the Examples artifact with the pictures, in the same order; or its own.
+
+    An artifact that holds no trunk features is its own origin.
+    """
+    path = f"{artifact_uri}/{_ORIGIN}"
+    if not tf.io.gfile.exists(path):
+        return artifact_uri
+    with tf.io.gfile.GFile(path) as file:
+        return str(file.read())

@@ -1,0 +1,41 @@
+"""Opens TensorBoard on all trainings below a pipeline's root."""
+
+from pathlib import Path
+
+from components.errors import UserError
+from pipeline.config import Config
+
+
+def log_directories(config: Config) -> dict[str, Path]:
+    """By the name that TensorBoard shows: finished trainings, and the one that is under way."""
+    root = Path(config.root).resolve()
+    finished = root.glob("artifacts/Trainer/model_run/*")
+    directories = {
+        f"run {path.name}": path
+        for path in sorted(finished, key=lambda path: int(path.name))
+        if any(path.iterdir())
+    }
+    for path in root.glob("checkpoints/*/logs"):
+        if not (path.parent / "published").exists():
+            directories["in training"] = path
+    return directories
+
+
+def open_tensorboard(config: Config, *, host: str, port: int) -> None:
+    """Serves until it is interrupted; new steps appear by themselves, new runs on a new start.
+
+    Raises:
+      UserError: nothing was trained yet.
+    """
+    directories = log_directories(config)
+    if not directories:
+        raise UserError(
+            f"tensorboard needs a training to show. None lies below {config.root}; "
+            "run `inception-finetune run` with the same --config first"
+        )
+    from tensorboard import program
+
+    server = program.TensorBoard()
+    runs = ",".join(f"{name}:{path}" for name, path in directories.items())
+    server.configure((None, "--logdir_spec", runs, "--host", host, "--port", str(port)))
+    server.main()

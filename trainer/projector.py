@@ -1,0 +1,51 @@
+"""TensorBoard's embedding projector: where the network sees the validation images."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from trainer.pictures import encode_png, sprite
+
+SPRITE_SIDE = 32  # pixels of each thumbnail
+
+
+def write_projector(
+    directory: str,
+    vectors: npt.NDArray[np.float32],
+    images: npt.NDArray[np.float32],
+    rows: Sequence[tuple[str, str]],
+) -> None:
+    """Writes what the projector reads from a run's folder.
+
+    Args:
+      vectors: [N, D], what the head sees.
+      images: [N, S, S, 3] in [-1, 1].
+      rows: true and predicted label of each.
+    """
+    from tensorboard.plugins import projector
+
+    tf.io.gfile.makedirs(directory)
+    checkpoint = tf.train.Checkpoint(embedding=tf.Variable(vectors))
+    checkpoint.write(f"{directory}/embedding.ckpt")
+    text = io.StringIO()
+    table = csv.writer(text, delimiter="\t", lineterminator="\n")
+    table.writerows([("label", "predicted"), *rows])
+    _write(f"{directory}/metadata.tsv", text.getvalue().encode())
+    _write(f"{directory}/sprite.png", encode_png(sprite(images, SPRITE_SIDE)))
+
+    config = projector.ProjectorConfig(model_checkpoint_path="embedding.ckpt")
+    embedding = config.embeddings.add()
+    embedding.tensor_name = "embedding/.ATTRIBUTES/VARIABLE_VALUE"
+    embedding.metadata_path = "metadata.tsv"
+    embedding.sprite.image_path = "sprite.png"
+    embedding.sprite.single_image_dim.extend([SPRITE_SIDE, SPRITE_SIDE])
+    projector.visualize_embeddings(directory, config)
+
+
+def _write(path: str, content: bytes) -> None:
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(content)
