@@ -1,5 +1,7 @@
 """The whole DAG, run once at the smallest size and shared by every test here."""
 
+import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -188,6 +190,41 @@ def test_the_report_lists_every_variable_as_frozen_or_trained(first):
     assert "InceptionV3/Conv2d_1a_3x3/weights 3, 3, 3, 32 frozen" in rows
     assert sum(row.endswith(" frozen") for row in rows) == 376
     assert [row.split()[0].split("/")[0] for row in rows if row.endswith(" trained")]
+
+
+def test_what_made_the_model_is_kept_with_it(config, first):
+    extra = first.pushed / "assets.extra"
+    settings = json.loads((extra / "settings.json").read_text())
+    assert settings["training"] == config.training.model_dump()
+    made = json.loads((extra / "provenance.json").read_text())
+    assert made["packages"]["tensorflow"].startswith("2.") and made["python"].startswith("3.11")
+    assert made["git_revision"] is None or len(made["git_revision"].split("-")[0]) == 40
+
+
+def test_training_can_be_looked_at(config, first):
+    """The logs lie in the artifact: the learning curve, and pictures of the validation images."""
+    import tensorflow as tf
+
+    from pipeline.tensorboard import log_directories
+
+    [(name, directory)] = log_directories(config).items()
+    assert re.fullmatch(r"run \d+", name)
+    rows = (directory / "history.csv").read_text().splitlines()
+    assert rows[0].startswith("epoch,step,loss,accuracy") and len(rows) == 3
+    assert rows[-1].startswith("2,60,")
+    [events] = (directory / "validation").glob("events*")
+    images = {
+        value.tag: value.tensor.string_val
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+        if value.metadata.plugin_data.plugin_name == "images"
+    }
+    width, height, picture, *others = images["predictions"]
+    assert (int(width), int(height), others) == (1200, 555, [])
+    # Digits are white on black with green and red titles: decoded images, in the stored order.
+    pixels = tf.io.decode_png(picture).numpy()
+    assert (pixels.std(axis=-1) > 30).any() and (pixels == 0).all(axis=-1).mean() > 0.2
+    assert (directory / "validation/projector_config.pbtxt").is_file()
 
 
 def test_nothing_changed_nothing_runs(config, first):

@@ -206,6 +206,18 @@ def test_every_train_image_is_stored_in_each_view_and_validation_in_one(
             ]
 
 
+def test_features_lead_back_to_their_pictures_in_the_same_order(
+    stored, raw, transform_output, tmp_path
+):
+    for split in (features.TRAIN, features.VALIDATION):
+        pattern = [f"{stored}/Split-{split}/*"]
+        pictures = input_fn.open_pictures(pattern, split, transform_output, tmp_path)
+        images, labels = input_fn.first_examples(pictures, 8)
+        online = open_split(raw, split, transform_output, tmp_path)
+        np.testing.assert_array_equal(images, input_fn.first_examples(online, 8)[0])
+        assert labels.numpy().tolist() == DIGITS.target[:8].tolist()
+
+
 def losses(source, backbone_directory: Path) -> list[float]:
     """Of six steps from the same start, with everything random fixed by the seed."""
     keras.utils.set_random_seed(0)
