@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from components.backbone.network import ALL
+from components.backbone.network import ALL, trainable_after
 from components.compute_dtype import ComputeDtype
 from components.errors import UserError
 from components.settings import (
@@ -25,7 +25,7 @@ from components.settings import (
     Image,
     Section,
 )
-from trainer.settings import Training
+from trainer.settings import Training, Tuning
 
 
 class Gate(Section):
@@ -43,6 +43,7 @@ class Config(Section):
     image: Image = Image()
     backbone: Backbone = Backbone()
     training: Training = Training()
+    tuning: Tuning = Tuning()
     gate: Gate = Gate()
     # Whether the frozen trunk runs once for each image, its output stored, and not at each step.
     feature_cache: bool = True
@@ -61,6 +62,17 @@ class Config(Section):
             raise ValueError(
                 f"image.size must be at least {SMALLEST_INCEPTION} for InceptionV3, "
                 f"here it is {self.image.size}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tunes_on_what_is_stored(self) -> "Config":
+        first = self.backbone.trainable_from
+        allowed = trainable_after(first)
+        if wrong := [block for block in self.tuning.trainable_from if block not in allowed]:
+            raise ValueError(
+                f"tuning.trainable_from must name blocks from backbone.trainable_from={first} on "
+                f"({', '.join(allowed)}), here it names {', '.join(wrong)}"
             )
         return self
 

@@ -10,6 +10,7 @@ from tfx.components import (
     StatisticsGen,
     Trainer,
     Transform,
+    Tuner,
 )
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.common.resolver import Resolver
@@ -28,7 +29,7 @@ from pipeline.code_version import TRAINER_CODE, TRANSFORM_CODE, TRUNK_CODE, code
 from pipeline.config import Config
 from pipeline.evaluation import eval_config
 from pipeline.inputs import Inputs
-from trainer.settings import TrainerSettings
+from trainer.settings import TrainerSettings, TunerSettings
 
 
 def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
@@ -78,14 +79,33 @@ def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
             )
         ]
         training_examples = trunk_features[0].outputs["trunk_features"]
+    training_inputs = {
+        "examples": training_examples,
+        "transform_graph": transform.outputs["transform_graph"],
+        "schema": schema,
+        "train_args": trainer_pb2.TrainArgs(splits=[features.TRAIN]),
+        "eval_args": trainer_pb2.EvalArgs(splits=[features.VALIDATION]),
+    }
+    trainer_settings = _trainer_settings(config, inputs)
+    tuner = []
+    if config.tuning.trials:
+        tuner_settings = TunerSettings(
+            trainer=trainer_settings,
+            tuning=config.tuning,
+            directory=str(Path(config.root) / "tuning"),
+        )
+        tuner = [
+            Tuner(
+                tuner_fn="trainer.tuner.tuner_fn",
+                custom_config=tuner_settings.model_dump(mode="json"),
+                **training_inputs,
+            )
+        ]
     trainer = Trainer(
         run_fn="trainer.run_fn.run_fn",
-        examples=training_examples,
-        transform_graph=transform.outputs["transform_graph"],
-        schema=schema,
-        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
-        eval_args=trainer_pb2.EvalArgs(splits=[features.VALIDATION]),
-        custom_config=_trainer_settings(config, inputs).model_dump(mode="json"),
+        hyperparameters=tuner[0].outputs["best_hyperparameters"] if tuner else None,
+        custom_config=trainer_settings.model_dump(mode="json"),
+        **training_inputs,
     )
     baseline = Resolver(
         strategy_class=LatestOtherBlessedModel,
@@ -123,6 +143,7 @@ def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
             anomaly_gate,
             transform,
             *trunk_features,
+            *tuner,
             trainer,
             baseline,
             evaluator,
@@ -150,6 +171,7 @@ def _trainer_settings(config: Config, inputs: Inputs) -> TrainerSettings:
         backbone_directory=inputs.backbone,
         backbone_fingerprint=inputs.backbone_fingerprint,
         trainable_from=config.backbone.trainable_from,
+        cut_before=config.backbone.trainable_from,
         fresh=config.backbone.fresh,
         compute_dtype=config.compute_dtype,
         views=config.image.views,

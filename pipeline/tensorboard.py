@@ -7,13 +7,16 @@ from pipeline.config import Config
 
 
 def log_directories(config: Config) -> dict[str, Path]:
-    """By the name that TensorBoard shows: finished trainings, and the one that is under way."""
+    """Of finished trainings, of trials, and of what is under way, by TensorBoard's name for it."""
     root = Path(config.root).resolve()
     finished = root.glob("artifacts/Trainer/model_run/*")
     directories = {
         f"run {path.name}": path
         for path in sorted(finished, key=lambda path: int(path.name))
         if any(path.iterdir())
+    }
+    directories |= {
+        f"trial {path.parent.name}": path for path in sorted(root.glob("tuning/*/logs"))
     }
     for path in root.glob("checkpoints/*/logs"):
         if not (path.parent / "published").exists():

@@ -63,9 +63,9 @@ def test_the_shared_leaf_imports_none_of_ours():
     }
 
 
-def test_only_run_fn_reads_fn_args():
+def test_only_the_entry_points_read_fn_args():
     readers = {p.name for p in sources("trainer") if "fn_args." in p.read_text("utf-8")}
-    assert readers == {"run_fn.py"}
+    assert readers == {"run_fn.py", "tuner.py"}
 
 
 def test_keras_2_is_used_everywhere():

@@ -172,3 +172,24 @@ def test_reinitialize_does_not_depend_on_the_cut(network):
     _, upper = cut.split(network, "Mixed_7c")
     cut.reinitialize(upper, seed=3)
     assert all(np.array_equal(a, b) for a, b in zip(last, network.get_weights()[-4:], strict=True))
+
+
+def test_a_cut_below_the_first_trained_block_freezes_what_lies_between(network, images):
+    whole = network(images, training=False)
+    _, alone = cut.split(network, "Mixed_7c")
+    expected = {variable.name for variable in alone.trainable_variables}
+    trunk, upper = cut.split(network, "Mixed_7c", cut_before="Mixed_7a")
+    assert trunk.output_shape == (None, *SHAPES["Mixed_7a"]) and not trunk.trainable_variables
+    assert {variable.name for variable in upper.trainable_variables} == expected
+    np.testing.assert_allclose(upper(trunk(images), training=False), whole, rtol=1e-4, atol=1e-5)
+    assert not cut.split(network, "head", cut_before="Mixed_7a")[1].trainable_variables
+
+
+def test_a_fresh_start_leaves_what_lies_between_as_it_was(network):
+    _, upper = cut.split(network, "Mixed_7c", cut_before="Mixed_7a")
+    before = {variable.name: variable.numpy() for variable in upper.weights}
+    cut.reinitialize(upper, seed=1)
+    _, alone = cut.split(network, "Mixed_7c")
+    kernels = {v.name for v in alone.weights if "kernel" in v.name}
+    changed = {v.name for v in upper.weights if not np.array_equal(v, before[v.name])}
+    assert kernels <= changed <= {variable.name for variable in alone.weights}

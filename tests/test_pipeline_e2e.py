@@ -271,6 +271,29 @@ def test_the_trunk_runs_again_where_its_features_would_differ(
     assert new_trunk_stores(config, lambda: run(untrainable(config, **sections))) == 0
 
 
+def test_tuned_values_train_the_model(config, first):
+    """On the stored features, without the trunk; the trials can be looked at."""
+    from pipeline.tensorboard import log_directories
+
+    tuning = {"trials": 2, "epochs": 1, "weight_decay": [0.0], "label_smoothing": [0.0]}
+    tuned = run(changed(config, tuning=tuning))
+    assert ran(tuned)[:2] == ["Tuner", "Trainer"]
+    [artifact] = (Path(config.root) / "artifacts/Tuner/tuner_results").iterdir()
+    trials = json.loads((artifact / "tuner_results.json").read_text())
+    assert len({trial["learning_rate"] for trial in trials}) == 2
+    best = max(trials, key=lambda trial: trial["score"])
+    newest = max(
+        (Path(config.root) / "artifacts/Trainer/model").iterdir(), key=lambda path: int(path.name)
+    )
+    extra = newest / "Format-Serving/assets.extra"
+    training = json.loads((extra / "settings.json").read_text())["training"]
+    assert training["learning_rate"] == best["learning_rate"]
+    assert training["steps"] == config.training.steps
+    names = log_directories(config)
+    assert sum(name.startswith("trial ") for name in names) == 2
+    assert ran(run(changed(config, tuning=tuning)))[:1] != ["Tuner"]
+
+
 def test_a_change_of_code_trains_again(config, first, monkeypatch):
     """A dotted path alone would be a cache hit: TFX does not look at the code behind it."""
     import pipeline.pipeline as wiring

@@ -68,6 +68,7 @@ def settings_for(**training) -> TrainerSettings:
         backbone_directory="",
         backbone_fingerprint="",
         trainable_from="Mixed_7a",
+        cut_before="Mixed_7a",
         fresh=False,
         compute_dtype="float32",
         views=("identity",),

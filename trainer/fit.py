@@ -1,6 +1,7 @@
 """Puts the parts of training together: network, batches, checkpoints, and who looks on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -80,7 +81,7 @@ def fit(
             ),
         )
 
-    with progress_lines(plan, start) as lines:
+    with progress_lines(plan, start) as lines, _damage_named(train, validation):
         run_loop(
             step,
             plan,
@@ -96,6 +97,18 @@ def fit(
     board.close()
     _embed(trainee, validation, images, settings.label_names, log_directory(directory))
     model.finish_training(trainee, classifier)
+
+
+@contextmanager
+def _damage_named(*sources: input_fn.Source) -> Iterator[None]:
+    """TensorFlow does not say which example it could not read."""
+    try:
+        yield
+    except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
+        for source in sources:
+            if damage := source.damage():
+                raise damage from error
+        raise
 
 
 def _hyperparameters(settings: TrainerSettings) -> dict[str, bool | int | float | str]:

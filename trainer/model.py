@@ -22,15 +22,23 @@ class Classifier:
 
 
 def build_classifier(
-    backbone: keras.Model, trainable_from: str, *, classes: int, fresh: bool, training: Training
+    backbone: keras.Model,
+    trainable_from: str,
+    *,
+    cut_before: str | None = None,
+    classes: int,
+    fresh: bool,
+    training: Training,
 ) -> Classifier:
-    """Cuts `backbone` at `trainable_from` and puts a new head on it.
+    """Cuts `backbone` at `cut_before` and puts a new head on it.
 
     Args:
       backbone: InceptionV3, ``[B, S, S, 3]`` float32 in [-1, 1] to ``[B, 2048]``.
+      trainable_from: the first block that is trained.
+      cut_before: where trunk and upper part meet, if that is below the first trained block.
       fresh: whether the trained blocks forget the checkpoint and start from a new initialisation.
     """
-    trunk, upper = cut.split(backbone, trainable_from)
+    trunk, upper = cut.split(backbone, trainable_from, cut_before=cut_before)
     if fresh and upper is not None:
         cut.reinitialize(upper, training.seed)
     vector = keras.Input(backbone.output_shape[1:], name="feature_vector")

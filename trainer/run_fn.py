@@ -4,18 +4,16 @@ import json
 import tempfile
 from pathlib import Path
 
-import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras as keras
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import features
 from components.backbone import cut
-from components.backbone.load import load_backbone
-from trainer import checkpoints, devices, fit, input_fn, model, signatures
+from trainer import checkpoints, devices, examples, fit, model, signatures
+from trainer.classifier import make_classifier
 from trainer.provenance import provenance
-from trainer.settings import TrainerSettings
-from trainer.small_cnn import build_small_cnn
+from trainer.settings import TrainerSettings, apply_hyperparameters
 
 # TensorFlow Serving's name for files beside a SavedModel that it must leave alone.
 EXTRA = "assets.extra"
@@ -29,20 +27,15 @@ def run_fn(fn_args: FnArgs) -> None:
         smaller than one batch, an example is damaged, or the loss is not finite.
     """
     settings = TrainerSettings.model_validate(fn_args.custom_config)
+    if fn_args.hyperparameters:
+        settings = apply_hyperparameters(settings, fn_args.hyperparameters["values"])
     strategy = devices.choose_strategy(settings.training.devices)
     chief = devices.is_chief(strategy)
     keras.utils.set_random_seed(settings.training.seed)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     with tempfile.TemporaryDirectory(prefix="trainer-") as scratch:
-        train, validation = (
-            input_fn.open_source(files, split, transform, Path(scratch), views)
-            for files, split, views in (
-                (fn_args.train_files, features.TRAIN, settings.views),
-                (fn_args.eval_files, features.VALIDATION, settings.views[:1]),
-            )
-        )
-        pictures = input_fn.open_pictures(
-            fn_args.eval_files, features.VALIDATION, transform, Path(scratch)
+        opened = examples.open_examples(
+            fn_args.train_files, fn_args.eval_files, settings, transform, Path(scratch)
         )
         # All workers must save, and only one of them where it counts.
         place = checkpoints.run_directory(
@@ -50,37 +43,14 @@ def run_fn(fn_args: FnArgs) -> None:
             [settings.model_dump_json(), fn_args.transform_graph_path, *fn_args.train_files],
         )
         with strategy.scope():
-            classifier = _classifier(settings)
-            try:
-                fit.fit(classifier, train, validation, pictures, settings, place)
-            except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
-                raise train.damage() or validation.damage() or error from error
+            classifier = make_classifier(settings)
+            fit.fit(classifier, opened.train, opened.validation, opened.pictures, settings, place)
         target = fn_args.serving_model_dir if chief else f"{scratch}/model"
         serving = signatures.ServingModel(classifier.network, transform, settings.label_names)
         signatures.export(serving, target)
         if chief:
             _write_extra(Path(target) / EXTRA, settings, classifier)
             fit.publish_logs(place, fn_args.model_run_dir)
-
-
-def _classifier(settings: TrainerSettings) -> model.Classifier:
-    training = settings.training
-    if settings.backbone_directory:
-        network = load_backbone(
-            Path(settings.backbone_directory),
-            image_size=settings.image_size,
-            batch_norm_momentum=training.batch_norm_momentum,
-            expected_fingerprint=settings.backbone_fingerprint,
-        ).network
-    else:
-        network = build_small_cnn(settings.image_size, training.seed)
-    return model.build_classifier(
-        network,
-        settings.trainable_from,
-        classes=len(settings.label_names),
-        fresh=settings.fresh,
-        training=training,
-    )
 
 
 def _write_extra(directory: Path, settings: TrainerSettings, classifier: model.Classifier) -> None:

@@ -1,24 +1,28 @@
 """What the Trainer is told: one typed object, written once into TFX's custom_config as JSON."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from components.compute_dtype import ComputeDtype
 from components.settings import Fraction, Section
 
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
 
 class Training(Section):
     epochs: int | None = Field(5, ge=1)  # passes over the train split; or give steps
     steps: int | None = Field(None, ge=1)  # optimizer steps; set epochs to null
     batch_size: int = Field(64, ge=2, le=4096)  # images a step; batch norm needs two
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-4  # Adam's highest
+    learning_rate: _Positive = 5e-4  # Adam's highest
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_fraction: Fraction = 0.05  # share of the steps with a rising rate, for cosine
     dropout: Fraction = 0.3  # before the classifier
     label_smoothing: Fraction = 0.0
     # Factor of half the squared kernels, added to the loss as in TF-Slim; not decoupled.
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    weight_decay: _NotNegative = 0.0
     clip_norm: float | None = Field(None, gt=0, allow_inf_nan=False)  # of all gradients together
     # Of the average of the weights over the steps, which then is what is validated and exported.
     ema_momentum: float | None = Field(None, ge=0, lt=1)
@@ -41,6 +45,25 @@ class Training(Section):
         return self
 
 
+class Tuning(Section):
+    """A random search for values of `Training`, scored on the validation split."""
+
+    trials: int = Field(0, ge=0)  # 0 leaves the Tuner out
+    epochs: int = Field(2, ge=1)  # of each trial
+    learning_rate: tuple[_Positive, _Positive] = (1e-4, 3e-3)  # from, to; drawn on a log scale
+    weight_decay: tuple[_NotNegative, ...] = Field((0.0, 4e-5, 4e-4), min_length=1)
+    label_smoothing: tuple[Fraction, ...] = Field((0.0, 0.1), min_length=1)
+    # Blocks from backbone.trainable_from on, or "head"; none means that one alone.
+    trainable_from: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "Tuning":
+        low, high = self.learning_rate
+        if low >= high:
+            raise ValueError(f"learning_rate must rise, here it is from {low} to {high}")
+        return self
+
+
 class TrainerSettings(Section):
     """Everything that a change of must train again, and nothing else."""
 
@@ -49,9 +72,26 @@ class TrainerSettings(Section):
     backbone_directory: str  # a resolved, checked module; "" is the small CNN, from scratch
     backbone_fingerprint: str  # sha256 of its files
     trainable_from: str
+    cut_before: str  # the block before which features are stored; trainable_from or one below it
     fresh: bool
     compute_dtype: ComputeDtype
     views: tuple[str, ...]  # of train images, where they are read and not their features
     label_names: tuple[str, ...]
     code_fingerprint: str  # sha256 of the code that trains: TFX sees only the dotted path
     checkpoints: str  # folder that outlives a killed run; TFX's own have a new name each time
+
+
+def apply_hyperparameters(settings: TrainerSettings, values: Mapping[str, Any]) -> TrainerSettings:
+    """`settings` with what was tuned in its place."""
+    tuned = dict(values)
+    changed = {"trainable_from": tuned.pop("trainable_from")}
+    training = {**settings.training.model_dump(), **tuned}
+    return TrainerSettings.model_validate(
+        {**settings.model_dump(), **changed, "training": training}
+    )
+
+
+class TunerSettings(Section):
+    trainer: TrainerSettings
+    tuning: Tuning
+    directory: str  # folder for the trials' logs

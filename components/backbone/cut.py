@@ -25,7 +25,7 @@ STEM_POOLINGS = 2  # max poolings in the stem; the second one ends it
 
 
 def split(
-    network: "keras.Model", trainable_from: str
+    network: "keras.Model", trainable_from: str, *, cut_before: str | None = None
 ) -> tuple["keras.Model | None", "keras.Model | None"]:
     """Cuts the network before the first block to be trained; both parts share its weights.
 
@@ -37,6 +37,7 @@ def split(
     Args:
         network: as `load_backbone` gives it.
         trainable_from: a block; `head` freezes the whole network; `all` freezes nothing.
+        cut_before: a block below it to cut at instead; what lies between is frozen as well.
 
     Returns:
         Trunk and upper part; `(network, None)` for `head`, `(None, network)` for `all`.
@@ -49,6 +50,13 @@ def split(
     if trainable_from not in TRAINABLE_FROM:
         raise UserError(
             f"trainable_from must be one of {', '.join(TRAINABLE_FROM)}: received {trainable_from}"
+        )
+    if cut_before not in (None, trainable_from):
+        split(network, trainable_from)  # freezes
+        entrance = _cut_output(network, cut_before)
+        return (
+            keras.Model(network.input, entrance, name="trunk"),
+            keras.Model(entrance, network.output, name="upper"),
         )
     network.trainable = trainable_from != HEAD
     if trainable_from == HEAD:
@@ -83,14 +91,15 @@ def reinitialize(upper: "keras.Model", seed: int) -> None:
     import tf_keras as keras
 
     scopes = list(convolutions())
-    kernels = [layer for layer in upper.layers if isinstance(layer, keras.layers.Conv2D)]
+    trained = [layer for layer in upper.layers if layer.trainable]
+    kernels = [layer for layer in trained if isinstance(layer, keras.layers.Conv2D)]
     kernels.sort(key=lambda layer: keras_number(layer.name))
-    # The upper part always ends where the network ends.
+    # The trained blocks always end where the network ends.
     for index, layer in enumerate(kernels, start=len(scopes) - len(kernels)):
         kernel_seed = int(np.random.SeedSequence([seed, index]).generate_state(1)[0]) >> 1
         initializer = keras.initializers.HeNormal(seed=kernel_seed)
         layer.kernel.assign(initializer(layer.kernel.shape))
-    for layer in upper.layers:
+    for layer in trained:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.beta.assign(np.zeros(layer.beta.shape))
             layer.moving_mean.assign(np.zeros(layer.moving_mean.shape))

@@ -29,6 +29,14 @@ HEAD: Final = "head"
 ALL: Final = "all"
 TRAINABLE_FROM: Final = (*BLOCKS, HEAD, ALL)
 
+
+def trainable_after(first: str) -> tuple[str, ...]:
+    """What may be trained first where features are stored before `first`."""
+    if first == ALL:
+        return (ALL,)
+    return TRAINABLE_FROM[TRAINABLE_FROM.index(first) : TRAINABLE_FROM.index(HEAD) + 1]
+
+
 FEATURES: Final = 2048  # width of the globally averaged output
 SMALLEST_SIZE: Final = 75  # pixels; below, the last blocks' kernels no longer fit
 BATCH_NORM_EPSILON: Final = 1e-3

@@ -1,0 +1,115 @@
+"""TFX's entry to tuning, by dotted path ``trainer.tuner.tuner_fn``.
+
+Keras Tuner looks for models of Keras 3; ours are of Keras 2. So it only proposes values here and
+compares the scores, and each trial is an ordinary training on the same stored features.
+"""
+
+import tempfile
+from pathlib import Path
+
+import keras_tuner
+import tensorflow as tf
+import tensorflow_transform as tft
+import tf_keras as keras
+from rich.console import Console
+from rich.table import Table
+from tfx.components.trainer.fn_args_utils import FnArgs
+from tfx.components.tuner.component import TunerFnResult
+
+from trainer import examples, fit, history
+from trainer.classifier import make_classifier
+from trainer.settings import TrainerSettings, TunerSettings, Tuning, apply_hyperparameters
+
+OBJECTIVE = "val_accuracy"  # the best epoch's, on the validation split
+
+
+def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
+    """Random search over what `Tuning` names.
+
+    Raises:
+      UserError: as the Trainer does, out of the first trial that fails.
+    """
+    settings = TunerSettings.model_validate(fn_args.custom_config)
+    keras.utils.set_random_seed(settings.trainer.training.seed)
+    scratch = tempfile.TemporaryDirectory(prefix="tuner-")
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    opened = examples.open_examples(
+        fn_args.train_files, fn_args.eval_files, settings.trainer, transform, Path(scratch.name)
+    )
+    if tf.io.gfile.exists(settings.directory):
+        tf.io.gfile.rmtree(settings.directory)
+    return TunerFnResult(
+        tuner=FeatureTuner(settings, opened, working_directory=fn_args.working_dir),
+        fit_kwargs={"scratch": scratch},  # which lives as long as the search does
+    )
+
+
+def search_space(tuning: Tuning, settings: TrainerSettings) -> keras_tuner.HyperParameters:
+    """Keys are those of `Training`, and ``trainable_from``."""
+    space = keras_tuner.HyperParameters()
+    low, high = tuning.learning_rate
+    space.Float("learning_rate", low, high, sampling="log")
+    space.Choice("weight_decay", list(tuning.weight_decay))
+    space.Choice("label_smoothing", list(tuning.label_smoothing))
+    space.Choice("trainable_from", list(tuning.trainable_from) or [settings.trainable_from])
+    return space
+
+
+class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
+    """Trains once for each trial, and stops at the first that fails."""
+
+    def __init__(
+        self, settings: TunerSettings, opened: examples.Opened, *, working_directory: str
+    ) -> None:
+        tuning = settings.tuning
+        oracle = keras_tuner.oracles.RandomSearchOracle(
+            objective=keras_tuner.Objective(OBJECTIVE, direction="max"),
+            max_trials=tuning.trials,
+            hyperparameters=search_space(tuning, settings.trainer),
+            seed=settings.trainer.training.seed,
+        )
+        super().__init__(oracle, directory=working_directory, project_name="search")
+        self._settings = settings
+        self._opened = opened
+
+    def run_trial(self, trial, *fit_args, **fit_kwargs) -> dict[str, float]:
+        try:
+            return {OBJECTIVE: self._train(trial)}
+        except Exception as error:
+            # Keras Tuner would note other failures and go on, and the component would succeed.
+            raise keras_tuner.errors.FatalError(str(error)) from error
+
+    def _train(self, trial) -> float:
+        settings = apply_hyperparameters(
+            self._settings.trainer,
+            {**trial.hyperparameters.values, "epochs": self._settings.tuning.epochs, "steps": None},
+        )
+        directory = f"{self._settings.directory}/{trial.trial_id}"
+        opened = self._opened
+        fit.fit(
+            make_classifier(settings),
+            opened.train,
+            opened.validation,
+            opened.pictures,
+            settings,
+            directory,
+        )
+        for name in ("state", "best"):
+            tf.io.gfile.rmtree(f"{directory}/{name}")
+        rows = history.read_history(f"{fit.log_directory(directory)}/{history.FILE}")
+        return max(row["val_accuracy"] for row in rows)
+
+    def search_space_summary(self, extended: bool = False) -> None:
+        """TFX prints this; the config says it already."""
+
+    def results_summary(self, num_trials: int = 10) -> None:
+        """TFX prints this."""
+        trials = self.oracle.get_best_trials(num_trials)
+        table = Table(title="best trials", title_justify="left")
+        names = list(trials[0].hyperparameters.values)
+        for name in ("trial", *names, "validation accuracy"):
+            table.add_column(name)
+        for trial in trials:
+            values = (f"{trial.hyperparameters.values[name]}" for name in names)
+            table.add_row(trial.trial_id, *values, f"{trial.score:.4f}")
+        Console(stderr=True).print(table)
