@@ -4,6 +4,7 @@ Keras Tuner looks for models of Keras 3; ours are of Keras 2. So it only propose
 compares the scores, and each trial is an ordinary training on the same stored features.
 """
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
         tf.io.gfile.rmtree(settings.directory)
     return TunerFnResult(
         tuner=FeatureTuner(settings, opened, working_directory=fn_args.working_dir),
-        fit_kwargs={"scratch": scratch},  # which lives as long as the search does
+        # `scratch` lives as long as the search does.
+        fit_kwargs={"scratch": scratch, "verbose": 0},
     )
 
 
@@ -73,6 +75,9 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         self._opened = opened
 
     def run_trial(self, trial, *fit_args, **fit_kwargs) -> dict[str, float]:
+        values = ", ".join(f"{key} {value}" for key, value in trial.hyperparameters.values.items())
+        number = f"{int(trial.trial_id) + 1}/{self._settings.tuning.trials}"
+        print(f"trial {number}: {values}", file=sys.stderr, flush=True)
         try:
             return {OBJECTIVE: self._train(trial)}
         except Exception as error:
