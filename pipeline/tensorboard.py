@@ -1,5 +1,6 @@
 """Opens TensorBoard on all trainings below a pipeline's root."""
 
+import shutil
 from pathlib import Path
 
 from components.errors import UserError
@@ -39,6 +40,16 @@ def open_tensorboard(config: Config, *, host: str, port: int) -> None:
     from tensorboard import program
 
     server = program.TensorBoard()
-    runs = ",".join(f"{name}:{path}" for name, path in directories.items())
-    server.configure((None, "--logdir_spec", runs, "--host", host, "--port", str(port)))
+    folder = _link(directories, Path(config.root).resolve() / "tensorboard")
+    server.configure((None, "--logdir", str(folder), "--host", host, "--port", str(port)))
     server.main()
+
+
+def _link(directories: dict[str, Path], folder: Path) -> Path:
+    """One folder with all of them: the projector does not see what ``--logdir_spec`` names."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    for name, path in directories.items():
+        (folder / name).symlink_to(path)
+    return folder

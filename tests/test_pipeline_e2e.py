@@ -1,9 +1,14 @@
 """The whole DAG, run once at the smallest size and shared by every test here."""
 
+import contextlib
 import json
 import re
 import shutil
+import socket
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -225,6 +230,38 @@ def test_training_can_be_looked_at(config, first):
     pixels = tf.io.decode_png(picture).numpy()
     assert (pixels.std(axis=-1) > 30).any() and (pixels == 0).all(axis=-1).mean() > 0.2
     assert (directory / "validation/projector_config.pbtxt").is_file()
+
+
+def test_tensorboard_opens_on_the_training(config, first):
+    from urllib.request import urlopen
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    command = [sys.executable, "-m", "pipeline.cli", "tensorboard", f"root={config.root}"]
+    process = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+
+    def ask(route: str):
+        with urlopen(f"http://127.0.0.1:{port}/data/plugin/{route}", timeout=5) as answer:
+            return json.loads(answer.read())
+
+    found: dict[str, list[str]] = {}
+    try:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline and not all(found.get(key) for key in ("tags", "runs")):
+            time.sleep(1)
+            with contextlib.suppress(OSError):
+                found = {"tags": ask("scalars/tags"), "runs": ask("projector/runs")}
+    finally:
+        process.terminate()
+        process.wait(20)
+    [run] = found["runs"]
+    assert re.fullmatch(r"run \d+/validation", run)
+    assert "epoch_accuracy" in found["tags"][run]
+    assert "learning_rate" in found["tags"][run.replace("validation", "train")]
 
 
 def test_nothing_changed_nothing_runs(config, first):

@@ -29,17 +29,18 @@ def write_projector(
     from tensorboard.plugins import projector
 
     tf.io.gfile.makedirs(directory)
-    checkpoint = tf.train.Checkpoint(embedding=tf.Variable(vectors))
-    checkpoint.write(f"{directory}/embedding.ckpt")
+    _write(f"{directory}/vectors.bin", vectors.astype("<f4").tobytes())
     text = io.StringIO()
     table = csv.writer(text, delimiter="\t", lineterminator="\n")
     table.writerows([("label", "predicted"), *rows])
     _write(f"{directory}/metadata.tsv", text.getvalue().encode())
     _write(f"{directory}/sprite.png", encode_png(sprite(images, SPRITE_SIDE)))
 
-    config = projector.ProjectorConfig(model_checkpoint_path="embedding.ckpt")
+    config = projector.ProjectorConfig()
     embedding = config.embeddings.add()
-    embedding.tensor_name = "embedding/.ATTRIBUTES/VARIABLE_VALUE"
+    embedding.tensor_name = "validation images"
+    embedding.tensor_path = "vectors.bin"
+    embedding.tensor_shape.extend(vectors.shape)
     embedding.metadata_path = "metadata.tsv"
     embedding.sprite.image_path = "sprite.png"
     embedding.sprite.single_image_dim.extend([SPRITE_SIDE, SPRITE_SIDE])

@@ -55,7 +55,7 @@ class TensorBoardLog(Observer):
             tf.summary.scalar("epoch_loss", facts.loss)
             tf.summary.scalar("epoch_accuracy", facts.accuracy)
             for variable in self._variables:
-                tf.summary.histogram(variable.name.removesuffix(":0"), variable)
+                tf.summary.histogram(f"weights/{variable.name.removesuffix(':0')}", variable)
         with self._validation.as_default(step=facts.step):
             tf.summary.scalar("epoch_loss", facts.validation.loss)
             tf.summary.scalar("epoch_accuracy", facts.validation.accuracy)
@@ -86,7 +86,8 @@ class TensorBoardLog(Observer):
         ]
         with tf.summary.create_file_writer(self._directory).as_default(step=0):
             api.hparams_config([api.HParam(name) for name in values], metrics)
-            api.hparams(dict(values), trial_id=self._directory)
+            # By default, runs with the same values would be shown as one.
+            api.hparams(dict(values), trial_id=self._directory.split("/")[-2])
 
     def close(self) -> None:
         self._train.close()

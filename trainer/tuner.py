@@ -75,7 +75,8 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         self._opened = opened
 
     def run_trial(self, trial, *fit_args, **fit_kwargs) -> dict[str, float]:
-        values = ", ".join(f"{key} {value}" for key, value in trial.hyperparameters.values.items())
+        chosen = trial.hyperparameters.values
+        values = ", ".join(f"{name} {_shown(value)}" for name, value in chosen.items())
         number = f"{int(trial.trial_id) + 1}/{self._settings.tuning.trials}"
         print(f"trial {number}: {values}", file=sys.stderr, flush=True)
         try:
@@ -113,8 +114,12 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         table = Table(title="best trials", title_justify="left")
         names = list(trials[0].hyperparameters.values)
         for name in ("trial", *names, "validation accuracy"):
-            table.add_column(name)
+            table.add_column(name, overflow="fold")
         for trial in trials:
-            values = (f"{trial.hyperparameters.values[name]}" for name in names)
-            table.add_row(trial.trial_id, *values, f"{trial.score:.4f}")
+            values = (_shown(trial.hyperparameters.values[name]) for name in names)
+            table.add_row(f"{int(trial.trial_id) + 1}", *values, f"{trial.score:.4f}")
         Console(stderr=True).print(table)
+
+
+def _shown(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.3g}"
