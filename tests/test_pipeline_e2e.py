@@ -225,7 +225,7 @@ def test_training_can_be_looked_at(config, first):
         if value.metadata.plugin_data.plugin_name == "images"
     }
     width, height, picture, *others = images["predictions"]
-    assert (int(width), int(height), others) == (1200, 555, [])
+    assert (int(width), int(height), others) == (640, 800, [])
     # Digits are white on black with green and red titles: decoded images, in the stored order.
     pixels = tf.io.decode_png(picture).numpy()
     assert (pixels.std(axis=-1) > 30).any() and (pixels == 0).all(axis=-1).mean() > 0.2

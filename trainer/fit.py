@@ -21,7 +21,7 @@ from trainer.step_progress import progress_lines
 from trainer.tensorboard import VALIDATION, TensorBoardLog
 
 # Validation images in TensorBoard: in the grid of predictions, and in the embedding projector.
-SHOWN: Final = 24
+SHOWN: Final = 16
 EMBEDDED: Final = 400
 PUBLISHED: Final = "published"  # beside the logs, once an artifact holds a copy of them
 

@@ -56,21 +56,21 @@ def predictions_picture(
     """
     from matplotlib.figure import Figure
 
-    columns = min(8, len(images))
+    columns = min(4, len(images))  # TensorBoard shows a picture 320 pixels wide
     rows = -(-len(images) // columns)
     # One mosaic with room for a title above each image: axes of their own take seconds.
-    figure = Figure(figsize=(1.5 * columns, 1.85 * rows), dpi=100)
+    figure = Figure(figsize=(1.6 * columns, 2 * rows), dpi=100)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, columns), ylim=(rows, 0), xticks=[], yticks=[])
     axes.axis("off")
     for number, image in enumerate(_as_bytes(images)):
         row, column = divmod(number, columns)
-        box = (column + 0.04, column + 0.96, row + 0.97, row + 0.23)
+        box = (column + 0.04, column + 0.96, row + 0.98, row + 0.25)
         axes.imshow(image, extent=box, aspect="auto", interpolation="nearest")
         truth, found = names[labels[number]], names[predictions[number]]
         right = truth == found
         title = truth if right else f"{found},\nnot {truth}"
         colour = "darkgreen" if right else "red"
-        axes.text(column + 0.5, row + 0.21, title, fontsize=9, color=colour, ha="center")
+        axes.text(column + 0.5, row + 0.22, title, fontsize=12, color=colour, ha="center")
     axes.set(xlim=(0, columns), ylim=(rows, 0))
     return _pixels(figure)
 
