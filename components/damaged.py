@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
-from components import features
+from components import features, picture
 from components.errors import UserError
 
 
@@ -14,11 +14,11 @@ def damaged_image(serialized: Iterable[bytes]) -> UserError | None:
         feature = tf.train.Example.FromString(record).features.feature
         [encoded] = feature[features.IMAGE_ENCODED].bytes_list.value
         try:
-            tf.io.decode_image(encoded, channels=features.CHANNELS, expand_animations=False)
+            picture.decode(encoded)
         except tf.errors.InvalidArgumentError:
             [identity] = feature[features.IMAGE_ID].bytes_list.value
             return UserError(
-                "every image must be a whole PNG or JPEG. Received: a damaged one, "
+                f"every image must be {picture.RULE}. Received: another, "
                 f"{identity.decode(errors='replace')} ({len(encoded)} bytes); "
                 "delete the pipeline's records folder, so that they are converted again"
             )

@@ -31,3 +31,4 @@ LABELS_FILE: Final = "labels.txt"  # one "<id>:<name>" a line, ids from 0 withou
 PROBABILITIES: Final = "probabilities"  # float32 [B, classes], each row sums to 1
 LABEL_ID: Final = "label_id"  # int64 [B], the most probable class
 LABEL_NAME: Final = "label_name"  # string [B]
+ERROR: Final = "error"  # string [B], "" where the picture could be read

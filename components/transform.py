@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from components import features
+from components import features, picture
 
 
 def preprocessing_fn(
@@ -36,12 +36,10 @@ def preprocessing_fn(
 def decode_and_scale(encoded: tf.Tensor, size: int, central_crop: float) -> tf.Tensor:
     """Encoded PNG or JPEG bytes (scalar) to ``[size, size, 3]`` float32 in [-1, 1].
 
-    Grey pictures are repeated over the channels, an alpha channel is dropped. The crop is central;
-    the resizing is bilinear without antialiasing, as the checkpoint was trained with.
+    The crop is central; the resizing is bilinear without antialiasing, as the checkpoint was
+    trained with.
     """
-    image = tf.io.decode_image(encoded, channels=features.CHANNELS, expand_animations=False)
-    image.set_shape([None, None, features.CHANNELS])
-    image = tf.image.central_crop(image, central_crop)
-    image = tf.image.resize(tf.cast(image, tf.float32), [size, size])
+    image = tf.image.central_crop(picture.decode(encoded), central_crop)
+    image = tf.image.resize(image, [size, size])  # float32, whatever it is given
     # Inception scaling; bilinear weights that sum to 1 + 1e-7 must not leave the range.
     return tf.clip_by_value(image / 127.5 - 1.0, -1.0, 1.0)

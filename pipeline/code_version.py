@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 # What each step's result depends on, packages with all that is in them.
-TRANSFORM_CODE = ("components.features", "components.transform")
+TRANSFORM_CODE = ("components.features", "components.picture", "components.transform")
 TRUNK_CODE = (
     "components.backbone",
     "components.compute_dtype",

@@ -12,7 +12,7 @@ from rich.table import Table
 from components import features
 from components.errors import UserError
 
-READABLE = ("PNG", "JPEG", "GIF", "BMP")  # what tf.io.decode_image reads
+READABLE = ("PNG", "JPEG")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ def predict(model_directory: Path, images: Sequence[Path]) -> list[Prediction]:
 
     model = tf.saved_model.load(str(model_directory))
     answer = model.signatures["predict_images"](images=tf.constant(encoded))
+    for path, error in zip(images, answer[features.ERROR].numpy(), strict=True):
+        if error:
+            raise UserError(f"{error.decode()}. Received: {path}; replace or leave out that file")
     names = _label_names(model_directory)
     return [
         Prediction(path, int(label_id), label_name.decode(), dict(zip(names, row, strict=True)))

@@ -406,7 +406,9 @@ def test_a_damaged_picture_is_named_before_anything_is_trained(config, first, tm
         return example.features.feature[features.IMAGE_ID].bytes_list.value[0].decode()
 
     records, identity = damaged_records(config, tmp_path, damage)
-    with pytest.raises(UserError, match=f"must be a whole PNG or JPEG.*{identity} ") as failure:
+    with pytest.raises(
+        UserError, match=f"must be a whole PNG or JPEG.*another, {identity} "
+    ) as failure:
         run_records(config, records)
     assert "\n" not in str(failure.value)
 

@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -72,6 +75,37 @@ def test_an_empty_batch_gives_an_empty_answer(served):
     answer = served["predict_images"](images=tf.constant([], tf.string))
     assert answer[features.PROBABILITIES].shape == (0, 3)
     assert answer[features.LABEL_NAME].shape == (0,)
+
+
+def bad_pictures(good: bytes) -> list[bytes]:
+    """Not one of them is a picture; the last one says it had 20,000 x 20,000 pixels."""
+    header = good[:16] + struct.pack(">II", 20_000, 20_000) + good[24:29]
+    bomb = header + struct.pack(">I", zlib.crc32(header[12:])) + good[33:]
+    flipped = good[:50] + bytes([good[50] ^ 0xFF]) + good[51:]
+    return [b"", b"no picture", good[:5], good[:20], good[:60], flipped, bomb]
+
+
+def test_pictures_that_cannot_be_read_do_not_harm_the_others(served, examples):
+    bad = bad_pictures(examples.encoded[0])
+    answer = served["predict_images"](images=tf.constant([*bad, *examples.encoded]))
+    answer = {key: value.numpy() for key, value in answer.items()}
+    count = len(bad)
+    np.testing.assert_array_equal(answer[features.PROBABILITIES][:count], 0)
+    assert answer[features.LABEL_ID][:count].tolist() == [-1] * count
+    assert answer[features.LABEL_NAME][:count].tolist() == [b""] * count
+    assert all(b"whole PNG or JPEG" in error for error in answer[features.ERROR][:count])
+    np.testing.assert_allclose(
+        answer[features.PROBABILITIES][count:], expected(examples.levels), atol=1e-5
+    )
+    assert answer[features.ERROR][count:].tolist() == [b""] * len(examples.encoded)
+
+
+def test_a_picture_that_the_gate_cannot_read_is_named(served, examples):
+    example = tf.train.Example.FromString(examples.serialized[0])
+    example.features.feature[features.IMAGE_ENCODED].bytes_list.value[0] = b"no picture"
+    serialized = [*examples.serialized[:3], example.SerializeToString(), *examples.serialized]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"not so at these places.*\[3\]"):
+        served["serving_default"](examples=tf.constant(serialized))
 
 
 def test_transform_features_are_what_the_network_is_trained_on(served, examples):

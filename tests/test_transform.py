@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from components import features
+from components import features, picture
 from components.transform import decode_and_scale, preprocessing_fn
 
 
@@ -45,7 +45,7 @@ def test_resizing_is_bilinear():
     np.testing.assert_allclose(image[0, :, 0], [-1.0, -0.5, 0.5, 1.0], atol=1e-6)
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
 def test_grey_pictures_of_each_format_become_three_equal_channels(form):
     image = decode_and_scale(tf.constant(encode(np.full([9, 7], 51, np.uint8), form)), 75, 1.0)
     np.testing.assert_allclose(image, np.full([75, 75, 3], 51 / 127.5 - 1), atol=0.02)
@@ -65,6 +65,45 @@ def test_a_batch_may_hold_pictures_of_different_sizes():
     np.testing.assert_array_equal(transformed[features.TARGET], [3, 1])
 
 
-def test_a_corrupt_picture_is_an_error_not_a_grey_square():
+def picture_of(mode: str, form: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (9, 7), 51).convert(mode).save(buffer, form)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "form"),
+    [("P", "PNG"), ("LA", "PNG"), ("RGBA", "PNG"), ("CMYK", "JPEG"), ("RGB", "JPEG")],
+)
+def test_palette_alpha_and_cmyk_are_read_as_colours(mode, form):
+    image = decode_and_scale(tf.constant(picture_of(mode, form)), 75, 1.0)
+    np.testing.assert_allclose(image, np.full([75, 75, 3], 51 / 127.5 - 1), atol=0.02)
+
+
+def test_of_16_bits_the_upper_8_count():
+    buffer = io.BytesIO()
+    Image.fromarray(np.full([9, 7], 51 * 256 + 200, np.uint16)).save(buffer, "PNG")
+    image = decode_and_scale(tf.constant(buffer.getvalue()), 75, 1.0)
+    np.testing.assert_allclose(image, np.full([75, 75, 3], 51 / 127.5 - 1), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        b"",
+        encode(np.zeros([9, 9, 3], np.uint8))[:40],
+        encode(np.zeros([9, 9, 3], np.uint8), "GIF"),
+        encode(np.zeros([9, 9, 3], np.uint8), "JPEG")[:300],
+    ],
+    ids=["empty", "cut off", "GIF", "JPEG cut off"],
+)
+def test_what_is_no_whole_png_or_jpeg_is_an_error_not_a_grey_square(encoded):
     with pytest.raises(tf.errors.InvalidArgumentError):
-        decode_and_scale(tf.constant(encode(np.zeros([9, 9, 3], np.uint8))[:40]), 75, 1.0)
+        decode_and_scale(tf.constant(encoded), 75, 1.0)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_a_header_that_promises_too_much_is_refused_before_it_is_given_memory(form, monkeypatch):
+    monkeypatch.setattr(picture, "MAX_PIXELS", 80)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="height and width are"):
+        decode_and_scale(tf.constant(encode(np.zeros([9, 9, 3], np.uint8), form)), 75, 1.0)

@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras as keras
 
-from components import features
+from components import features, picture
+from components.dataset.png import encode_png
 
 # Images that are decoded and classified at a time, whatever the size of the caller's batch, so
 # that memory is bounded: 32 x 299 x 299 x 3 float32 is 34 MB, its activations some 20 times that.
 CHUNK = 32
+# Stands for a picture that cannot be read, whose answer is then replaced.
+_BLANK = encode_png(np.zeros([1, 1, features.CHANNELS], np.uint8))
+_ERROR = f"a picture must be {picture.RULE}"
 
 
 class ServingModel(tf.Module):
@@ -43,19 +48,41 @@ class ServingModel(tf.Module):
         }
 
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialized tf.Examples ``[B]``; only ``image/encoded`` is needed in them."""
+        """Serialized tf.Examples ``[B]``; only ``image/encoded`` is needed in them.
+
+        Raises:
+          tf.errors.InvalidArgumentError: pictures that cannot be read, by their place in the
+            batch. This is what the gate measures: there, no picture may be left out.
+        """
         specification = {features.IMAGE_ENCODED: self._raw_features[features.IMAGE_ENCODED]}
         parsed = tf.io.parse_example(examples, specification)
-        return self.predict_images(parsed[features.IMAGE_ENCODED])
+        images = parsed[features.IMAGE_ENCODED]
+        whole = picture.are_whole(images)
+        unread = tf.squeeze(tf.where(~whole), axis=1)
+        every_one = tf.debugging.Assert(
+            tf.reduce_all(whole), [f"{_ERROR}; not so at these places of the batch:", unread]
+        )
+        with tf.control_dependencies([every_one]):
+            return self._answer(images, tf.identity(whole))
 
     def predict_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """PNG or JPEG bytes ``[B]``, pictures of any size."""
-        probabilities = self._in_chunks(images)
+        """PNG or JPEG bytes ``[B]``, pictures of any size.
+
+        One that cannot be read does not harm the others: its probabilities are 0, its label is -1
+        without a name, and ``error`` says what a picture must be.
+        """
+        return self._answer(images, picture.are_whole(images))
+
+    def _answer(self, images: tf.Tensor, whole: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = self._in_chunks(tf.where(whole, images, _BLANK))
         label_id = tf.argmax(probabilities, axis=-1, output_type=tf.int64)
         return {
-            features.PROBABILITIES: probabilities,
-            features.LABEL_ID: label_id,
-            features.LABEL_NAME: tf.gather(tf.constant(self._label_names), label_id),
+            features.PROBABILITIES: tf.where(whole[:, tf.newaxis], probabilities, 0.0),
+            features.LABEL_ID: tf.where(whole, label_id, -1),
+            features.LABEL_NAME: tf.where(
+                whole, tf.gather(tf.constant(self._label_names), label_id), ""
+            ),
+            features.ERROR: tf.where(whole, "", _ERROR),
         }
 
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
