@@ -10,6 +10,7 @@ from pathlib import Path
 
 # Node names as both of TFX's local runners log them, by INFO messages of their own.
 RUNNING = ("Component %s is running.", "node %s is running.")
+FAILED = "Execution %d failed."  # as TFX logs it; the command says it itself, in one line
 
 
 def set_up_environment(verbose: bool) -> None:
@@ -25,6 +26,8 @@ def set_up_environment(verbose: bool) -> None:
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
         warnings.filterwarnings("ignore")
         logging.getLogger().setLevel(logging.ERROR)
+        # Beam logs, with its traceback, what it raises as well.
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 
 @contextmanager
@@ -59,7 +62,7 @@ def node_announcements(announce: Callable[[str], None], verbose: bool) -> Iterat
     def announce_node(record: logging.LogRecord) -> bool:
         if record.msg in RUNNING:
             announce(str(record.args[0] if isinstance(record.args, tuple) else record.args))
-        return verbose or record.levelno >= logging.ERROR
+        return verbose or (record.levelno >= logging.ERROR and record.msg != FAILED)
 
     # By absl's own setting: Keras saves and restores that one while it exports a model.
     absl_logging.set_verbosity(absl_logging.INFO)

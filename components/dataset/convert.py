@@ -79,7 +79,10 @@ def convert(
             write_manifest(manifest, fresh)
             _put_in_place(fresh, directory, Path(tmp) / "old")
     except OSError as error:
-        raise UserError(f"cannot write the converted data set to {directory}: {error}") from error
+        raise UserError(
+            f"cannot write the converted data set to {directory}: {error}; "
+            "make room there, or choose another directory"
+        ) from error
     return manifest
 
 

@@ -1,0 +1,70 @@
+"""What a step raised, as the one line that the user is told."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from components.errors import UserError
+
+# Beam re-raises a worker's exception as a RuntimeError that only quotes the original.
+QUOTED_USER_ERROR = re.compile(r"components\.errors\.UserError: (.+?)(?: \[while running|\n|$)")
+# In what Python, TensorFlow and SQLite say of the system's own failures: the mend.
+MENDS = {
+    "No space left on device": "make room, or give another root=DIRECTORY or TMPDIR",
+    "database or disk is full": "make room, or give another root=DIRECTORY",
+    "Disk quota exceeded": "make room, or give another root=DIRECTORY",
+    "Read-only file system": "give a root=DIRECTORY and cache=DIRECTORY that can be written",
+    "readonly database": "give a root=DIRECTORY that can be written",
+    "Permission denied": "give a root=DIRECTORY and cache=DIRECTORY that can be written",
+    "Too many open files": "raise the limit of open files (ulimit -n)",
+    "database is locked": "end the other program that has metadata.sqlite open",
+    "database disk image is malformed": "restore metadata.sqlite from a copy, or give another "
+    "root=DIRECTORY; what was pushed still serves",
+    "file is not a database": "restore metadata.sqlite from a copy, or give another "
+    "root=DIRECTORY; what was pushed still serves",
+}
+_SQL = re.compile(r" query: +[A-Z]+ .*")  # the statement that SQLite could not carry out
+_LONGEST = 240  # characters of a library's own words
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Turns what libraries make of a foreseeable failure into the UserError that is behind it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        mended = user_error(error)
+        if mended is None:
+            raise
+        raise mended from error
+
+
+def user_error(error: BaseException | None) -> UserError | None:
+    """The UserError behind what a runner or executor raised, if there is one.
+
+    The system's own failures, such as a full disk, become one as well.
+    """
+    while error is not None:
+        if isinstance(error, UserError):
+            return error
+        quoted = QUOTED_USER_ERROR.search(str(error))
+        if quoted:
+            return UserError(quoted.group(1))
+        if system := _system_failure(str(error)):
+            return system
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _system_failure(text: str) -> UserError | None:
+    for line in text.splitlines():
+        for symptom, mend in MENDS.items():
+            if symptom in line:
+                told = _SQL.sub("", line).strip()
+                if len(told) > _LONGEST:
+                    start = max(0, told.index(symptom) - _LONGEST // 2)
+                    told = told[start : start + _LONGEST]
+                return UserError(f"the system failed a step. Received: {told}; {mend}")
+    return None

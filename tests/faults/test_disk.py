@@ -1,0 +1,107 @@
+"""A disk that is full, read-only or damaged under the whole command; ``make test-faults``."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.faults
+
+ROOM = 300  # megabytes in which the smallest run fits
+NODES = {"ImportExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "AnomalyGate"}
+NODES |= {"Transform", "Trainer", "baseline", "Evaluator", "Pusher"}
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory) -> Iterator[Path]:
+    """A file system of its own, 1 MB at first."""
+    directory = tmp_path_factory.mktemp("a small disk")
+    if os.geteuid() != 0 or not mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(directory)):
+        pytest.skip("a file system of limited size needs the right to mount one")
+    yield directory
+    subprocess.run(["umount", str(directory)], check=True)
+
+
+def mount(*arguments: str) -> bool:
+    return subprocess.run(["mount", *arguments], check=False).returncode == 0
+
+
+def run(disk: Path) -> subprocess.CompletedProcess[str]:
+    """The smallest real pipeline: a small network on the digits for one epoch."""
+    arguments = [
+        *("run", "--config", "digits", f"root={disk / 'root'}", f"cache={disk.parent / 'cache'}"),
+        *("image.size=32", "image.central_crop=1.0", "backbone.handle=scratch_cnn"),
+        *("training.epochs=1", "gate.min_accuracy=0.1"),
+    ]
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def the_one_line(failed: subprocess.CompletedProcess[str]) -> str:
+    """What the command said beside the steps that it went through."""
+    assert failed.returncode == 1, failed.stderr
+    lines = [line for line in failed.stderr.splitlines() if line.strip() not in NODES]
+    told = [line for line in lines if not line.startswith("Converting")]
+    assert len(told) == 1 and told[0].startswith("error: "), failed.stderr
+    return told[0]
+
+
+@pytest.fixture(scope="module")
+def pushed(disk) -> Path:
+    """The model of a run that failed for want of room at several sizes before there was enough."""
+    for size in (1, 3, 5, 8):
+        assert mount("-o", f"remount,size={size}m", str(disk))
+        assert "make room" in the_one_line(run(disk))
+    assert mount("-o", f"remount,size={ROOM}m", str(disk))
+    completed = run(disk)
+    assert completed.returncode == 0, completed.stderr
+    [graph] = (disk / "root/serving/digits").glob("*/saved_model.pb")
+    return graph.parent
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_a_run_completes_after_a_full_disk_has_stopped_it_at_many_places(pushed):
+    import tensorflow as tf
+
+    answer = tf.saved_model.load(str(pushed)).signatures["predict_images"]
+    assert answer(images=tf.constant([b"no picture"]))["label_id"].numpy().tolist() == [-1]
+
+
+def test_a_read_only_disk_is_named_and_nothing_changes(disk, pushed):
+    before = contents(disk)
+    assert mount("-o", "remount,ro", str(disk))
+    try:
+        assert "Read-only file system" in the_one_line(run(disk))
+    finally:
+        assert mount("-o", "remount,rw", str(disk))
+    assert contents(disk) == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: b"no database" + data[11:], lambda data: data[: len(data) // 2]],
+    ids=["not a database", "cut in half"],
+)
+def test_damaged_metadata_are_named_and_the_pushed_model_stays(
+    disk, pushed, damage: Callable[[bytes], bytes]
+):
+    metadata, before = disk / "root/metadata.sqlite", contents(pushed)
+    whole = metadata.read_bytes()
+    metadata.write_bytes(damage(whole))
+    try:
+        assert "restore metadata.sqlite" in the_one_line(run(disk))
+    finally:
+        metadata.write_bytes(whole)
+    assert contents(pushed) == before
+    assert run(disk).returncode == 0

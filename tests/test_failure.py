@@ -1,0 +1,66 @@
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.errors import UserError
+from pipeline.exclusive import exclusive
+from pipeline.failure import in_one_line, user_error
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from pipeline.exclusive import exclusive
+with exclusive(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_root_in_use_is_refused_with_the_process_that_uses_it(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(UserError, match=f"in use by process {holder.pid};"),
+            exclusive(tmp_path),
+        ):
+            pass
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        with exclusive(tmp_path):  # the dead process holds nothing
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+
+
+def test_a_beam_workers_user_error_is_found_in_what_beam_quotes():
+    quoted = RuntimeError("Traceback\ncomponents.errors.UserError: mend it [while running 'x']\n")
+    assert str(user_error(quoted)) == "mend it"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device", "/x/y"), "make room"),
+        (RuntimeError("ResourceExhaustedError: /x/y; No space left on device"), "make room"),
+        (OSError(30, "Read-only file system", "/x/y"), "can be written"),
+        (RuntimeError("query: database disk image is malformed"), "restore metadata.sqlite"),
+    ],
+)
+def test_a_failure_of_the_system_is_one_line_with_its_words_and_a_mend(error, told):
+    with pytest.raises(UserError, match=told) as failure, in_one_line():
+        raise ValueError("while running") from error
+    assert "\n" not in str(failure.value)
+    assert str(error).rpartition(": ")[2] in str(failure.value)
+
+
+def test_an_error_of_ours_is_not_hidden(tmp_path: Path):
+    with pytest.raises(ZeroDivisionError), in_one_line():
+        raise ZeroDivisionError
