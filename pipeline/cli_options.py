@@ -1,0 +1,43 @@
+"""What several commands share: options, loading the configuration, loading TensorFlow quietly."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
+ConfigOption = Annotated[
+    str,
+    typer.Option(
+        "--config", "-c", help="A preset (digits, cifar10, article, scratch_cnn) or a YAML file."
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as training.epochs=3."),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show the libraries' own messages as well.")
+]
+
+
+def load(config: str, overrides: list[str] | None) -> "Config":
+    from pipeline.config import load_config
+
+    return load_config(config, overrides or ())
+
+
+def load_tensorflow(verbose: bool) -> None:
+    """Loads TensorFlow, quietly."""
+    from pipeline.quiet import quiet_native_output, set_up_environment
+
+    set_up_environment(verbose)
+    with quiet_native_output(verbose):
+        import tensorflow  # noqa: F401
+
+
+def escape_markup(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
