@@ -11,6 +11,7 @@ from components.model_report.facts import Facts
 from components.settings import Report
 from components.test_predictions.store import Predictions
 
+_EXPORTS = "window.vegaEmbed = vegaEmbed;"  # what the page's own script needs of Vega's
 _SHARES = 4  # decimals of the probabilities in the page
 
 
@@ -30,7 +31,7 @@ def render(facts: Facts, predictions: Predictions, examples_uri: str, report: Re
     return templates().get_template("report.html").render(
         facts=facts,
         config=yaml.safe_dump(facts.lineage.config, sort_keys=False),
-        script=vl_convert.javascript_bundle(None),
+        script=vl_convert.javascript_bundle(_EXPORTS),
         data={
             "labels": facts.label_names,
             "charts": charts.charts(facts, confidences, hits),
