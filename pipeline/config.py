@@ -21,6 +21,7 @@ from components.settings import (
     SMALLEST_INCEPTION,
     Backbone,
     Dataset,
+    Drift,
     Fraction,
     Image,
     Section,
@@ -45,6 +46,7 @@ class Config(Section):
     training: Training = Training()
     tuning: Tuning = Tuning()
     gate: Gate = Gate()
+    drift: Drift = Drift()
     # Whether the frozen trunk runs once for each image, its output stored, and not at each step.
     feature_cache: bool = True
     # Of the convolutions; "auto" is bfloat16 where the processor multiplies it, else float32.

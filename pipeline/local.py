@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from pipeline.inputs import Inputs, prepare_inputs
 from pipeline.outcome import Outcome, read_outcome
 from pipeline.pipeline import create_pipeline
 from pipeline.quiet import node_announcements
+from pipeline.runs import record_config
 
 
 def run(config: Config, *, verbose: bool = False) -> Outcome:
@@ -31,8 +33,12 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
     pipeline = create_pipeline(config, inputs)
     console = Console(stderr=True, highlight=False)
     announced = node_announcements(lambda node: console.print(f"[dim]{node}[/]"), verbose)
+    started = datetime.now(UTC)
     with in_one_line(), announced, in_memory_beam():
-        _runner(config).run(pipeline)
+        try:
+            _runner(config).run(pipeline)
+        finally:
+            record_config(config, since=started)
     return read_outcome(config)
 
 

@@ -44,9 +44,10 @@ def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
         ),
     )
     examples = example_gen.outputs["examples"]
-    statistics_gen = StatisticsGen(examples=examples)
     schema_gen = ImportSchemaGen(schema_file=inputs.schema_file)
     schema = schema_gen.outputs["schema"]
+    # By the schema, labels are counted class by class; else they would be summed up as numbers.
+    statistics_gen = StatisticsGen(examples=examples, schema=schema)
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema
     )
