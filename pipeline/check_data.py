@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-from tfx.types import standard_artifacts  # noqa: F401 - before TFDV, which needs what it loads
+from tfx.utils import path_utils
 
 from components import features
 from components.drift import pictures, records, schema_check
@@ -19,6 +19,8 @@ from components.settings import Drift
 from pipeline.config import Config
 from pipeline.failure import in_one_line
 from pipeline.local import in_memory_beam
+from pipeline.outcome import latest_pushed
+from pipeline.predict import read_label_names
 from pipeline.runs import Run, read_runs
 from trainer.embedding import Embedder
 
@@ -38,6 +40,7 @@ class Statistic:
 
 @dataclass(frozen=True)
 class DataCheck:
+    label_names: tuple[str, ...]
     count: int  # new records
     sampled: int  # of them, looked at as pictures
     unreadable: int  # of the sampled
@@ -64,19 +67,25 @@ class DataCheck:
 
 
 def check_data(
-    config: Config, places: Sequence[Path], *, model: Path, labelled: bool = True
+    config: Config, places: Sequence[Path], *, model: Path | None = None, labelled: bool = True
 ) -> DataCheck:
     """Compares the records in `places` with those of the latest run.
 
-    Labels and picture statistics are compared with the train split. What `model` makes of the
-    pictures is compared with the validation split: it knows the train pictures by heart, so that
-    even unchanged new ones would look different to it.
+    Labels and picture statistics are compared with the train split. What `model` (by default the
+    newest pushed one, or else the latest run's) makes of the pictures is compared with the
+    validation split: it knows the train pictures by heart, so that even unchanged new ones would
+    look different to it.
 
     Raises:
       UserError: nothing was trained yet, or the records cannot be read.
     """
     files = records.record_files(places)
     run = read_runs(config)[-1]
+    directory = (
+        model
+        or latest_pushed(config)
+        or Path(path_utils.serving_model_path(_uri(run, "Trainer", "model")))
+    )
     settings = config.drift
     level = settings.false_alarm / TESTS
     with progress("Reading", total=None, unit="records") as advance:
@@ -87,15 +96,15 @@ def check_data(
         )
     schema = _check_schema(run, files, settings, level, labelled)
     encoded = records.encoded_pictures(new.serialized)
-    with progress("Measuring", total=None, unit="pictures") as advance:
-        measured = pictures.measure(encoded)
-        of_train = pictures.measure(records.encoded_pictures(train.serialized))
-        advance(len(measured.readable) + len(of_train.readable))
+    of_train = records.encoded_pictures(train.serialized)
+    with progress("Measuring", len(encoded) + len(of_train), "pictures") as advance:
+        measured = pictures.measure(encoded, advance)
+        reference = pictures.measure(of_train, advance)
     readable = [one for one, whole in zip(encoded, measured.readable, strict=True) if whole]
     known = records.encoded_pictures(validation.serialized)
     distance = None
     if len(readable) > 1:
-        embedder = Embedder(model)
+        embedder = Embedder(directory)
         with progress("Embedding", len(known) + len(readable), "pictures") as advance:
             distance = maximum_mean_discrepancy(
                 embedder.embed(known, advance),
@@ -104,13 +113,14 @@ def check_data(
                 seed=settings.seed,
             )
     return DataCheck(
-        count=new.count,
+        label_names=tuple(read_label_names(directory)),
+        count=new.total,
         sampled=len(encoded),
         unreadable=len(encoded) - len(readable),
         schema=schema,
-        statistics=_statistics(of_train.statistics, measured.statistics),
+        statistics=_statistics(reference.statistics, measured.statistics),
         features=distance,
-        reference=(len(of_train.statistics), len(known)),
+        reference=(len(reference.statistics), len(known)),
         level=level,
     )
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from components.errors import UserError
-from pipeline import cli_backbone, cli_data
+from pipeline import cli_backbone, cli_data, cli_review
 from pipeline.cli_options import (
     ConfigOption,
     Overrides,
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_backbone.app, name="backbone")
+app.registered_commands += cli_review.app.registered_commands
 
 
 def main() -> None:

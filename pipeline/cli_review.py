@@ -6,27 +6,24 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from components.errors import UserError
-from pipeline.cli_options import ConfigOption, Verbose, load, load_tensorflow
+from pipeline.cli_options import ConfigOption, Verbose, load, load_tensorflow, split_overrides
 
 CHANGED = 4  # check-data: new images differ from those of training
 
 app = typer.Typer()
 
-OVERRIDE_HELP = "KEY=VALUE overrides, such as root=DIRECTORY; repeatable."
-
 
 @app.command("check-data")
 def check_data(
     new: Annotated[
-        list[Path], typer.Argument(metavar="NEW_TFRECORDS...", help="Files, or folders of them.")
+        list[str],
+        typer.Argument(
+            metavar="NEW_TFRECORDS... [KEY=VALUE]...", help="Files or folders; overrides."
+        ),
     ],
     config: ConfigOption = "digits",
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=OVERRIDE_HELP)
-    ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="An exported model's folder; default: the latest run's.")
+        Path | None, typer.Option(help="An exported model's folder; default: the newest pushed.")
     ] = None,
     unlabelled: Annotated[
         bool, typer.Option("--unlabelled", help="Records without labels are all right.")
@@ -36,16 +33,18 @@ def check_data(
     ] = None,
     verbose: Verbose = False,
 ):
-    """Compare new images with those of training. Exit status 0: nothing changed; 4: it did."""
+    """Compare new images with those of training. Exit status 0: nothing changed; 4: something."""
+    places, overrides = split_overrides(new)
     settings = load(config, overrides)
     load_tensorflow(verbose)
-    from pipeline import check_data, check_data_report, outcome, runs
+    from pipeline import check_data, check_data_report
 
-    directory = model or outcome.latest_pushed(settings) or outcome.latest_trained(settings)
+    check = check_data.check_data(
+        settings, [Path(place) for place in places], model=model, labelled=not unlabelled
+    )
     console = Console(record=save is not None)
-    check = check_data.check_data(settings, new, model=directory, labelled=not unlabelled)
-    check_data_report.print_check(check, names, console)
+    check_data_report.print_check(check, console)
     if save:
-        console.save_html(str(save))
+        check_data_report.save(console, save)
     if check.changes:
         raise typer.Exit(CHANGED)

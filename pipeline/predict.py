@@ -43,7 +43,7 @@ def predict(model_directory: Path, images: Sequence[Path]) -> list[Prediction]:
     for path, error in zip(images, answer[features.ERROR].numpy(), strict=True):
         if error:
             raise UserError(f"{error.decode()}. Received: {path}; replace or leave out that file")
-    names = _label_names(model_directory)
+    names = read_label_names(model_directory)
     return [
         Prediction(path, int(label_id), label_name.decode(), dict(zip(names, row, strict=True)))
         for path, label_id, label_name, row in zip(
@@ -70,7 +70,7 @@ def _read_picture(path: Path) -> bytes:
         ) from None
 
 
-def _label_names(model_directory: Path) -> list[str]:
+def read_label_names(model_directory: Path) -> list[str]:
     text = (model_directory / "assets.extra" / features.LABELS_FILE).read_text("utf-8")
     return [line.partition(":")[2] for line in text.splitlines()]
 

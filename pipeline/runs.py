@@ -85,9 +85,7 @@ def _run_contexts(store: mlmd.MetadataStore, name: str) -> list[metadata_store_p
     return sorted(runs, key=lambda context: int(context.id))
 
 
-def _read_run(
-    store: mlmd.MetadataStore, context: metadata_store_pb2.Context, number: int
-) -> Run:
+def _read_run(store: mlmd.MetadataStore, context: metadata_store_pb2.Context, number: int) -> Run:
     executions = {
         execution.id: execution for execution in store.get_executions_by_context(context.id)
     }

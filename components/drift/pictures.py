@@ -8,6 +8,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components import picture
+from components.progress import Advance
 
 # https://www.itu.int/rec/R-REC-BT.601: how bright red, green and blue are to the eye.
 _LUMA: Final = np.array([0.299, 0.587, 0.114])
@@ -30,10 +31,11 @@ class Measured(NamedTuple):
     readable: npt.NDArray[np.bool_]  # [all], which ones these are
 
 
-def measure(encoded: Sequence[bytes]) -> Measured:
+def measure(encoded: Sequence[bytes], advance: Advance) -> Measured:
     """Sizes in pixels, all else in levels of 0 to 255; contrast is brightness' deviation."""
     rows, readable = [], []
     for one in encoded:
+        advance(1)
         try:
             image = picture.decode(tf.constant(one)).numpy()
         except tf.errors.OpError:

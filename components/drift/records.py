@@ -18,7 +18,7 @@ SUFFIXES = (".tfrecord", _COMPRESSED)
 
 
 class Sample(NamedTuple):
-    count: int  # of all records
+    total: int  # number of all records
     serialized: tuple[bytes, ...]  # the chosen ones
 
 

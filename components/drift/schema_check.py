@@ -82,9 +82,9 @@ def without_labels(schema: schema_pb2.Schema) -> schema_pb2.Schema:
     """What records from production must be, which nobody has labelled."""
     kept = schema_pb2.Schema()
     kept.CopyFrom(schema)
-    by_name = {feature.name: feature for feature in kept.feature}
-    by_name[features.LABEL].presence.min_fraction = 0
-    by_name[features.LABEL].presence.min_count = 0
+    label = next(feature for feature in kept.feature if feature.name == features.LABEL)
+    label.ClearField("presence")
+    label.ClearField("shape")  # TFDV holds what has a shape to be always there
     return kept
 
 
