@@ -1,6 +1,7 @@
 """New records on disk: which files they are in, how many they are, and a sample of them."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +44,26 @@ def record_files(places: Sequence[Path]) -> list[str]:
     return files
 
 
+def read_records(file: str) -> Iterator[bytes]:
+    """The records of one file, compressed where its name says so.
+
+    Raises:
+      UserError: the file is damaged, or a record is no `tf.train.Example`.
+    """
+    compression = COMPRESSION if file.endswith(_COMPRESSED) else ""
+    whole = 0
+    try:
+        for record in tf.data.TFRecordDataset(file, compression).as_numpy_iterator():
+            tf.train.Example.FromString(record)
+            whole += 1
+            yield record
+    except (tf.errors.DataLossError, DecodeError) as error:
+        raise UserError(
+            f"a record must be a whole tf.train.Example. Received: another in {file}, after "
+            f"{whole} whole ones ({str(error).splitlines()[0][:120]}); write that file again"
+        ) from error
+
+
 def sample_records(files: Sequence[str], size: int, seed: int, advance: Advance) -> Sample:
     """Counts the records, and draws `size` of them at random, all if they are fewer.
 
@@ -50,30 +71,21 @@ def sample_records(files: Sequence[str], size: int, seed: int, advance: Advance)
     chance (reservoir sampling; Vitter 1985, algorithm R).
 
     Raises:
-      UserError: a file is damaged, or a record is no `tf.train.Example`.
+      UserError: a file is damaged, or there is no record.
     """
     random = np.random.default_rng(seed)
     chosen: list[bytes] = []
-    count = 0
-    for file in files:
-        compression = COMPRESSION if file.endswith(_COMPRESSED) else ""
-        try:
-            for record in tf.data.TFRecordDataset(file, compression).as_numpy_iterator():
-                tf.train.Example.FromString(record)
-                count += 1
-                advance(1)
-                if len(chosen) < size:
-                    chosen.append(record)
-                elif (place := int(random.integers(count))) < size:
-                    chosen[place] = record
-        except (tf.errors.DataLossError, DecodeError) as error:
-            raise UserError(
-                f"a record must be a whole tf.train.Example. Received: another in {file}, after "
-                f"{count} whole ones ({str(error).splitlines()[0][:120]}); write that file again"
-            ) from error
-    if not count:
+    total = 0
+    for record in itertools.chain.from_iterable(map(read_records, files)):
+        total += 1
+        advance(1)
+        if len(chosen) < size:
+            chosen.append(record)
+        elif (place := int(random.integers(total))) < size:
+            chosen[place] = record
+    if not total:
         raise UserError(f"no record in {', '.join(files)}; give files that hold examples")
-    return Sample(count, tuple(chosen))
+    return Sample(total, tuple(chosen))
 
 
 def encoded_pictures(serialized: Sequence[bytes]) -> list[bytes]:
