@@ -13,7 +13,6 @@ from tfx.utils import path_utils
 from components import features
 from components.drift import pictures, records, schema_check
 from components.drift.two_sample import Distance, maximum_mean_discrepancy
-from components.errors import UserError
 from components.progress import progress
 from components.settings import Drift
 from pipeline.config import Config
@@ -84,7 +83,7 @@ def check_data(
     directory = (
         model
         or latest_pushed(config)
-        or Path(path_utils.serving_model_path(_uri(run, "Trainer", "model")))
+        or Path(path_utils.serving_model_path(run.uri("Trainer", "model")))
     )
     settings = config.drift
     level = settings.false_alarm / TESTS
@@ -130,8 +129,8 @@ def _check_schema(
 ) -> schema_check.SchemaCheck:
     import tensorflow_data_validation as tfdv
 
-    schema = tfdv.load_schema_text(f"{_uri(run, 'ImportSchemaGen', 'schema')}/schema.pbtxt")
-    statistics = _uri(run, "StatisticsGen", "statistics")
+    schema = tfdv.load_schema_text(f"{run.uri('ImportSchemaGen', 'schema')}/schema.pbtxt")
+    statistics = run.uri("StatisticsGen", "statistics")
     reference = tfdv.load_stats_binary(f"{statistics}/Split-{features.TRAIN}/FeatureStats.pb")
     if not labelled:
         schema = schema_check.without_labels(schema)
@@ -157,15 +156,5 @@ def _statistics(
 
 
 def _split_files(run: Run, split: str) -> list[str]:
-    folder = Path(_uri(run, "ImportExampleGen", "examples")) / f"Split-{split}"
+    folder = Path(run.uri("ImportExampleGen", "examples")) / f"Split-{split}"
     return records.record_files([folder])
-
-
-def _uri(run: Run, step: str, key: str) -> str:
-    artifact = run.artifacts.get((step, key))
-    if artifact is None:
-        raise UserError(
-            f"new data are compared with what the latest run has read. Run {run.number} stopped "
-            f"before {step}; mend it and run again"
-        )
-    return str(artifact.uri)

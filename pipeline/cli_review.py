@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from components.errors import UserError
 from pipeline.cli_options import ConfigOption, Verbose, load, load_tensorflow, split_overrides
 
 CHANGED = 4  # check-data: new images differ from those of training
@@ -48,3 +49,44 @@ def check_data(
         check_data_report.save(console, save)
     if check.changes:
         raise typer.Exit(CHANGED)
+
+
+@app.command()
+def review(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN | A B] [KEY=VALUE]...", help="Numbers in the list, or latest; overrides."
+        ),
+    ] = None,
+    config: ConfigOption = "digits",
+    no_open: Annotated[
+        bool, typer.Option("--no-open", help="Print where the page lies, open no browser.")
+    ] = False,
+    verbose: Verbose = False,
+):
+    """List the runs; open the report of RUN; or compare the runs A and B."""
+    chosen, overrides = split_overrides(runs or [])
+    settings = load(config, overrides)
+    from pipeline import review
+    from pipeline.runs import read_runs
+
+    console = Console()
+    if not chosen:
+        review.print_runs(settings, console)
+        return
+    if len(chosen) > 2:
+        raise UserError(
+            "review lists runs, opens one or compares two. "
+            f"Received {len(chosen)}: {' '.join(chosen)}; name one or two"
+        )
+    known = read_runs(settings)
+    picked = [review.choose_run(known, text) for text in chosen]
+    if len(picked) == 1:
+        page = review.report_page(picked[0])
+    else:
+        load_tensorflow(verbose)
+        from pipeline.compare import compare_runs
+
+        page = compare_runs(settings, *picked, console)
+    review.open_page(page, console, in_browser=not no_open)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_metadata.proto import metadata_store_pb2
 from rich.console import Console
 from rich.table import Table
 
@@ -28,18 +27,15 @@ def read_outcome(config: Config) -> Outcome:
 
 
 def outcome_of(run: Run) -> Outcome:
-    evaluation = run.artifacts.get(("Evaluator", "evaluation"))
-    blessing = run.artifacts.get(("Evaluator", "blessing"))
-    if evaluation is None or blessing is None:
+    if run.blessed is None:
         return Outcome(run.steps, blessed=False, metrics={}, refusals=(), pushed=None)
-    blessed = blessing.custom_properties["blessed"].int_value == 1
-    pushed = run.artifacts.get(("Pusher", "pushed_model"))
+    evaluation = run.uri("Evaluator", "evaluation")
     return Outcome(
         steps=run.steps,
-        blessed=blessed,
-        metrics=_overall_metrics(evaluation.uri),
-        refusals=() if blessed else tuple(_refusals(evaluation.uri)),
-        pushed=_pushed_version(pushed) if blessed else None,
+        blessed=run.blessed,
+        metrics=_overall_metrics(evaluation),
+        refusals=() if run.blessed else tuple(_refusals(evaluation)),
+        pushed=run.pushed,
     )
 
 
@@ -68,12 +64,6 @@ def print_outcome(outcome: Outcome, config: Config, console: Console) -> None:
             highlight=False,
         )
         console.print(f"pushed: {outcome.pushed}", highlight=False, soft_wrap=True)
-
-
-def _pushed_version(artifact: metadata_store_pb2.Artifact | None) -> Path | None:
-    if artifact is None or artifact.custom_properties["pushed"].int_value != 1:
-        return None
-    return Path(artifact.custom_properties["pushed_destination"].string_value)
 
 
 def _overall_metrics(uri: str) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
@@ -34,7 +34,42 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        return sum(step.seconds for step in self.steps)
+        return sum(step.seconds for step in self.steps if not step.cached)
+
+    @property
+    def stopped_at(self) -> str | None:
+        """The step that failed, if one did."""
+        return next((step.name for step in self.steps if step.failed), None)
+
+    @property
+    def blessed(self) -> bool | None:
+        """None where the gate was not reached."""
+        blessing = self.artifacts.get(("Evaluator", "blessing"))
+        return None if blessing is None else blessing.custom_properties["blessed"].int_value == 1
+
+    @property
+    def pushed(self) -> Path | None:
+        """The pushed version; None where this run's model was not pushed."""
+        artifact = self.artifacts.get(("Pusher", "pushed_model"))
+        if artifact is None or not self.blessed:
+            return None
+        if artifact.custom_properties["pushed"].int_value != 1:
+            return None
+        return Path(artifact.custom_properties["pushed_destination"].string_value)
+
+    def uri(self, step: str, key: str) -> str:
+        """Where an output artifact lies.
+
+        Raises:
+          UserError: the run did not come to that step.
+        """
+        artifact = self.artifacts.get((step, key))
+        if artifact is None:
+            raise UserError(
+                f"what is asked for comes from {step}, which run {self.number} of "
+                f"{self.started:%Y-%m-%d %H:%M} did not come to; take another run, or run again"
+            )
+        return str(artifact.uri)
 
 
 def read_runs(config: Config) -> list[Run]:
@@ -134,14 +169,3 @@ def _config(context: metadata_store_pb2.Context) -> Config | None:
         return Config.model_validate_json(text) if text else None
     except ValueError:
         return None
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys as the command line writes them: ``training.epochs``."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

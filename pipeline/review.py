@@ -1,0 +1,140 @@
+"""What `review` does: lists runs, and opens the report of one."""
+
+import json
+import os
+import webbrowser
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from components.errors import UserError
+from components.model_report.settings import FACTS, PAGE
+from pipeline.config import Config
+from pipeline.runs import Run, read_runs
+
+LATEST: Final = "latest"
+_UNSET: Final = "not set"  # a key that one of two configurations does not have
+_ELSEWHERE: Final = ("root", "cache")  # keys that say where things lie, not what is done
+
+
+def choose_run(runs: Sequence[Run], text: str) -> Run:
+    """The run of that number, or the latest.
+
+    Raises:
+      UserError: there is no such run.
+    """
+    if text == LATEST:
+        return runs[-1]
+    if not text.isdecimal() or not 1 <= int(text) <= len(runs):
+        raise UserError(
+            f"a run is a number from 1 to {len(runs)}, or {LATEST}. Received: {text!r}; "
+            "`inception-finetune review` lists them"
+        )
+    return runs[int(text) - 1]
+
+
+def print_runs(config: Config, console: Console) -> None:
+    """A table of all runs, oldest first."""
+    runs = read_runs(config)
+    table = Table(title=f"{config.name}: runs", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("run", justify="right")
+    table.add_column("when", no_wrap=True)
+    table.add_column("what is new in its configuration", overflow="fold")
+    table.add_column("accuracy", justify="right")
+    table.add_column("blessed")
+    table.add_column("pushed")
+    table.add_column("time", justify="right")
+    for before, run in zip([None, *runs], runs, strict=False):
+        table.add_row(
+            str(run.number),
+            f"{run.started.astimezone():%Y-%m-%d %H:%M}",
+            escape(_news(before, run)),
+            _accuracy(run),
+            _blessed(run),
+            run.pushed.name if run.pushed else "no",
+            _time(run.seconds),
+        )
+    console.print(table)
+    console.print(
+        "[dim]review RUN opens a run's report, review A B compares two.[/]", highlight=False
+    )
+
+
+def report_page(run: Run) -> Path:
+    """The page that ModelReport made.
+
+    Raises:
+      UserError: the run did not come to it.
+    """
+    return Path(run.uri("ModelReport", "model_report")) / PAGE
+
+
+def open_page(page: Path, console: Console, *, in_browser: bool) -> None:
+    """Prints where the page lies, and shows it where there is a display."""
+    console.print(str(page), highlight=False, markup=False, soft_wrap=True)
+    if in_browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        webbrowser.open(page.absolute().as_uri())
+
+
+def config_difference(a: Config | None, b: Config | None) -> dict[str, tuple[str, str]] | None:
+    """Keys with another value, places left out; None where a configuration is not known."""
+    if a is None or b is None:
+        return None
+    first, second = flatten(a.model_dump(mode="json")), flatten(b.model_dump(mode="json"))
+    return {
+        key: (_text(first, key), _text(second, key))
+        for key in {**first, **second}
+        if key not in _ELSEWHERE and first.get(key) != second.get(key)
+    }
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as the command line writes them: ``training.epochs``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _text(flat: Mapping[str, Any], key: str) -> str:
+    return json.dumps(flat[key]) if key in flat else _UNSET
+
+
+def _news(before: Run | None, run: Run) -> str:
+    if before is None:
+        return "(the first run)"
+    difference = config_difference(before.config, run.config)
+    if difference is None:
+        return "(not recorded)"
+    told = [f"{key}: {old} → {new}" for key, (old, new) in difference.items()]
+    return "; ".join(told) or "(nothing)"
+
+
+def _accuracy(run: Run) -> str:
+    artifact = run.artifacts.get(("ModelReport", "model_report"))
+    if artifact is None:
+        return "–"
+    facts = json.loads((Path(artifact.uri) / FACTS).read_text("utf-8"))
+    return f"{facts['accuracy']['value']:.4f}"
+
+
+def _blessed(run: Run) -> str:
+    if run.blessed is not None:
+        return "[green]yes[/]" if run.blessed else "[red]no[/]"
+    return f"[red]stopped at {run.stopped_at}[/]" if run.stopped_at else "–"
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
