@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-from tfx.utils import path_utils
 
 from components import features
 from components.drift import pictures, records, schema_check
@@ -80,11 +79,7 @@ def check_data(
     """
     files = records.record_files(places)
     run = read_runs(config)[-1]
-    directory = (
-        model
-        or latest_pushed(config)
-        or Path(path_utils.serving_model_path(run.uri("Trainer", "model")))
-    )
+    directory = model or latest_pushed(config) or run.model_directory
     settings = config.drift
     level = settings.false_alarm / TESTS
     with progress("Reading", total=None, unit="records") as advance:

@@ -9,13 +9,14 @@ from rich.console import Console
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
 from pipeline.config import Config
+from pipeline.evaluation import ACCURACY
 from pipeline.exclusive import exclusive
 from pipeline.failure import in_one_line
 from pipeline.inputs import Inputs, prepare_inputs
 from pipeline.outcome import Outcome, read_outcome
 from pipeline.pipeline import create_pipeline
 from pipeline.quiet import node_announcements
-from pipeline.runs import record_config
+from pipeline.runs import record
 
 
 def run(config: Config, *, verbose: bool = False) -> Outcome:
@@ -38,8 +39,10 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
         try:
             _runner(config).run(pipeline)
         finally:
-            record_config(config, since=started)
-    return read_outcome(config)
+            record(config, since=started)
+    outcome = read_outcome(config)
+    record(config, since=started, accuracy=outcome.metrics[ACCURACY])
+    return outcome
 
 
 @contextmanager

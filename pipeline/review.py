@@ -13,10 +13,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.errors import UserError
-from components.model_report.settings import FACTS, PAGE
 from pipeline.config import Config
 from pipeline.runs import Run, read_runs
 
+PAGE: Final = "report.html"  # in ModelReport's artifact
 LATEST: Final = "latest"
 _UNSET: Final = "not set"  # a key that one of two configurations does not have
 _ELSEWHERE: Final = ("root", "cache")  # keys that say where things lie, not what is done
@@ -54,7 +54,7 @@ def print_runs(config: Config, console: Console) -> None:
             str(run.number),
             f"{run.started.astimezone():%Y-%m-%d %H:%M}",
             escape(_news(before, run)),
-            _accuracy(run),
+            "–" if run.accuracy is None else f"{run.accuracy:.4f}",
             _blessed(run),
             run.pushed.name if run.pushed else "no",
             _time(run.seconds),
@@ -116,14 +116,6 @@ def _news(before: Run | None, run: Run) -> str:
         return "(not recorded)"
     told = [f"{key}: {old} → {new}" for key, (old, new) in difference.items()]
     return "; ".join(told) or "(nothing)"
-
-
-def _accuracy(run: Run) -> str:
-    artifact = run.artifacts.get(("ModelReport", "model_report"))
-    if artifact is None:
-        return "–"
-    facts = json.loads((Path(artifact.uri) / FACTS).read_text("utf-8"))
-    return f"{facts['accuracy']['value']:.4f}"
 
 
 def _blessed(run: Run) -> str:

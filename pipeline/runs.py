@@ -12,7 +12,10 @@ from components.errors import UserError
 from pipeline.config import Config
 from pipeline.inputs import metadata_file
 
-_CONFIG = "config"  # property of a run's context: the whole configuration as JSON
+_SERVING = "Format-Serving"  # TFX's folder of the SavedModel in a Model artifact
+# Properties of a run's context.
+_CONFIG = "config"  # the whole configuration as JSON
+_ACCURACY = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Run:
     started: datetime
     steps: tuple[Step, ...]
     artifacts: Mapping[tuple[str, str], metadata_store_pb2.Artifact]  # by step and output key
+    accuracy: float | None  # on test; None where the run did not end
     config: Config | None  # None where it was not written down or is of another version
 
     @property
@@ -46,6 +50,11 @@ class Run:
         """None where the gate was not reached."""
         blessing = self.artifacts.get(("Evaluator", "blessing"))
         return None if blessing is None else blessing.custom_properties["blessed"].int_value == 1
+
+    @property
+    def model_directory(self) -> Path:
+        """The SavedModel that the run has trained, pushed or not."""
+        return Path(self.uri("Trainer", "model")) / _SERVING
 
     @property
     def pushed(self) -> Path | None:
@@ -88,17 +97,20 @@ def read_runs(config: Config) -> list[Run]:
     return [_read_run(store, context, number) for number, context in enumerate(contexts, start=1)]
 
 
-def record_config(config: Config, since: datetime) -> None:
-    """Writes the configuration of the run that started after `since` into the metadata.
+def record(config: Config, since: datetime, accuracy: float | None = None) -> None:
+    """Writes what a list of runs needs into the metadata of the run that began after `since`.
 
-    TFX keeps only what each step was told; a review wants to know the rest, the gate's too.
+    TFX keeps only what each step was told; a review wants to know the rest, the gate's too. That
+    the list shows accuracies without TensorFlow makes it a matter of a second.
     """
     store = _open(config)
     contexts = [] if store is None else _run_contexts(store, config.name)
     if store is not None and contexts and _created(contexts[-1]) >= since:
-        newest = contexts[-1]
-        newest.custom_properties[_CONFIG].string_value = config.model_dump_json()
-        store.put_contexts([newest])
+        properties = contexts[-1].custom_properties
+        properties[_CONFIG].string_value = config.model_dump_json()
+        if accuracy is not None:
+            properties[_ACCURACY].double_value = accuracy
+        store.put_contexts([contexts[-1]])
 
 
 def _open(config: Config) -> mlmd.MetadataStore | None:
@@ -139,6 +151,11 @@ def _read_run(store: mlmd.MetadataStore, context: metadata_store_pb2.Context, nu
         started=_created(context),
         steps=tuple(_step(executions[id_], nodes[id_]) for id_ in sorted(executions)),
         artifacts={key: artifacts[id_] for key, id_ in outputs.items() if id_ in artifacts},
+        accuracy=(
+            context.custom_properties[_ACCURACY].double_value
+            if _ACCURACY in context.custom_properties
+            else None
+        ),
         config=_config(context),
     )
 
