@@ -88,5 +88,6 @@ def review(
         load_tensorflow(verbose)
         from pipeline.compare import compare_runs
 
-        page = compare_runs(settings, *picked, console)
+        first, second = picked
+        page = compare_runs(settings, first, second, console)
     review.open_page(page, console, in_browser=not no_open)
