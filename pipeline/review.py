@@ -39,27 +39,30 @@ def choose_run(runs: Sequence[Run], text: str) -> Run:
 
 
 def print_runs(config: Config, console: Console) -> None:
-    """A table of all runs, oldest first."""
+    """A table of all runs, oldest first, and one of what each changed in the configuration."""
     runs = read_runs(config)
-    table = Table(title=f"{config.name}: runs", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("run", justify="right")
-    table.add_column("when", no_wrap=True)
-    table.add_column("what is new in its configuration", overflow="fold")
-    table.add_column("accuracy", justify="right")
-    table.add_column("blessed")
-    table.add_column("pushed")
-    table.add_column("time", justify="right")
-    for before, run in zip([None, *runs], runs, strict=False):
+    table = _table(f"{config.name}: runs")
+    for heading in ("run", "when", "accuracy", "blessed", "pushed", "time"):
+        right = heading in ("run", "accuracy", "time")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    for run in runs:
         table.add_row(
             str(run.number),
             f"{run.started.astimezone():%Y-%m-%d %H:%M}",
-            escape(_news(before, run)),
             "–" if run.accuracy is None else f"{run.accuracy:.4f}",
             _blessed(run),
             run.pushed.name if run.pushed else "no",
             _time(run.seconds),
         )
     console.print(table)
+    table = _table("New in its configuration")
+    for heading in ("run", "setting", "before", "now"):
+        table.add_column(heading, justify="right" if heading == "run" else "left", overflow="fold")
+    for before, run in zip(runs, runs[1:], strict=False):
+        for place, row in enumerate(_news(before, run)):
+            table.add_row("" if place else str(run.number), *map(escape, row))
+    if len(runs) > 1:
+        console.print(table)
     console.print(
         "[dim]review RUN opens a run's report, review A B compares two.[/]", highlight=False
     )
@@ -108,14 +111,15 @@ def _text(flat: Mapping[str, Any], key: str) -> str:
     return json.dumps(flat[key]) if key in flat else _UNSET
 
 
-def _news(before: Run | None, run: Run) -> str:
-    if before is None:
-        return "(the first run)"
+def _news(before: Run, run: Run) -> list[tuple[str, str, str]]:
     difference = config_difference(before.config, run.config)
     if difference is None:
-        return "(not recorded)"
-    told = [f"{key}: {old} → {new}" for key, (old, new) in difference.items()]
-    return "; ".join(told) or "(nothing)"
+        return [("not recorded", "", "")]
+    return [(key, *values) for key, values in difference.items()] or [("nothing", "", "")]
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
 
 
 def _blessed(run: Run) -> str:
