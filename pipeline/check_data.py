@@ -71,8 +71,8 @@ def check_data(
 
     Labels and picture statistics are compared with the train split. What `model` (by default the
     newest pushed one, or else the latest run's) makes of the pictures is compared with the
-    validation split: it knows the train pictures by heart, so that even unchanged new ones would
-    look different to it.
+    validation split: it may know the train pictures by heart, and unchanged new ones would look
+    different to it.
 
     Raises:
       UserError: nothing was trained yet, or the records cannot be read.

@@ -1,10 +1,11 @@
 """Runs the DAG on this machine."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ml_metadata.errors import StatusError
 from rich.console import Console
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
@@ -38,8 +39,10 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
     with in_one_line(), announced, in_memory_beam():
         try:
             _runner(config).run(pipeline)
-        finally:
-            record(config, since=started)
+        except BaseException:
+            with suppress(StatusError):  # the failure itself is what the user must hear of
+                record(config, since=started)
+            raise
     outcome = read_outcome(config)
     record(config, since=started, accuracy=outcome.metrics[ACCURACY])
     return outcome

@@ -171,6 +171,21 @@ def test_the_configuration_of_a_run_is_in_the_metadata(smallest_config, first_ru
 
 
 @pytest.mark.e2e
+def test_a_run_that_failed_is_listed_with_its_step(run, smallest_config, first_run):
+    """It is told as it failed, and its configuration is known too."""
+    from components.errors import UserError
+    from pipeline import local
+
+    values = smallest_config.model_dump()
+    values["training"]["batch_size"] = 2000
+    with pytest.raises(UserError, match="must fill one batch"):
+        local.run(type(smallest_config).model_validate(values))
+    status, out, _ = run("review", f"root={smallest_config.root}")
+    assert status == 0 and "stopped at Trainer" in out
+    assert re.search(r"training\.batch_size +32 +2000$", out, re.MULTILINE)
+
+
+@pytest.mark.e2e
 def test_a_run_is_like_itself(run, smallest_config, first_run):
     """And its numbers are those that the gate has measured."""
     status, out, _ = run("review", "1", "1", "--no-open", f"root={smallest_config.root}")
