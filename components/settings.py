@@ -76,3 +76,16 @@ class Drift(Section):
                 f"here it is {self.permutations}"
             )
         return self
+
+
+class Report(Section):
+    """What the review page and the model card say besides what was measured."""
+
+    overview: str = ""  # what the model is for, in a sentence
+    owners: tuple[str, ...] = ()  # who answers for it
+    license: str = ""  # SPDX identifier, such as Apache-2.0
+    # Accuracies to compare with, by whose they are.
+    references: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    pictures_per_cell: int = Field(12, ge=0)  # of the confusion matrix, the most confident ones
+    pictures: int = Field(600, ge=0)  # in all; each takes 2 to 5 KB of the page
+    picture_size: int = Field(96, ge=16)  # longest side in pixels, where they are larger

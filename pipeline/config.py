@@ -24,6 +24,7 @@ from components.settings import (
     Drift,
     Fraction,
     Image,
+    Report,
     Section,
 )
 from trainer.settings import Training, Tuning
@@ -48,6 +49,7 @@ class Config(Section):
     tuning: Tuning = Tuning()
     gate: Gate = Gate()
     drift: Drift = Drift()
+    report: Report = Report()
     # Whether the frozen trunk runs once for each image, its output stored, and not at each step.
     feature_cache: bool = True
     # Of the convolutions; "auto" is bfloat16 where the processor multiplies it, else float32.

@@ -22,6 +22,8 @@ from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components import features
 from components.anomalies import AnomalyGate
+from components.model_report.component import ModelReport
+from components.model_report.settings import ReportSettings
 from components.test_predictions.component import TestPredictions
 from components.test_predictions.settings import PredictionSettings
 from components.trunk_features.component import TrunkFeatures
@@ -29,6 +31,7 @@ from components.trunk_features.settings import TrunkSettings
 from pipeline.baseline import LatestOtherBlessedModel
 from pipeline.code_version import (
     PREDICTION_CODE,
+    REPORT_CODE,
     TRAINER_CODE,
     TRANSFORM_CODE,
     TRUNK_CODE,
@@ -54,7 +57,7 @@ def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
     examples = example_gen.outputs["examples"]
     schema_gen = ImportSchemaGen(schema_file=inputs.schema_file)
     schema = schema_gen.outputs["schema"]
-    # By the schema, labels are counted class by class; else they would be summed up as numbers.
+    # With the schema, labels are counted as classes and not averaged as numbers.
     statistics_gen = StatisticsGen(examples=examples, schema=schema)
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema
@@ -146,6 +149,18 @@ def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=inputs.serving)
         ),
     )
+    model_report = ModelReport(
+        examples=examples,
+        statistics=statistics_gen.outputs["statistics"],
+        anomalies=example_validator.outputs["anomalies"],
+        transform_graph=transform.outputs["transform_graph"],
+        trunk_features=trunk_features[0].outputs["trunk_features"] if trunk_features else None,
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        predictions=test_predictions.outputs["predictions"],
+        evaluation=evaluator.outputs["evaluation"],
+        settings=_report_settings(config, inputs).model_dump_json(),
+    )
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(Path(config.root) / "artifacts"),
@@ -166,6 +181,7 @@ def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
             baseline,
             test_predictions,
             evaluator,
+            model_report,
             pusher,
         ],
     )
@@ -197,4 +213,17 @@ def _trainer_settings(config: Config, inputs: Inputs) -> TrainerSettings:
         label_names=inputs.label_names,
         code_fingerprint=code_fingerprint(TRAINER_CODE),
         checkpoints=str(Path(config.root) / "checkpoints"),
+    )
+
+
+def _report_settings(config: Config, inputs: Inputs) -> ReportSettings:
+    return ReportSettings(
+        name=config.name,
+        label_names=inputs.label_names,
+        report=config.report,
+        config=config.model_dump(mode="json"),
+        dataset_fingerprint=inputs.dataset_fingerprint,
+        backbone_fingerprint=inputs.backbone_fingerprint,
+        metadata=inputs.metadata,
+        code_fingerprint=code_fingerprint(REPORT_CODE),
     )

@@ -68,7 +68,7 @@ def predict(model_directory: Path, places: Sequence[Path]) -> list[Prediction]:
 
 
 def read_label_names(model_directory: Path) -> list[str]:
-    text = (model_directory / "assets.extra" / features.LABELS_FILE).read_text("utf-8")
+    text = (model_directory / features.EXTRA_ASSETS / features.LABELS_FILE).read_text("utf-8")
     return [line.partition(":")[2] for line in text.splitlines()]
 
 

@@ -23,7 +23,7 @@ class Embedder:
 
     def __init__(self, model_directory: Path) -> None:
         """Raises UserError: the network of today's code is not the one that was exported."""
-        path = model_directory / "assets.extra" / "settings.json"
+        path = model_directory / features.EXTRA_ASSETS / "settings.json"
         self._where = model_directory
         try:
             settings = TrainerSettings.model_validate_json(path.read_text("utf-8"))
