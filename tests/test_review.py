@@ -161,6 +161,13 @@ def test_the_list_shows_what_the_run_found(run, smallest_config, first_run):
 
 
 @pytest.mark.e2e
+def test_the_report_of_a_run_is_where_it_says(run, smallest_config, first_run):
+    status, out, _ = run("review", "1", "--no-open", f"root={smallest_config.root}")
+    assert (status, out.count("\n")) == (0, 1)
+    assert "<html" in Path(out.strip()).read_text()
+
+
+@pytest.mark.e2e
 def test_the_configuration_of_a_run_is_in_the_metadata(smallest_config, first_run):
     from pipeline.runs import read_runs, record
 
