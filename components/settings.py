@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from components.backbone.network import TRAINABLE_FROM
 from components.views import IDENTITY, VIEWS
@@ -55,6 +55,27 @@ class Backbone(Section):
         if value not in TRAINABLE_FROM:
             raise ValueError(f"must be one of {', '.join(TRAINABLE_FROM)}")
         return value
+
+
+class Drift(Section):
+    """How new images are compared with those that were trained on."""
+
+    # Chance that images of which nothing has changed raise an alarm, over all tests together.
+    false_alarm: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    sample: int = Field(1000, ge=50)  # pictures that are looked at, at most: of each side
+    permutations: int = Field(5000, ge=100)  # of a test that is calibrated by them
+    label_shift: Fraction = 0.05  # the share of a class among all may move by this, in any case
+    seed: int = Field(0, ge=0)  # of sample and permutations
+
+    @model_validator(mode="after")
+    def _is_fine_enough(self) -> "Drift":
+        least = 20 / self.false_alarm  # several tests share the chance: each needs finer p-values
+        if self.permutations < least:
+            raise ValueError(
+                f"drift.permutations must be at least 20 / drift.false_alarm = {least:.0f}, "
+                f"here it is {self.permutations}"
+            )
+        return self
 
 
 class Report(Section):

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from components.errors import UserError
-from pipeline import cli_backbone, cli_data
+from pipeline import cli_backbone, cli_data, cli_review
 from pipeline.cli_options import (
     ConfigOption,
     Overrides,
@@ -16,6 +16,7 @@ from pipeline.cli_options import (
     escape_markup,
     load,
     load_tensorflow,
+    split_overrides,
 )
 
 FAILED = 1  # a UserError: one line on stderr
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_backbone.app, name="backbone")
+app.registered_commands += cli_review.app.registered_commands
 
 
 def main() -> None:
@@ -60,15 +62,25 @@ def run(config: ConfigOption = "digits", overrides: Overrides = None, verbose: V
 
 @app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="PNG or JPEG files of any size.")],
+    pictures: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PICTURES... [KEY=VALUE]...",
+            help="PNG or JPEG files of any size, folders of them, or TFRecord files; overrides.",
+        ),
+    ],
     config: ConfigOption = "digits",
     model: Annotated[
         Path | None, typer.Option(help="A pushed model's folder; default: the newest one.")
     ] = None,
+    save_grid: Annotated[
+        Path | None, typer.Option(help="A PNG that the predictions are drawn to.")
+    ] = None,
     verbose: Verbose = False,
 ):
-    """Classify pictures with the pushed model."""
-    settings = load(config, None)
+    """Classify pictures with the pushed model. A folder named as a class says what is true."""
+    places, overrides = split_overrides(pictures)
+    settings = load(config, overrides)
     load_tensorflow(verbose)
     from pipeline import outcome
     from pipeline import predict as prediction
@@ -79,7 +91,14 @@ def predict(
             f"predict needs a pushed model. None lies below {settings.root}; "
             f"run `inception-finetune run --config {config}` first or give --model DIR"
         )
-    prediction.print_predictions(prediction.predict(directory, images), Console())
+    predictions = prediction.predict(directory, [Path(place) for place in places])
+    console = Console()
+    prediction.print_predictions(predictions, console)
+    if save_grid:
+        from pipeline.predict_grid import draw_predictions
+
+        shown = draw_predictions(predictions, save_grid)
+        console.print(f"{shown} pictures: {save_grid}", highlight=False, soft_wrap=True)
 
 
 @app.command()

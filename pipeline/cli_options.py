@@ -1,5 +1,7 @@
 """What several commands share: options, loading the configuration, loading TensorFlow quietly."""
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +19,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as training.epochs=3."),
 ]
+_OVERRIDE = re.compile(r"[a-z0-9_.]+=")
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Show the libraries' own messages as well.")
 ]
@@ -26,6 +29,12 @@ def load(config: str, overrides: list[str] | None) -> "Config":
     from pipeline.config import load_config
 
     return load_config(config, overrides or ())
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Arguments that are something else, and KEY=VALUE overrides; ./a=b is a path."""
+    overrides = [one for one in arguments if _OVERRIDE.match(one)]
+    return [one for one in arguments if one not in overrides], overrides
 
 
 def load_tensorflow(verbose: bool) -> None:

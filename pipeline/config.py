@@ -21,6 +21,7 @@ from components.settings import (
     SMALLEST_INCEPTION,
     Backbone,
     Dataset,
+    Drift,
     Fraction,
     Image,
     Report,
@@ -47,6 +48,7 @@ class Config(Section):
     training: Training = Training()
     tuning: Tuning = Tuning()
     gate: Gate = Gate()
+    drift: Drift = Drift()
     report: Report = Report()
     # Whether the frozen trunk runs once for each image, its output stored, and not at each step.
     feature_cache: bool = True

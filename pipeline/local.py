@@ -1,19 +1,23 @@
 """Runs the DAG on this machine."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
+from ml_metadata.errors import StatusError
 from rich.console import Console
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
 from pipeline.config import Config
+from pipeline.evaluation import ACCURACY
 from pipeline.exclusive import exclusive
 from pipeline.failure import in_one_line
 from pipeline.inputs import Inputs, prepare_inputs
 from pipeline.outcome import Outcome, read_outcome
 from pipeline.pipeline import create_pipeline
 from pipeline.quiet import node_announcements
+from pipeline.runs import record
 
 
 def run(config: Config, *, verbose: bool = False) -> Outcome:
@@ -31,9 +35,17 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
     pipeline = create_pipeline(config, inputs)
     console = Console(stderr=True, highlight=False)
     announced = node_announcements(lambda node: console.print(f"[dim]{node}[/]"), verbose)
+    started = datetime.now(UTC)
     with in_one_line(), announced, in_memory_beam():
-        _runner(config).run(pipeline)
-    return read_outcome(config)
+        try:
+            _runner(config).run(pipeline)
+        except BaseException:
+            with suppress(StatusError):  # the failure itself is what the user must hear of
+                record(config, since=started)
+            raise
+    outcome = read_outcome(config)
+    record(config, since=started, accuracy=outcome.metrics[ACCURACY])
+    return outcome
 
 
 @contextmanager

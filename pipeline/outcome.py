@@ -1,50 +1,41 @@
-"""What a run did, read back from its metadata: steps, verdict, accuracy, pushed model."""
+"""What a run did: steps, verdict, accuracy, pushed model."""
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import ml_metadata as mlmd
-from ml_metadata.proto import metadata_store_pb2
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.config import Config
 from pipeline.evaluation import ACCURACY, CROSS_ENTROPY, TOP_2_ACCURACY
-from pipeline.inputs import metadata_file, serving_directory
-
-
-@dataclass(frozen=True)
-class Step:
-    name: str
-    cached: bool
-    seconds: float  # of this run; 0 where the result was there already
+from pipeline.inputs import serving_directory
+from pipeline.runs import Run, Step, read_runs
 
 
 @dataclass(frozen=True)
 class Outcome:
     steps: tuple[Step, ...]
     blessed: bool
-    metrics: dict[str, float]  # of the overall test slice
+    metrics: dict[str, float]  # of the overall test slice; empty where the gate was not reached
     refusals: tuple[str, ...]  # thresholds that failed, and by how much
     pushed: Path | None  # the version that serves now; None where this model was not pushed
 
 
 def read_outcome(config: Config) -> Outcome:
     """The latest run of the pipeline `config.name`, cached steps included."""
-    connection = metadata_store_pb2.ConnectionConfig()
-    connection.sqlite.filename_uri = str(metadata_file(config))
-    store = mlmd.MetadataStore(connection)
-    executions = _latest_run(store, config.name)
-    outputs = _output_artifacts(store, executions)
-    evaluation, blessing = outputs["evaluation"], outputs["blessing"]
-    blessed = blessing.custom_properties["blessed"].int_value == 1
+    return outcome_of(read_runs(config)[-1])
+
+
+def outcome_of(run: Run) -> Outcome:
+    if run.blessed is None:
+        return Outcome(run.steps, blessed=False, metrics={}, refusals=(), pushed=None)
+    evaluation = run.uri("Evaluator", "evaluation")
     return Outcome(
-        steps=tuple(_step(store, execution) for execution in executions),
-        blessed=blessed,
-        metrics=_overall_metrics(evaluation.uri),
-        refusals=() if blessed else tuple(_refusals(evaluation.uri)),
-        pushed=_pushed_version(outputs.get("pushed_model")) if blessed else None,
+        steps=run.steps,
+        blessed=run.blessed,
+        metrics=_overall_metrics(evaluation),
+        refusals=() if run.blessed else tuple(_refusals(evaluation)),
+        pushed=run.pushed,
     )
 
 
@@ -73,48 +64,6 @@ def print_outcome(outcome: Outcome, config: Config, console: Console) -> None:
             highlight=False,
         )
         console.print(f"pushed: {outcome.pushed}", highlight=False, soft_wrap=True)
-
-
-def _latest_run(
-    store: mlmd.MetadataStore, pipeline_name: str
-) -> list[metadata_store_pb2.Execution]:
-    pipeline = store.get_context_by_type_and_name("pipeline", pipeline_name)
-    newest = max(store.get_executions_by_context(pipeline.id), key=lambda execution: execution.id)
-    run = _context(store, newest, "pipeline_run")
-    return sorted(store.get_executions_by_context(run.id), key=lambda execution: execution.id)
-
-
-def _context(
-    store: mlmd.MetadataStore, execution: metadata_store_pb2.Execution, kind: str
-) -> metadata_store_pb2.Context:
-    contexts = store.get_contexts_by_execution(execution.id)
-    return next(context for context in contexts if context.type == kind)
-
-
-def _step(store: mlmd.MetadataStore, execution: metadata_store_pb2.Execution) -> Step:
-    node = _context(store, execution, "node").name.rpartition(".")[2]
-    cached = execution.last_known_state == metadata_store_pb2.Execution.CACHED
-    elapsed = execution.last_update_time_since_epoch - execution.create_time_since_epoch
-    return Step(node, cached, elapsed / 1000)
-
-
-def _output_artifacts(
-    store: mlmd.MetadataStore, executions: list[metadata_store_pb2.Execution]
-) -> dict[str, metadata_store_pb2.Artifact]:
-    """Output key -> artifact, for the keys that only one step has."""
-    outputs = {}
-    for event in store.get_events_by_execution_ids([execution.id for execution in executions]):
-        if event.type == metadata_store_pb2.Event.OUTPUT:
-            key = event.path.steps[0].key
-            with contextlib.suppress(IndexError):
-                outputs[key] = store.get_artifacts_by_id([event.artifact_id])[0]
-    return outputs
-
-
-def _pushed_version(artifact: metadata_store_pb2.Artifact | None) -> Path | None:
-    if artifact is None or artifact.custom_properties["pushed"].int_value != 1:
-        return None
-    return Path(artifact.custom_properties["pushed_destination"].string_value)
 
 
 def _overall_metrics(uri: str) -> dict[str, float]:

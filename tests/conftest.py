@@ -103,3 +103,35 @@ def transform_output(examples, tmp_path_factory):
     raw_metadata = f"{directory}/{tft.TFTransformOutput.RAW_METADATA_DIR}"
     metadata_io.write_metadata(dataset_metadata.DatasetMetadata(schema), raw_metadata)
     return tft.TFTransformOutput(directory)
+
+
+@pytest.fixture(scope="session")
+def smallest_config(tmp_path_factory, standin):
+    """All 1,797 digits, the head alone trained for a few steps: plumbing, not learning."""
+    from pipeline.config import load_config
+
+    place = tmp_path_factory.mktemp("run")
+    return load_config(
+        "digits",
+        [
+            f"root={place / 'a root'}",
+            f"cache={place / 'cache'}",
+            f"backbone.handle={standin}",
+            "backbone.trainable_from=head",
+            "feature_cache=true",
+            "training.epochs=null",
+            "training.steps=60",
+            "training.batch_size=32",
+            "training.learning_rate=0.01",
+            "gate.min_accuracy=0.15",
+            "gate.max_accuracy_loss=0.05",
+        ],
+    )
+
+
+@pytest.fixture(scope="session")
+def first_run(smallest_config):
+    """The outcome of the whole pipeline, run once; what runs it again works in the same root."""
+    from pipeline import local
+
+    return local.run(smallest_config)

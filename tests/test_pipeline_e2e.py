@@ -19,7 +19,7 @@ from PIL import Image
 
 from components import features
 from components.errors import UserError
-from pipeline.config import Config, load_config
+from pipeline.config import Config
 
 pytestmark = pytest.mark.e2e
 
@@ -51,30 +51,13 @@ def ran(outcome) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory, standin) -> Config:
-    """All 1,797 digits, the head alone trained for a few steps: plumbing, not learning."""
-    place = tmp_path_factory.mktemp("run")
-    return load_config(
-        "digits",
-        [
-            f"root={place / 'a root'}",
-            f"cache={place / 'cache'}",
-            f"backbone.handle={standin}",
-            "backbone.trainable_from=head",
-            "feature_cache=true",
-            "training.epochs=null",
-            "training.steps=60",
-            "training.batch_size=32",
-            "training.learning_rate=0.01",
-            "gate.min_accuracy=0.15",
-            "gate.max_accuracy_loss=0.05",
-        ],
-    )
+def config(smallest_config) -> Config:
+    return smallest_config
 
 
 @pytest.fixture(scope="module")
-def first(config):
-    return run(config)
+def first(first_run):
+    return first_run
 
 
 def changed(config: Config, **sections) -> Config:
@@ -186,6 +169,7 @@ def test_predict_gives_label_and_probabilities_by_name(config, first, tmp_path):
     from pipeline.predict import predict
 
     predictions = predict(first.pushed, digit_pictures(tmp_path, 3))
+    assert [prediction.right for prediction in predictions] == [None] * 3
     for prediction in predictions:
         assert list(prediction.probabilities)[:3] == ["zero", "one", "two"]
         assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)

@@ -52,7 +52,7 @@ def draw_grid(
     _draw_classes(archive, parts[0], seed)
     if samples:
         _draw_samples(archive, parts[1], samples, sample_rows)
-    _save(figure, target)
+    save_figure(figure, target)
     return target
 
 
@@ -70,7 +70,7 @@ def _draw_classes(archive: Archive, part: SubFigure, seed: int) -> None:
             top, left = row * step, column * step
             mosaic[top : top + side, left : left + side] = image
     axes = part.subplots()
-    _show(axes, mosaic)
+    show_image(axes, mosaic)
     axes.set_yticks(
         [row * step + side / 2 for row in range(len(rows))],
         [f"{name}  {label}" for label, name in enumerate(archive.label_names)],
@@ -98,7 +98,7 @@ def _draw_samples(
     for axes, (name, index), sample in zip(grid.flat, samples, described, strict=False):
         shape = "x".join(map(str, sample.shape))
         axes.set_axis_on()
-        _show(axes, find_batch(archive, name, index).images[index])
+        show_image(axes, find_batch(archive, name, index).images[index])
         axes.set_title(f"{sample.label}  {sample.label_name}", fontsize=11)
         axes.set_xlabel(
             f"{sample.id}\n{shape}, {sample.minimum} to {sample.maximum}", fontsize=8, color=_GREY
@@ -110,14 +110,20 @@ def _head(part: SubFigure, text: str) -> None:
     part.suptitle(text, x=0.01, horizontalalignment="left", fontsize=12, fontweight="bold")
 
 
-def _show(axes: Axes, image: npt.NDArray[np.uint8]) -> None:
+def show_image(axes: Axes, image: npt.NDArray[np.uint8]) -> None:
+    """The pixels as they are, without ticks or frame."""
     axes.imshow(image, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
 
 
-def _save(figure: Figure, target: Path) -> None:
+def save_figure(figure: Figure, target: Path) -> None:
+    """Writes a PNG, all of it or nothing.
+
+    Raises:
+      UserError: `target` cannot be written.
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:

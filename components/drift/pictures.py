@@ -1,0 +1,54 @@
+"""What can be measured of a picture without a model: size, brightness, contrast, colours."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from components import picture
+from components.progress import Advance
+
+# https://www.itu.int/rec/R-REC-BT.601: how bright red, green and blue are to the eye.
+_LUMA: Final = np.array([0.299, 0.587, 0.114])
+STATISTICS: Final = (
+    "width",
+    "height",
+    "brightness",
+    "contrast",
+    "red mean",
+    "green mean",
+    "blue mean",
+    "red deviation",
+    "green deviation",
+    "blue deviation",
+)
+
+
+class Measured(NamedTuple):
+    statistics: npt.NDArray[np.float64]  # [N, len(STATISTICS)], of the pictures that can be read
+    readable: npt.NDArray[np.bool_]  # [all], which ones these are
+
+
+def measure(encoded: Sequence[bytes], advance: Advance) -> Measured:
+    """Sizes in pixels, all else in levels of 0 to 255; contrast is brightness' deviation."""
+    rows, readable = [], []
+    for one in encoded:
+        advance(1)
+        try:
+            image = picture.decode(tf.constant(one)).numpy()
+        except tf.errors.OpError:
+            readable.append(False)
+            continue
+        readable.append(True)
+        rows.append(_measure(image))
+    statistics = np.array(rows).reshape(-1, len(STATISTICS))
+    return Measured(statistics, np.array(readable, bool))
+
+
+def _measure(image: npt.NDArray[np.uint8]) -> list[float]:
+    height, width, _ = image.shape
+    brightness = image @ _LUMA
+    means, deviations = image.mean(axis=(0, 1)), image.std(axis=(0, 1))
+    return [width, height, brightness.mean(), brightness.std(), *means, *deviations]

@@ -1,0 +1,1 @@
+"""Two runs of a pipeline, side by side."""

@@ -1,0 +1,102 @@
+"""What differs between two runs' answers to the test images: in numbers, by class, by image."""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+from sklearn import metrics
+
+from components.test_predictions.store import Predictions
+
+METRICS: Final = ("accuracy", "top 2 accuracy", "cross-entropy")
+SCORES: Final = ("precision", "recall", "F1")
+_LEAST: Final = 1e-7  # a probability, for the logarithm: as Keras bounds it
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two runs."""
+
+    number: int
+    blessed: bool
+    label_names: tuple[str, ...]
+    predictions: Predictions
+    pictures: dict[str, bytes]  # encoded, of all test images by id
+
+
+class Disagreement(NamedTuple):
+    """One test image, to which the runs give different labels."""
+
+    id: str
+    truth: int
+    said: tuple[int, int]
+    probabilities: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]  # [classes] each
+
+
+@dataclass(frozen=True)
+class Comparison:
+    a: Side
+    b: Side
+    common: int  # test images that both were asked about: the same id, the same picture
+    only_a: tuple[Disagreement, ...]  # a is right, b is not; the most certain answers first
+    only_b: tuple[Disagreement, ...]
+    neither: tuple[Disagreement, ...]
+
+    @property
+    def p_value(self) -> float:
+        """Of McNemar's exact test: how likely so uneven a split were, were both equally good."""
+        gained, lost = len(self.only_b), len(self.only_a)
+        return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
+def compare(a: Side, b: Side) -> Comparison:
+    """Matches images by id and content: an id alone could name another picture."""
+    places = {identity: place for place, identity in enumerate(a.predictions.ids)}
+    pairs = [
+        (places[identity], place)
+        for place, identity in enumerate(b.predictions.ids)
+        if identity in places and a.pictures[identity] == b.pictures[identity]
+    ]
+    rows_a, rows_b = np.array(pairs, np.int64).reshape(-1, 2).T
+    shares = a.predictions.candidate[rows_a], b.predictions.candidate[rows_b]
+    said = shares[0].argmax(axis=1), shares[1].argmax(axis=1)
+    truth = b.predictions.labels[rows_b]
+    found: dict[str, list[Disagreement]] = {"a": [], "b": [], "neither": []}
+    certainty = np.maximum(shares[0].max(axis=1), shares[1].max(axis=1))
+    for place in np.argsort(-certainty, kind="stable"):
+        labels = int(said[0][place]), int(said[1][place])
+        if labels[0] != labels[1]:
+            right = {labels[0]: "a", labels[1]: "b"}.get(int(truth[place]), "neither")
+            identity = b.predictions.ids[rows_b[place]]
+            probabilities = shares[0][place], shares[1][place]
+            found[right].append(Disagreement(identity, int(truth[place]), labels, probabilities))
+    return Comparison(
+        a, b, len(pairs), tuple(found["a"]), tuple(found["b"]), tuple(found["neither"])
+    )
+
+
+def measure(side: Side) -> dict[str, float]:
+    """`METRICS` over all test images of the run."""
+    labels, shares = side.predictions.labels, side.predictions.candidate
+    own = shares[np.arange(len(labels)), labels]
+    places = (shares > own[:, None]).sum(axis=1)  # classes that are likelier than the true one
+    return {
+        "accuracy": float((shares.argmax(axis=1) == labels).mean()),
+        "top 2 accuracy": float((places < 2).mean()),
+        "cross-entropy": float(-np.log(np.maximum(own, _LEAST)).mean()),
+    }
+
+
+def score_classes(side: Side) -> dict[str, tuple[float, ...]]:
+    """`SCORES` by class; NaN where one is not defined, as nothing is of the class."""
+    labels, shares = side.predictions.labels, side.predictions.candidate
+    *scores, _ = metrics.precision_recall_fscore_support(
+        labels,
+        shares.argmax(axis=1),
+        labels=np.arange(len(side.label_names)),
+        zero_division=np.nan,
+    )
+    rows = zip(*(column.tolist() for column in scores), strict=True)
+    return dict(zip(side.label_names, rows, strict=True))

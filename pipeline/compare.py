@@ -1,0 +1,132 @@
+"""What `review A B` does: two runs side by side, in tables and on a page."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from components import features
+from components.drift.records import read_records, record_files
+from components.errors import UserError
+from components.run_comparison import page
+from components.run_comparison.comparison import (
+    METRICS,
+    Comparison,
+    Side,
+    compare,
+    measure,
+    score_classes,
+)
+from components.test_predictions.store import read_predictions
+from pipeline.config import Config
+from pipeline.predict import read_label_names
+from pipeline.review import config_difference
+from pipeline.runs import Run
+
+FOLDER: Final = "reviews"  # below the pipeline's root
+_F1: Final = 2  # its place in SCORES
+
+
+def compare_runs(config: Config, a: Run, b: Run, console: Console) -> Path:
+    """Prints the tables, and writes the page below the root; returns where it lies.
+
+    Raises:
+      UserError: a run did not come to its test predictions, or the page cannot be written.
+    """
+    found = compare(_side(a), _side(b))
+    difference = config_difference(a.config, b.config)
+    _print(found, difference, console)
+    target = Path(config.root) / FOLDER / f"runs-{a.number}-{b.number}.html"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_suffix(".part")
+        part.write_text(page.render(config.name, found, difference), "utf-8")
+        part.replace(target)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the comparison to {target}: {error}; give a root=DIRECTORY that can be "
+            "written"
+        ) from error
+    return target
+
+
+def _side(run: Run) -> Side:
+    return Side(
+        run.number,
+        bool(run.blessed),
+        tuple(read_label_names(run.model_directory)),
+        read_predictions(run.uri("TestPredictions", "predictions")),
+        _test_pictures(Path(run.uri("ImportExampleGen", "examples"))),
+    )
+
+
+def _test_pictures(examples: Path) -> dict[str, bytes]:
+    import tensorflow as tf
+
+    pictures = {}
+    for file in record_files([examples / f"Split-{features.TEST}"]):
+        for record in read_records(file):
+            feature = tf.train.Example.FromString(record).features.feature
+            [identity] = feature[features.IMAGE_ID].bytes_list.value
+            [encoded] = feature[features.IMAGE_ENCODED].bytes_list.value
+            pictures[identity.decode()] = encoded
+    return pictures
+
+
+def _print(
+    found: Comparison, difference: Mapping[str, tuple[str, str]] | None, console: Console
+) -> None:
+    sides = (found.a, found.b)
+    numbers = [f"run {side.number}" for side in sides]
+    table = _table("Metrics", "", *numbers, "change")
+    measured = [measure(side) for side in sides]
+    for metric in METRICS:
+        table.add_row(metric, *_change(*(one[metric] for one in measured)))
+    table.add_row("blessed", *("yes" if side.blessed else "no" for side in sides), "")
+    console.print(table)
+    if difference:
+        table = _table("Configuration", "setting", *numbers)
+        for key, values in difference.items():
+            table.add_row(key, *map(escape, values))
+        console.print(table)
+    else:
+        console.print(
+            "No setting differs.\n"
+            if difference is not None
+            else "The configuration of one of the runs was not recorded.\n"
+        )
+    table = _table("Classes", "", *(f"F1 {number}" for number in numbers), "change")
+    before, after = (score_classes(side) for side in sides)
+    missing = (math.nan,) * (_F1 + 1)
+    for label in {**before, **after}:
+        scores = (one.get(label, missing)[_F1] for one in (before, after))
+        table.add_row(escape(label), *_change(*scores))
+    console.print(table)
+    disagreements = len(found.only_a) + len(found.only_b) + len(found.neither)
+    console.print(
+        f"They disagree on {disagreements:,} of {found.common:,} common test images: only "
+        f"{numbers[0]} is right on {len(found.only_a):,}, only {numbers[1]} on "
+        f"{len(found.only_b):,}, neither on {len(found.neither):,} "
+        f"(McNemar's p = {found.p_value:.2g}).",
+        highlight=False,
+    )
+
+
+def _change(before: float, after: float) -> tuple[str, str, str]:
+    change = after - before
+    colour = "green" if change > 0 else "red" if change < 0 else "dim"
+    texts = ["–" if math.isnan(value) else f"{value:.4f}" for value in (before, after)]
+    return texts[0], texts[1], "–" if math.isnan(change) else f"[{colour}]{change:+.4f}[/]"
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for place, heading in enumerate(headings):
+        numeric = place > 0 and title != "Configuration"
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    return table

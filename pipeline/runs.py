@@ -1,0 +1,188 @@
+"""The runs of a pipeline, as its metadata store has them: steps, artifacts, configuration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2
+
+from components.errors import UserError
+from pipeline.config import Config
+from pipeline.inputs import metadata_file
+
+_SERVING = "Format-Serving"  # TFX's folder of the SavedModel in a Model artifact
+# Properties of a run's context.
+_CONFIG = "config"  # the whole configuration as JSON
+_ACCURACY = "accuracy"
+
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    cached: bool
+    failed: bool
+    seconds: float  # of this run; 0 where the result was there already
+
+
+@dataclass(frozen=True)
+class Run:
+    number: int  # 1 is the pipeline's first
+    name: str  # as TFX names it, after the time of its start
+    started: datetime
+    steps: tuple[Step, ...]
+    artifacts: Mapping[tuple[str, str], metadata_store_pb2.Artifact]  # by step and output key
+    accuracy: float | None  # on test; None where the run did not end
+    config: Config | None  # None where it was not written down or is of another version
+
+    @property
+    def seconds(self) -> float:
+        return sum(step.seconds for step in self.steps if not step.cached)
+
+    @property
+    def stopped_at(self) -> str | None:
+        """The step that failed, if one did."""
+        return next((step.name for step in self.steps if step.failed), None)
+
+    @property
+    def blessed(self) -> bool | None:
+        """None where the gate was not reached."""
+        blessing = self.artifacts.get(("Evaluator", "blessing"))
+        return None if blessing is None else blessing.custom_properties["blessed"].int_value == 1
+
+    @property
+    def model_directory(self) -> Path:
+        """The SavedModel that the run has trained, pushed or not."""
+        return Path(self.uri("Trainer", "model")) / _SERVING
+
+    @property
+    def pushed(self) -> Path | None:
+        """The pushed version; None where this run's model was not pushed."""
+        artifact = self.artifacts.get(("Pusher", "pushed_model"))
+        if artifact is None or not self.blessed:
+            return None
+        if artifact.custom_properties["pushed"].int_value != 1:
+            return None
+        return Path(artifact.custom_properties["pushed_destination"].string_value)
+
+    def uri(self, step: str, key: str) -> str:
+        """Where an output artifact lies.
+
+        Raises:
+          UserError: the run did not come to that step.
+        """
+        artifact = self.artifacts.get((step, key))
+        if artifact is None:
+            raise UserError(
+                f"what is asked for comes from {step}, which run {self.number} of "
+                f"{self.started:%Y-%m-%d %H:%M} did not come to; take another run, or run again"
+            )
+        return str(artifact.uri)
+
+
+def read_runs(config: Config) -> list[Run]:
+    """All runs of the pipeline `config.name`, oldest first.
+
+    Raises:
+      UserError: there is no run yet.
+    """
+    store = _open(config)
+    contexts = [] if store is None else _run_contexts(store, config.name)
+    if store is None or not contexts:
+        raise UserError(
+            f"a pipeline must have run before it can be reviewed. {config.name} has no run in "
+            f"{metadata_file(config)}; run `inception-finetune run` with the same --config first"
+        )
+    return [_read_run(store, context, number) for number, context in enumerate(contexts, start=1)]
+
+
+def record(config: Config, since: datetime, accuracy: float | None = None) -> None:
+    """Writes what a list of runs needs into the metadata of the run that began after `since`.
+
+    TFX keeps only what each step was told; a review wants to know the rest, the gate's too. That
+    the list shows accuracies without TensorFlow makes it a matter of a second.
+    """
+    store = _open(config)
+    contexts = [] if store is None else _run_contexts(store, config.name)
+    if store is not None and contexts and _created(contexts[-1]) >= since:
+        properties = contexts[-1].custom_properties
+        properties[_CONFIG].string_value = config.model_dump_json()
+        if accuracy is not None:
+            properties[_ACCURACY].double_value = accuracy
+        store.put_contexts([contexts[-1]])
+
+
+def _open(config: Config) -> mlmd.MetadataStore | None:
+    """None where there is no file: the store would make one."""
+    path = metadata_file(config)
+    if not path.exists():
+        return None
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(path)
+    return mlmd.MetadataStore(connection)
+
+
+def _run_contexts(store: mlmd.MetadataStore, name: str) -> list[metadata_store_pb2.Context]:
+    pipeline = store.get_context_by_type_and_name("pipeline", name)
+    if pipeline is None:
+        return []
+    children = store.get_children_contexts_by_context(pipeline.id)
+    runs = [context for context in children if context.type == "pipeline_run"]
+    return sorted(runs, key=lambda context: int(context.id))
+
+
+def _read_run(store: mlmd.MetadataStore, context: metadata_store_pb2.Context, number: int) -> Run:
+    executions = {
+        execution.id: execution for execution in store.get_executions_by_context(context.id)
+    }
+    nodes = {id_: _node(store, id_) for id_ in executions}
+    outputs = {
+        (nodes[event.execution_id], event.path.steps[0].key): event.artifact_id
+        for event in store.get_events_by_execution_ids(list(executions))
+        if event.type == metadata_store_pb2.Event.OUTPUT
+    }
+    artifacts = {
+        artifact.id: artifact for artifact in store.get_artifacts_by_id(list(outputs.values()))
+    }
+    return Run(
+        number=number,
+        name=context.name,
+        started=_created(context),
+        steps=tuple(_step(executions[id_], nodes[id_]) for id_ in sorted(executions)),
+        artifacts={key: artifacts[id_] for key, id_ in outputs.items() if id_ in artifacts},
+        accuracy=(
+            context.custom_properties[_ACCURACY].double_value
+            if _ACCURACY in context.custom_properties
+            else None
+        ),
+        config=_config(context),
+    )
+
+
+def _node(store: mlmd.MetadataStore, execution_id: int) -> str:
+    contexts = store.get_contexts_by_execution(execution_id)
+    return str(next(c.name for c in contexts if c.type == "node").rpartition(".")[2])
+
+
+def _step(execution: metadata_store_pb2.Execution, node: str) -> Step:
+    state = execution.last_known_state
+    elapsed = execution.last_update_time_since_epoch - execution.create_time_since_epoch
+    return Step(
+        name=node,
+        cached=state == metadata_store_pb2.Execution.CACHED,
+        failed=state == metadata_store_pb2.Execution.FAILED,
+        seconds=elapsed / 1000,
+    )
+
+
+def _created(context: metadata_store_pb2.Context) -> datetime:
+    return datetime.fromtimestamp(context.create_time_since_epoch / 1000, UTC)
+
+
+def _config(context: metadata_store_pb2.Context) -> Config | None:
+    text = context.custom_properties[_CONFIG].string_value
+    try:
+        return Config.model_validate_json(text) if text else None
+    except ValueError:
+        return None

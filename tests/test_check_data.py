@@ -1,0 +1,178 @@
+"""check-data on a run: silence on held-out pictures, an alarm on changed ones, and what changed."""
+
+import io
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components import features
+from components.errors import UserError
+from pipeline import cli
+
+pytestmark = pytest.mark.e2e
+
+CHANGED = 4  # the exit status, as the README has it
+review = pytest.mark.review  # more of the same, at 5 s each
+
+CHANGES = {
+    "inverted": lambda pixels, random: 255 - pixels,
+    "noisy": lambda pixels, random: pixels + random.normal(0, 40, pixels.shape),
+    # The same levels at other places: no statistic of a picture sees that.
+    "upside down": lambda pixels, random: pixels[::-1, ::-1],
+    # Patches of colour: another domain.
+    "patches": lambda pixels, random: np.kron(
+        random.integers(0, 256, (4, 4, 3)), np.ones((8, 8, 1))
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def held_out(smallest_config, first_run) -> Path:
+    """The test split, as TFX has it: 360 pictures that no weight was trained on."""
+    from pipeline.runs import read_runs
+
+    artifact = read_runs(smallest_config)[0].artifacts["ImportExampleGen", "examples"]
+    return Path(artifact.uri) / "Split-test"
+
+
+@pytest.fixture
+def check(smallest_config, monkeypatch, capsys):
+    """``check(place)`` calls the command and gives (status, stdout, stderr)."""
+
+    def call(place: Path, *options: str) -> tuple[int, str, str]:
+        root = f"root={smallest_config.root}"
+        arguments = ["inception-finetune", "check-data", str(place), root, *options]
+        monkeypatch.setattr(sys, "argv", arguments)
+        monkeypatch.setenv("COLUMNS", "100")
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        output = capsys.readouterr()
+        return int(caught.value.code or 0), output.out, output.err
+
+    return call
+
+
+def change_records(held_out: Path, target: Path, change) -> Path:
+    """A copy of the records with `change(example)` done to each."""
+    import tensorflow as tf
+
+    from components.record_index import COMPRESSION
+
+    files = [str(path) for path in held_out.iterdir()]
+    target.mkdir()
+    with tf.io.TFRecordWriter(str(target / "new.tfrecord")) as writer:
+        for record in tf.data.TFRecordDataset(files, COMPRESSION).as_numpy_iterator():
+            example = tf.train.Example.FromString(record)
+            change(example.features.feature)
+            writer.write(example.SerializeToString())
+    return target
+
+
+def test_held_out_pictures_raise_no_alarm(check, held_out, tmp_path):
+    page = tmp_path / "below" / "check.html"
+    status, out, err = check(held_out, "--save", str(page))
+    assert status == 0
+    assert "unchanged: 360 new records are like those of training" in out
+    assert "unchanged" in page.read_text() and "Embedding: 502 pictures" in err
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("inverted", marks=review),
+        pytest.param("noisy", marks=review),
+        "upside down",
+        pytest.param("patches", marks=review),
+    ],
+)
+def test_changed_pictures_raise_an_alarm(check, held_out, tmp_path, name):
+    random = np.random.default_rng(0)
+
+    def change(feature):
+        [encoded] = feature[features.IMAGE_ENCODED].bytes_list.value
+        pixels = np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB")).astype(float)
+        changed = np.clip(CHANGES[name](pixels, random), 0, 255).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(changed).save(buffer, "PNG")
+        feature[features.IMAGE_ENCODED].bytes_list.value[0] = buffer.getvalue()
+
+    status, out, _ = check(change_records(held_out, tmp_path / "new", change))
+    assert status == CHANGED
+    verdict = out.splitlines()[-1]
+    assert verdict.startswith("changed: ")
+    if name == "upside down":
+        assert verdict == "changed: features (p = 0.0002)"
+    else:
+        assert "contrast" in verdict or "brightness" in verdict
+
+
+def test_a_picture_that_cannot_be_read_and_other_labels(check, held_out, tmp_path):
+    numbers = iter(range(360))
+
+    def change(feature):
+        if (number := next(numbers)) < 2:
+            feature[features.IMAGE_ENCODED].bytes_list.value[0] = b"no picture"
+        if number < 150:
+            feature[features.LABEL].int64_list.value[0] = 7
+
+    status, out, _ = check(change_records(held_out, tmp_path / "new", change))
+    assert status == CHANGED
+    assert "2 pictures cannot be read" in out
+    [row] = [line for line in out.splitlines() if line.strip().startswith("7 seven")]
+    assert float(row.split()[-1]) > 0.3
+    assert f"changed: {features.LABEL}: The Linfty distance" in out
+
+
+@review
+def test_unlabelled_records_are_all_right_if_one_says_so(check, held_out, tmp_path):
+    def change(feature):
+        del feature[features.LABEL]
+
+    new = change_records(held_out, tmp_path / "new", change)
+    assert check(new, "--unlabelled")[0] == 0
+    status, out, _ = check(new)
+    assert status == CHANGED and f"changed: {features.LABEL}: " in out
+
+
+def test_a_model_of_other_code_is_refused_in_one_line(check, held_out, first_run, tmp_path):
+    other = shutil.copytree(first_run.pushed, tmp_path / "model")
+    settings = other / "assets.extra/settings.json"
+    settings.write_text(settings.read_text().replace('"trainable_from": "head"', '"x": 1'))
+    status, out, err = check(held_out, "--model", str(other))
+    assert (status, out) == (1, "")
+    assert f"Received: {other} (" in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_the_rebuilt_network_must_give_the_models_answers(first_run, examples, monkeypatch):
+    import tensorflow as tf
+
+    from trainer.embedding import Embedder
+
+    embedder = Embedder(first_run.pushed)
+    vectors = embedder.embed(examples.encoded, lambda n, note="": None)
+    assert vectors.shape == (10, 2048)
+    kernel = next(v for v in embedder._network.trainable_variables if "logits/kernel" in v.name)
+    answer = embedder._model.signatures["predict_images"](images=tf.constant(examples.encoded))
+    logits = vectors @ kernel.numpy()
+    np.testing.assert_allclose(
+        tf.nn.softmax(logits + _bias(embedder)), answer["probabilities"], atol=1e-4
+    )
+    kernel.assign(kernel * 3 + 1)
+    with pytest.raises(UserError, match="its probabilities differ by"):
+        embedder.embed(examples.encoded, lambda n, note="": None)
+
+
+def _bias(embedder):
+    return next(v.numpy() for v in embedder._network.trainable_variables if "logits/bias" in v.name)
+
+
+def test_nothing_was_run_yet(check, smallest_config, held_out, monkeypatch, tmp_path):
+    status, out, err = check(held_out, f"root={tmp_path}/empty")
+    assert (status, out) == (1, "")
+    assert err.startswith("error: a pipeline must have run before") and err.count("\n") == 1
+    assert not (tmp_path / "empty").exists()
