@@ -1,0 +1,29 @@
+"""``inception-finetune kubeflow``: compile the pipeline for a cluster and run it there."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli_options import ConfigOption, Overrides, Verbose, load, load_tensorflow
+
+app = typer.Typer(help="Compile the pipeline for Kubeflow and run it there.", no_args_is_help=True)
+
+
+@app.command("compile")
+def compile_package(
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="A .yaml for Kubeflow, or a .json for Vertex AI."),
+    ],
+    config: ConfigOption = "digits",
+    overrides: Overrides = None,
+    verbose: Verbose = False,
+):
+    """Write the pipeline's package; needs no network and no credentials."""
+    settings = load(config, overrides)
+    load_tensorflow(verbose)
+    from kubeflow.compile import compile_pipeline
+
+    compile_pipeline(settings, output)
+    print(output)
