@@ -117,8 +117,9 @@ def test_parameters_change_the_next_run(compared, in_store):
     """Fewer steps at another rate, and a bound that is out of reach: other figures, no push."""
     first = measured(compared.tasks, in_store)
     tasks = compared.launcher.execute(training_steps=3, learning_rate=1e-5, min_accuracy=1.0)
-    ran = {name for name, task in tasks.items() if not task.cached}
-    assert ran == {"Trainer", "baseline", "Evaluator", "Pusher"}
+    cached = {name for name, task in tasks.items() if task.cached}
+    assert cached >= {"ImportExampleGen", "ImportSchemaGen", "StatisticsGen", "Transform"}
+    assert not cached & {"Trainer", "baseline", "Evaluator", "Pusher"}
     settings = Path(in_store(tasks["Trainer"].outputs["model"]["uri"]))
     trained = (settings / "Format-Serving" / "assets.extra" / "settings.json").read_text()
     assert '"steps": 3,' in trained
