@@ -38,6 +38,7 @@ class Task:
     outputs: dict[str, dict[str, Any]]  # RuntimeArtifact as JSON, by key
     log: str
     cached: bool = False
+    skipped: bool = False  # its condition did not hold
 
 
 @dataclass
@@ -84,6 +85,8 @@ class Launcher:
         if executor.WhichOneof("spec") != "container":
             raise NotImplementedError(f"{executor.WhichOneof('spec')} not implemented yet")
         executor_input = self._executor_input(name, task, component, parameters, done)
+        if not _holds(task.trigger_policy.condition, executor_input):
+            return Task(name, 0.0, {}, "", skipped=True)
         words = [*executor.container.command, *executor.container.args]
         command = _filled_in(words, executor_input)
         key = _cache_key(executor_input, words)
@@ -152,6 +155,20 @@ class Launcher:
         return result
 
 
+_CONDITION = re.compile(
+    r"inputs\.artifacts\['(\w+)'\]\.artifacts\[0\]\.metadata\['(\w+)'\] == ([\d.]+)"
+)
+
+
+def _holds(condition: str, executor_input) -> bool:
+    """The driver evaluates CEL over the inputs; of that, a number in an artifact's metadata."""
+    if not condition:
+        return True
+    key, name, number = _CONDITION.fullmatch(condition).groups()
+    metadata = executor_input.inputs.artifacts[key].artifacts[0].metadata
+    return metadata.fields[name].number_value == float(number)
+
+
 def _cache_key(executor_input, words) -> str:
     """As the driver's: where outputs go makes no difference, another input artifact does."""
     inputs = json_format.MessageToDict(executor_input.inputs)
@@ -214,4 +231,5 @@ def _outputs(executor_input, output_file: Path) -> dict[str, dict[str, Any]]:
 
 def _row(task: Task) -> str:
     keys = ", ".join(key for key in task.outputs if key != "executor-logs")
-    return f"{task.name:<18} {'cached' if task.cached else f'{task.seconds:.1f} s':>8}  {keys}"
+    state = "skipped" if task.skipped else "cached" if task.cached else f"{task.seconds:.1f} s"
+    return f"{task.name:<18} {state:>8}  {keys}"
