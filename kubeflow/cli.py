@@ -4,12 +4,32 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from kubeflow import cli_runs
 from pipeline.cli_options import ConfigOption, Overrides, Verbose, load, load_tensorflow
 
 app = typer.Typer(help="Compile the pipeline for Kubeflow and run it there.", no_args_is_help=True)
 app.add_typer(cli_runs.app)
+
+
+@app.command()
+def upload(
+    config: ConfigOption = "digits",
+    overrides: Overrides = None,
+    verbose: Verbose = False,
+):
+    """Copy records, schema and backbone to kubeflow.storage. Print where they lie."""
+    settings = load(config, overrides)
+    load_tensorflow(verbose)
+    from kubeflow.upload import plan_upload, upload
+    from pipeline.inputs import prepare_inputs
+
+    plan = plan_upload(prepare_inputs(settings))
+    place = plan.place(settings)
+    console = Console(stderr=True, highlight=False)
+    upload(plan, place, lambda part: console.print(f"[dim]{part}[/]"))
+    print(place)
 
 
 @app.command("compile")
