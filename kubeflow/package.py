@@ -106,15 +106,18 @@ def _names(known) -> str:
 
 
 def _value(key: str, text: str, kind: int) -> object:
-    readers = {_WHOLE: int, _NUMBER: float, _BOOLEAN: lambda value: _BOOLEANS[value.lower()]}
     rules = {_WHOLE: "a whole number", _NUMBER: "a number", _BOOLEAN: "true or false"}
-    if kind == _STRING:
-        return text
-    if kind not in readers:
+    try:
+        if kind == _WHOLE:
+            return int(text)
+        if kind == _NUMBER:
+            return float(text)
+        if kind == _BOOLEAN:
+            return _BOOLEANS[text.lower()]
+    except (ValueError, KeyError):
+        raise UserError(f"{key} must be {rules[kind]}. Received: {text!r}") from None
+    if kind != _STRING:
         raise UserError(
             f"{key} is a list or a structure, which only a program can give. Received: {text!r}"
         )
-    try:
-        return readers[kind](text)
-    except (ValueError, KeyError):
-        raise UserError(f"{key} must be {rules[kind]}. Received: {text!r}") from None
+    return text

@@ -6,21 +6,18 @@ skipped, and that is what the API shows.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from kubeflow.task_states import SKIPPED, SUCCEEDED, TaskState
-
-if TYPE_CHECKING:
-    from kfp.pipeline_spec import pipeline_spec_pb2
 
 PUSHER = "Pusher"
 # In CEL, over the ExecutorInput of Pusher. TFX writes numbers of metadata as doubles.
 BLESSED = "inputs.artifacts['model_blessing'].artifacts[0].metadata['blessed'] == 1.0"
 
 
-def push_only_when_blessed(spec: "pipeline_spec_pb2.PipelineSpec") -> None:
-    """Changes `spec` so that Pusher is skipped where the model is not blessed."""
-    spec.root.dag.tasks[PUSHER].trigger_policy.condition = BLESSED
+def push_only_when_blessed(package: dict[str, Any]) -> None:
+    """Changes a PipelineSpec so that Pusher is skipped where the model is not blessed."""
+    package["root"]["dag"]["tasks"][PUSHER]["triggerPolicy"] = {"condition": BLESSED}
 
 
 def is_pushed(tasks: Iterable[TaskState]) -> bool | None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import celpy
 import pytest
 import yaml
 from google.protobuf import json_format
@@ -95,8 +96,9 @@ def write_package(path: Path, image: str = "image@sha256:1") -> Path:
         spec.components[name].executor_label = f"{name}_executor"
         executors[f"{name}_executor"] = {"container": {"image": image, "command": ["true"]}}
     spec.deployment_spec.update({"executors": executors})
-    push_only_when_blessed(spec)
-    path.write_text(yaml.safe_dump(json_format.MessageToDict(spec)))
+    content = json_format.MessageToDict(spec)
+    push_only_when_blessed(content)
+    path.write_text(yaml.safe_dump(content))
     return path
 
 
@@ -429,3 +431,15 @@ def test_a_wrong_package(call, tmp_path, name, content, part):
     if content is not None:
         path.write_text(content)
     assert_one_line(call("submit", "--host", "http://h", "--package", path), str(path), part)
+
+
+@pytest.mark.parametrize(("blessed", "runs_pusher"), [(1.0, True), (0.0, False)])
+def test_pusher_runs_where_the_model_is_blessed(package, blessed, runs_pusher):
+    """As KFP's driver decides it: the condition, in CEL, over the task's ExecutorInput."""
+    spec = yaml.safe_load(package.read_text())
+    condition = spec["root"]["dag"]["tasks"]["Pusher"]["triggerPolicy"]["condition"]
+    artifact = {"name": "1", "uri": "gs://b/blessing", "metadata": {"blessed": blessed}}
+    blessing = {"artifacts": {"model_blessing": {"artifacts": [artifact]}}}
+    environment = celpy.Environment()
+    program = environment.program(environment.compile(condition))
+    assert bool(program.evaluate({"inputs": celpy.json_to_cel(blessing)})) is runs_pusher
