@@ -17,16 +17,22 @@ app.add_typer(cli_runs.app)
 def upload(
     config: ConfigOption = "digits",
     overrides: Overrides = None,
+    to: Annotated[
+        str | None,
+        typer.Option(help="Another folder than below kubeflow.storage, such as one for a volume."),
+    ] = None,
     verbose: Verbose = False,
 ):
     """Copy records, schema and backbone to kubeflow.storage. Print where they lie."""
     settings = load(config, overrides)
     load_tensorflow(verbose)
     from kubeflow.upload import plan_upload, upload
+    from pipeline.failure import in_one_line
     from pipeline.inputs import prepare_inputs
 
-    plan = plan_upload(prepare_inputs(settings))
-    place = plan.place(settings)
+    with in_one_line():
+        plan = plan_upload(prepare_inputs(settings))
+    place = to or plan.place(settings)
     console = Console(stderr=True, highlight=False)
     upload(plan, place, lambda part: console.print(f"[dim]{part}[/]"))
     print(place)

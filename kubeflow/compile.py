@@ -67,6 +67,7 @@ def compile_pipeline(config: Config, output: Path) -> None:
 
 
 def _check(config: Config, output: Path) -> None:
+    """What can be said before anything is prepared."""
     kubeflow = config.kubeflow
     if output.suffix not in (*KUBEFLOW, *VERTEX):
         raise UserError(
@@ -91,6 +92,7 @@ def _check(config: Config, output: Path) -> None:
                 "kubeflow.secrets and kubeflow.volumes are Kubernetes', and unknown to Vertex AI. "
                 f"Received: {', '.join([*kubeflow.secrets, *kubeflow.volumes])}; leave them out"
             )
+    storage_folder(config)
 
 
 def _compile(config: Config, inputs: Inputs) -> dict[str, Any]:

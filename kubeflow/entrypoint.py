@@ -66,7 +66,14 @@ class Task:
         from tfx.components.pusher.executor import Executor as PusherExecutor
         from tfx.utils.import_utils import import_class_by_path
 
-        executor_class = import_class_by_path(executor_class_path)
+        try:
+            executor_class = import_class_by_path(executor_class_path)
+        except ImportError as error:
+            raise UserError(
+                "the image must hold the code of every task. Received: "
+                f"{executor_class_path}, which cannot be imported ({error.__cause__}); build the "
+                "image at the revision that the package was compiled at"
+            ) from error
         self.is_example_gen = issubclass(executor_class, BaseExampleGenExecutor)
         self._is_pusher = issubclass(executor_class, PusherExecutor)
         self.invocation = invocation

@@ -98,9 +98,6 @@ def store_file(file: Path, place: str) -> None:
 
 def find(place: str) -> list[str]:
     """The files below `place`, relative to it; none where there is no such folder."""
-    if not is_remote(place):
-        folder = Path(place)
-        return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
     with _one_line(place):
         store, path = _open(place)
         return sorted(file.removeprefix(f"{path}/") for file in store.find(path))
@@ -109,14 +106,14 @@ def find(place: str) -> list[str]:
 def read(place: str) -> bytes | None:
     """A small file's content, or None where there is no such file."""
     with _one_line(place):
-        if not is_remote(place):
-            return Path(place).read_bytes() if Path(place).is_file() else None
         store, path = _open(place)
         return store.cat_file(path) if store.exists(path) else None
 
 
 def _open(place: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The store and the path in it; without memory of earlier listings."""
+    if not is_remote(place):
+        return fsspec.filesystem("file", auto_mkdir=True), str(Path(place).resolve())
     scheme, _, path = place.partition("://")
     store = fsspec.filesystem(PROTOCOLS[scheme], use_listings_cache=False)
     return store, path.rstrip("/")

@@ -6,6 +6,7 @@ in `backend/src/v2` of kubeflow/pipelines: artifacts lose the types of their num
 metadata store, inputs have only their type's title, and a log is added to the outputs.
 """
 
+import itertools
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,10 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_spec
 
-REPOSITORY = Path(__file__).parent.parent.parent
+_IDS = itertools.count(1)  # of artifacts in the metadata store
 
 
-class TaskFailed(Exception):
+class TaskError(Exception):
     """A task's command ended with another status than 0."""
 
 
@@ -36,6 +37,8 @@ class Task:
     seconds: float
     outputs: dict[str, dict[str, Any]]  # RuntimeArtifact as JSON, by key
     log: str
+    cached: bool = False
+    skipped: bool = False  # its condition did not hold
 
 
 @dataclass
@@ -44,7 +47,7 @@ class Launcher:
     root: str  # pipeline root, such as s3://bucket/runs
     scratch: Path  # what stands for the pods' file systems
     environment: dict[str, str]  # of the cluster: what its secrets hold
-    run: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    cache: dict[str, Task] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         documents = list(yaml.safe_load_all(self.package.read_text("utf-8")))
@@ -55,7 +58,8 @@ class Launcher:
 
     def execute(self, **given: Any) -> dict[str, Task]:
         """Runs every task in the order of the DAG, with `given` as the pipeline's parameters."""
-        parameters = self._parameters(given)
+        self.run = uuid.uuid4().hex[:8]
+        parameters = self.parameters(given)
         done: dict[str, Task] = {}
         tasks = self.spec.root.dag.tasks
         order = {name: set(task.dependent_tasks) for name, task in tasks.items()}
@@ -64,7 +68,8 @@ class Launcher:
             print(_row(done[name]), flush=True)
         return done
 
-    def _parameters(self, given: dict[str, Any]) -> dict[str, Any]:
+    def parameters(self, given: dict[str, Any] | None = None) -> dict[str, Any]:
+        given = given or {}
         declared = self.spec.root.input_definitions.parameters
         if unknown := set(given) - set(declared):
             raise KeyError(f"the pipeline has no parameters {unknown}")
@@ -80,10 +85,13 @@ class Launcher:
         if executor.WhichOneof("spec") != "container":
             raise NotImplementedError(f"{executor.WhichOneof('spec')} not implemented yet")
         executor_input = self._executor_input(name, task, component, parameters, done)
-        command = [
-            *_filled_in(executor.container.command, executor_input),
-            *_filled_in(executor.container.args, executor_input),
-        ]
+        if not _holds(task.trigger_policy.condition, executor_input):
+            return Task(name, 0.0, {}, "", skipped=True)
+        words = [*executor.container.command, *executor.container.args]
+        command = _filled_in(words, executor_input)
+        key = _cache_key(executor_input, words)
+        if task.caching_options.enable_cache and key in self.cache:
+            return replace(self.cache[key], seconds=0.0, cached=True)
         started = time.monotonic()
         # A pod begins with nothing: another's files are not there, nor is our working tree.
         pod = self.scratch / "pod"
@@ -108,9 +116,10 @@ class Launcher:
             stderr=subprocess.STDOUT,
         )
         if ran.returncode:
-            raise TaskFailed(f"{name} ended with {ran.returncode}:\n{ran.stdout[-6000:]}")
+            raise TaskError(f"{name} ended with {ran.returncode}:\n{ran.stdout[-6000:]}")
         outputs = _outputs(executor_input, output_file)
-        return Task(name, time.monotonic() - started, outputs, ran.stdout)
+        self.cache[key] = Task(name, time.monotonic() - started, outputs, ran.stdout)
+        return self.cache[key]
 
     def _executor_input(self, name, task, component, parameters, done):
         """What the driver resolves, as the proto that the launcher is given."""
@@ -144,6 +153,26 @@ class Launcher:
         )
         result.outputs.output_file = str(self.scratch / "kfp" / name / "output_metadata.json")
         return result
+
+
+_CONDITION = re.compile(
+    r"inputs\.artifacts\['(\w+)'\]\.artifacts\[0\]\.metadata\['(\w+)'\] == ([\d.]+)"
+)
+
+
+def _holds(condition: str, executor_input) -> bool:
+    """The driver evaluates CEL over the inputs; of that, a number in an artifact's metadata."""
+    if not condition:
+        return True
+    key, name, number = _CONDITION.fullmatch(condition).groups()
+    metadata = executor_input.inputs.artifacts[key].artifacts[0].metadata
+    return metadata.fields[name].number_value == float(number)
+
+
+def _cache_key(executor_input, words) -> str:
+    """As the driver's: where outputs go makes no difference, another input artifact does."""
+    inputs = json_format.MessageToDict(executor_input.inputs)
+    return json.dumps([inputs, list(words)], sort_keys=True)
 
 
 def _check_type(key: str, value: Any, kind: int) -> None:
@@ -185,7 +214,7 @@ def _outputs(executor_input, output_file: Path) -> dict[str, dict[str, Any]]:
     """Outputs as the next task's driver finds them in the metadata store."""
     said = json_format.Parse(output_file.read_text("utf-8"), pipeline_spec.ExecutorOutput())
     outputs = {}
-    for number, (key, artifacts) in enumerate(executor_input.outputs.artifacts.items()):
+    for key, artifacts in executor_input.outputs.artifacts.items():
         [artifact] = artifacts.artifacts
         if key in said.artifacts:
             [update] = said.artifacts[key].artifacts
@@ -195,11 +224,12 @@ def _outputs(executor_input, output_file: Path) -> dict[str, dict[str, Any]]:
         outputs[key] = json_format.MessageToDict(artifact)
         title = re.search(r"title: (\S+)", artifact.type.instance_schema)
         outputs[key]["type"] = {"instanceSchema": f"title: {title[1]}" if title else ""}
-        outputs[key]["name"] = str(number + 1)
+        outputs[key]["name"] = str(next(_IDS))
         outputs[key].setdefault("metadata", {})["display_name"] = key
     return outputs
 
 
 def _row(task: Task) -> str:
     keys = ", ".join(key for key in task.outputs if key != "executor-logs")
-    return f"{task.name:<18} {task.seconds:>7.1f} s  {keys}"
+    state = "skipped" if task.skipped else "cached" if task.cached else f"{task.seconds:.1f} s"
+    return f"{task.name:<18} {state:>8}  {keys}"
