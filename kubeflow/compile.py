@@ -20,6 +20,7 @@ from kubeflow import parameters as runtime
 from kubeflow import platform
 from kubeflow.baseline import PushedBaseline
 from kubeflow.upload import BACKBONE, RECORDS, SCHEMA, plan_upload, storage_folder
+from kubeflow.verdict import push_only_when_blessed
 from pipeline.config import Config
 from pipeline.failure import in_one_line
 from pipeline.inputs import Inputs, prepare_inputs
@@ -48,6 +49,7 @@ def compile_pipeline(config: Config, output: Path) -> None:
     package = job["pipelineSpec"]
     package["defaultPipelineRoot"] = f"{storage_folder(config)}/runs"
     platform.apply(package, config.kubeflow)
+    push_only_when_blessed(package)
     runtime.insert(
         package, runtime.parameters(config, plan.place(config), _training_steps(config, inputs))
     )

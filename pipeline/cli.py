@@ -11,6 +11,7 @@ from rich.console import Console
 from components.errors import UserError
 from pipeline import cli_backbone, cli_data
 from pipeline.cli_options import (
+    REFUSED,
     ConfigOption,
     Overrides,
     Verbose,
@@ -20,7 +21,6 @@ from pipeline.cli_options import (
 )
 
 FAILED = 1  # a UserError: one line on stderr
-REFUSED = 3  # the run is complete, the gate did not bless the model
 
 # Entry points, in pyproject.toml, by which packages above this one add their groups of commands.
 MORE_COMMANDS = "inception_finetune.commands"
