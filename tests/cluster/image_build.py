@@ -187,9 +187,7 @@ class ImageBuild:
 
     def _replaced(self, text: str) -> str:
         values = {**self._arguments, **(self.stage.environment if self._stages else {})}
-        return re.sub(
-            r"\$(?:\{(\w+)\}|(\w+))", lambda match: values[match[1] or match[2]], text
-        )
+        return re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda match: values[match[1] or match[2]], text)
 
 
 def _cache_of_uv() -> Path:
