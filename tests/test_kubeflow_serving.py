@@ -1,4 +1,4 @@
-"""Manifests that a cluster takes, and requests that the exported model answers as `predict` does."""
+"""Manifests that a cluster takes, and requests that a pushed model answers as `predict` does."""
 
 import base64
 import json
