@@ -32,7 +32,7 @@ test-resume: setup ## training killed at 20 random points ends with the same wei
 test-faults: setup ## full, read-only and damaged disks under the whole command (3 minutes)
 	$(RUN) pytest -m faults tests/faults
 
-test-kubeflow: setup ## the Kubeflow package, replayed task by task against a local run (15 minutes)
+test-kubeflow: setup ## the Kubeflow package, replayed task by task beside a local run (20 minutes)
 	$(RUN) pytest -m kubeflow -s tests/cluster
 
 bench: setup ## speed of each step as paired ratios: build/bench.json and build/bench.png

@@ -9,9 +9,12 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from components.errors import UserError
 from kubeflow import storage
@@ -29,11 +32,24 @@ def main() -> None:
     from pipeline.failure import in_one_line
 
     try:
-        with in_one_line():
+        with in_one_line(), _wrong_settings_named():
             run_task(sys.argv[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(FAILED)
+
+
+@contextmanager
+def _wrong_settings_named() -> Iterator[None]:
+    """Values that were given at submission are checked where they are read."""
+    try:
+        yield
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        raise UserError(
+            f"{key}: {problem['msg']}. Received: {problem['input']!r}; submit with another value"
+        ) from error
 
 
 def run_task(arguments: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ TFX's file layer opens neither ``minio://`` nor, as TensorFlow is built today, `
 of what runs in a task reads plain files. So every task works on copies, whatever the store.
 """
 
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -56,13 +57,17 @@ def fetch(place: str) -> str:
     target = local_copy(place).rstrip("/")
     with _one_line(place):
         store, path = _open(place)
-        files = store.find(path)
-        if not files:
+        found = store.find(path, detail=True)
+        if not found:
             raise UserError(f"a task must find what it reads. Received: {place}, which is empty")
-        copies = [target + file.removeprefix(path) for file in files]
-        for copy in copies:
+        copies = {file: target + file.removeprefix(path) for file in found}
+        for copy in copies.values():
             Path(copy).parent.mkdir(parents=True, exist_ok=True)
-        store.get(files, copies)
+        store.get(list(copies), list(copies.values()))
+        for file, copy in copies.items():
+            # TFX's fingerprint of the data is made of these times. S3's name for it, then GCS's.
+            written = found[file].get("LastModified") or found[file]["mtime"]
+            os.utime(copy, (written.timestamp(), written.timestamp()))
     return target
 
 

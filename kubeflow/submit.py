@@ -39,7 +39,8 @@ def submit(
             params=dict(parameters),
             pipeline_id=pipeline_id,
             version_id=_version_id(client, package, pipeline_id),
-            pipeline_root=pipeline_root,
+            # Neither KFP's client nor its backend reads what the package says.
+            pipeline_root=pipeline_root or package.spec.default_pipeline_root or None,
             service_account=service_account,
         )
 

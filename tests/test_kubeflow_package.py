@@ -302,13 +302,26 @@ def test_what_breaks_on_clusters_is_seen(package, damage, said):
 
 
 def test_vertex(compiled, package):
-    job = json.loads(
-        compiled("kubeflow.storage=gs://bucket/folder", suffix=".json").read_text("utf-8")
-    )
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import aiplatform
+
+    path = compiled("kubeflow.storage=gs://bucket/folder", suffix=".json")
+    job = json.loads(path.read_text("utf-8"))
     assert job["displayName"] == "digits"
     assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://bucket/folder/runs"
     assert set(job["pipelineSpec"]["root"]["dag"]["tasks"]) == set(tasks(package))
     assert faults(job["pipelineSpec"]) == []
+    read = aiplatform.PipelineJob(
+        display_name="digits",
+        template_path=str(path),
+        parameter_values={"training_steps": 100},
+        project="project",
+        location="us-central1",
+        credentials=AnonymousCredentials(),
+    )
+    config = read._gca_resource.runtime_config
+    assert config.gcs_output_directory == "gs://bucket/folder/runs"
+    assert dict(config.parameter_values) == {"training_steps": 100}
 
 
 @pytest.mark.parametrize(

@@ -443,3 +443,9 @@ def test_pusher_runs_where_the_model_is_blessed(package, blessed, runs_pusher):
     environment = celpy.Environment()
     program = environment.program(environment.compile(condition))
     assert bool(program.evaluate({"inputs": celpy.json_to_cel(blessing)})) is runs_pusher
+
+
+def test_the_package_says_where_artifacts_go(stub, call, package):
+    call("submit", "--host", stub.address, "--package", package, "data=gs://b/d")
+    (run,) = stub.runs
+    assert run["runtime_config"]["pipeline_root"] == "gs://bucket/root"

@@ -50,6 +50,7 @@ def compared(request, tmp_path_factory, object_store) -> Compared:
         f"cache={folder}/cache",
         f"kubeflow.storage={place}",
         f"kubeflow.image={IMAGE}",
+        f"kubeflow.work={folder}/pod/training",
         *overrides,
     ]
     environment = os.environ | object_store
@@ -134,11 +135,18 @@ def test_parameters_change_the_next_run(compared, in_store):
     assert pusher.skipped or metadata(tasks, "Pusher", "pushed_model")["pushed"] == 0
 
 
-def test_a_failure_is_one_line(compared):
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"data": f"s3://{BUCKET}/nothing"}, f"s3://{BUCKET}/nothing"),
+        ({"learning_rate": -1.0}, "training.learning_rate: Input should be greater than 0"),
+    ],
+)
+def test_a_failure_is_one_line(compared, given, said):
     with pytest.raises(TaskError) as caught:
-        compared.launcher.execute(data=f"{compared.storage}/data/nothing")
+        compared.launcher.execute(**given)
     [line] = [line for line in str(caught.value).splitlines() if line.startswith("error: ")]
-    assert f"{compared.storage}/data/nothing" in line
+    assert said in line
     assert "Traceback" not in str(caught.value)
 
 

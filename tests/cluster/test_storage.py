@@ -40,6 +40,8 @@ def test_a_folder_comes_back(scheme, model, working_directory):
     copy = storage.fetch(place)
     assert copy == str(working_directory / scheme / BUCKET / "comes-back" / scheme)
     assert Path(copy, "variables", "variables.index").read_bytes() == b"index"
+    written = Path(copy, "saved_model.pb").stat().st_mtime
+    assert Path(storage.fetch(place), "saved_model.pb").stat().st_mtime == written
     assert storage.read(f"{place}/saved_model.pb") == b"graph"
     assert storage.read(f"{place}/nothing") is None
     assert storage.find(f"{place}-not") == []
