@@ -288,9 +288,13 @@ def test_waiting_gives_up_when_the_token_is_no_longer_good(stub, call, package):
     assert status == 1 and "Received: 401 expired" in err
 
 
-def test_status_shows_the_tasks_in_their_order(submitted, call):
-    submitted.timeline = [("RUNNING", nodes(ImportExampleGen="SUCCEEDED", Trainer="RUNNING"))]
-    status, out, err = call("status", "run-0", "--host", submitted.address)
+@pytest.mark.parametrize("platform", [None, {"platforms": {"kubernetes": {}}}])
+def test_status_shows_the_tasks_in_their_order(stub, call, package, platform):
+    if platform:  # as volumes and secrets make it
+        package.write_text(f"{package.read_text()}---\n{yaml.safe_dump(platform)}")
+    assert call("submit", "--host", stub.address, "--package", package, "data=x")[0] == 0
+    stub.timeline = [("RUNNING", nodes(ImportExampleGen="SUCCEEDED", Trainer="RUNNING"))]
+    status, out, err = call("status", "run-0", "--host", stub.address)
     assert (status, err) == (0, "")
     rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in out.splitlines()]
     assert [row for row in rows if row] == [
@@ -299,7 +303,7 @@ def test_status_shows_the_tasks_in_their_order(submitted, call):
         ["Evaluator", "waiting"],
         ["Pusher", "waiting"],
     ]
-    assert out.splitlines()[-1] == f"{submitted.address}/#/runs/details/run-0"
+    assert out.splitlines()[-1] == f"{stub.address}/#/runs/details/run-0"
 
 
 def test_status_can_be_waited_for_as_well(submitted, call):
