@@ -19,7 +19,7 @@ from components.errors import UserError
 from kubeflow import parameters as runtime
 from kubeflow import platform
 from kubeflow.baseline import PushedBaseline
-from kubeflow.upload import BACKBONE, RECORDS, SCHEMA, plan_upload, storage_folder
+from kubeflow.upload import BACKBONE, RECORDS, plan_upload, schema_name, storage_folder
 from kubeflow.verdict import push_only_when_blessed
 from pipeline.config import Config
 from pipeline.failure import in_one_line
@@ -104,7 +104,7 @@ def _compile(config: Config, inputs: Inputs) -> dict[str, Any]:
     data, serving = map(runtime.placeholder, (runtime.DATA, runtime.SERVING))
     places = Inputs(
         records=f"{data}/{RECORDS}",
-        schema_file=f"{data}/{SCHEMA}",
+        schema_file=f"{data}/{schema_name(inputs)}",
         label_names=inputs.label_names,
         backbone=f"{data}/{BACKBONE}" if inputs.backbone else "",
         backbone_fingerprint=inputs.backbone_fingerprint,

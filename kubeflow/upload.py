@@ -13,7 +13,7 @@ from kubeflow import storage
 from pipeline.config import Config
 from pipeline.inputs import Inputs
 
-RECORDS, SCHEMA, BACKBONE = "records", "schema.pbtxt", "backbone"
+RECORDS, BACKBONE = "records", "backbone"
 # Written last, with the upload's own digest: a folder without it is not whole.
 COMPLETE = "complete.json"
 
@@ -26,6 +26,12 @@ class Upload:
     def place(self, config: Config) -> str:
         """Another content gets another folder: Kubeflow's cache goes by the place alone."""
         return f"{storage_folder(config)}/data/{config.name}-{self.digest[:12]}"
+
+
+def schema_name(inputs: Inputs) -> str:
+    """With a hash of the labels: a package does not find its schema beside data with others."""
+    labels = hashlib.sha256("\0".join(inputs.label_names).encode())
+    return f"schema-{labels.hexdigest()[:12]}.pbtxt"
 
 
 def plan_upload(inputs: Inputs) -> Upload:
@@ -58,7 +64,7 @@ def upload(plan: Upload, place: str, announce: Callable[[str], None]) -> bool:
     if plan.inputs.backbone:
         announce("backbone")
         storage.store(Path(plan.inputs.backbone), f"{place}/{BACKBONE}")
-    storage.store_file(Path(plan.inputs.schema_file), f"{place}/{SCHEMA}")
+    storage.store_file(Path(plan.inputs.schema_file), f"{place}/{schema_name(plan.inputs)}")
     with tempfile.NamedTemporaryFile() as file:
         file.write(content)
         file.flush()

@@ -223,6 +223,19 @@ def test_a_parameter_reaches_the_executor(package):
     assert settings["backbone_directory"] == "gs://bucket/other/backbone"
 
 
+def test_data_with_other_labels_does_not_fit(package, overrides):
+    from dataclasses import replace
+
+    from kubeflow.upload import schema_name
+    from pipeline.inputs import prepare_inputs
+
+    inputs = prepare_inputs(load_config("digits", overrides))
+    given = tasks(package)["ImportSchemaGen"]["inputs"]["parameters"]["schema_file"]
+    expected = given["runtimeValue"]["constant"].rpartition("/")[2]
+    assert expected == schema_name(inputs)
+    assert expected != schema_name(replace(inputs, label_names=("cat", "dog")))
+
+
 def test_containers(package):
     for name in tasks(package):
         container = executor(package, name)["container"]

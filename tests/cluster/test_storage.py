@@ -9,7 +9,7 @@ from conftest import BUCKET
 
 from components.errors import UserError
 from kubeflow import entrypoint, storage
-from kubeflow.upload import Upload, upload
+from kubeflow.upload import Upload, schema_name, upload
 from pipeline.inputs import Inputs
 
 
@@ -99,7 +99,7 @@ def test_an_upload_is_made_once_and_never_replaced(model, tmp_path):
             "complete.json",
             "records/saved_model.pb",
             "records/variables/variables.index",
-            "schema.pbtxt",
+            schema_name(inputs),
         }
         with pytest.raises(UserError, match="must not replace another"):
             upload(Upload(inputs, "2"), place, lambda part: None)
