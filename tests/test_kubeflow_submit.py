@@ -1,6 +1,8 @@
 """Submitting to a cluster's API, following runs, and each failure of the API as one line."""
 
+import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -189,6 +191,18 @@ def test_who_asks_is_told_by_environment_flag_or_file_and_never_stored(
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
     assert call("list", "--token-file", file)[0] == 0
+    assert stub.tokens == {f"Bearer {TOKEN}"}
+
+
+def test_nothing_is_stored_at_home(stub, tmp_path):
+    """In a process of its own: KFP's client looks for the home folder when it is imported."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "kubeflow", "list", "--host", stub.address],
+        env=os.environ | {"KFP_EXISTING_TOKEN": TOKEN},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
     assert stub.tokens == {f"Bearer {TOKEN}"}
     assert list((tmp_path / "home").rglob("*")) == []
 
