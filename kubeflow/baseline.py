@@ -27,22 +27,23 @@ def PushedBaseline(  # noqa: N802 - TFX component names are classes' names
 
     The first run has none: `model` then is marked as absent.
     """
-    itself = _fingerprint(Path(path_utils.serving_model_path(candidate.uri)))
-    files = storage.find(pushed)
-    versions = sorted(
-        (
-            int(name)
-            for name, _, file in (path.partition("/") for path in files)
-            if name.isdigit() and file == _GRAPH
-        ),
-        reverse=True,
-    )
-    for version in versions:
+    folder = latest_other(Path(path_utils.serving_model_path(candidate.uri)), pushed)
+    if folder is None:
+        model.set_int_custom_property(ABSENT, 1)
+    else:
+        shutil.copytree(folder, path_utils.serving_model_dir(model.uri), dirs_exist_ok=True)
+
+
+def latest_other(candidate: Path, pushed: str) -> Path | None:
+    """A copy of the newest whole version in `pushed` with another content than `candidate`."""
+    parts = (path.partition("/") for path in storage.find(pushed))
+    versions = [int(name) for name, _, file in parts if name.isdigit() and file == _GRAPH]
+    itself = _fingerprint(candidate)
+    for version in sorted(versions, reverse=True):
         folder = Path(storage.fetch(f"{pushed}/{version}"))
         if _fingerprint(folder) != itself:
-            shutil.copytree(folder, path_utils.serving_model_dir(model.uri), dirs_exist_ok=True)
-            return
-    model.set_int_custom_property(ABSENT, 1)
+            return folder
+    return None
 
 
 def _fingerprint(model: Path) -> str:
