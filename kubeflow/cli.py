@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from kubeflow import cli_runs
+from kubeflow import cli_runs, cli_serving
 from pipeline.cli_options import ConfigOption, Overrides, Verbose, load, load_tensorflow
 
 app = typer.Typer(help="Compile the pipeline for Kubeflow and run it there.", no_args_is_help=True)
 app.add_typer(cli_runs.app)
+app.add_typer(cli_serving.app)
 
 
 @app.command()

@@ -18,7 +18,8 @@ FINISHED = {SUCCEEDED, FAILED, SKIPPED, CANCELED}
 STYLES = {SUCCEEDED: "green", FAILED: "bold red", RUNNING: "cyan", STARTING: "cyan"}
 _DRIVER = "-driver"
 _NOT_A_TASK = ("root", "executor")
-_UNKNOWN = "runtime_state_unspecified"  # also of a node that Argo left out
+UNKNOWN = "unknown"  # also of a node that Argo left out
+_UNSPECIFIED = "RUNTIME_STATE_UNSPECIFIED"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class TaskState:
 
 def state_of(thing: Any) -> str:
     """The state of a run or node in lower case."""
-    return str(thing.state or _UNKNOWN).lower()
+    return UNKNOWN if thing.state in (None, _UNSPECIFIED) else str(thing.state).lower()
 
 
 def task_states(run: Any, names: Sequence[str], now: datetime) -> tuple[TaskState, ...]:
@@ -52,7 +53,7 @@ def _task_state(name: str, nodes: Mapping[str, Any], ended: bool, now: datetime)
     driver, node = nodes.get(f"{name}{_DRIVER}"), nodes.get(name)
     if driver is not None and state_of(driver) == FAILED:
         return TaskState(name, FAILED, _seconds(driver, now))
-    if node is not None and state_of(node) != _UNKNOWN:
+    if node is not None and state_of(node) != UNKNOWN:
         return TaskState(name, state_of(node), _seconds(node, now))
     if ended:
         return TaskState(name, NOT_RUN, None)

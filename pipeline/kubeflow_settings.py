@@ -27,6 +27,15 @@ class Resources(Section):
         return self
 
 
+class Serving(Section):
+    """What serves the pushed model: TensorFlow Serving, by itself or under KServe."""
+
+    image: str = "tensorflow/serving:2.19.1"  # add @sha256:... to pin it
+    replicas: int = Field(1, ge=0)
+    cpu: _Positive = 2  # cores
+    memory: _Positive = 4  # GB
+
+
 class Kubeflow(Section):
     image: str = ""  # REPOSITORY@sha256:DIGEST of the image that kubeflow/Dockerfile builds
     allow_unpinned_image: bool = False  # a tag may be moved: for trials only
@@ -41,3 +50,4 @@ class Kubeflow(Section):
     volumes: dict[str, str] = {}  # of every task: persistent volume claim -> folder it appears at
     # Where checkpoints lie; in a volume, a training whose pod was killed goes on.
     work: str = "/tmp/inception-finetune/work"
+    serving: Serving = Serving()

@@ -34,7 +34,7 @@ def predict(model_directory: Path, images: Sequence[Path]) -> list[Prediction]:
             f"a model must be a SavedModel directory. {model_directory} holds no saved_model.pb; "
             "run the pipeline first or give --model DIR"
         )
-    encoded = [_read_picture(path) for path in images]
+    encoded = [read_picture(path) for path in images]
 
     import tensorflow as tf
 
@@ -56,7 +56,7 @@ def predict(model_directory: Path, images: Sequence[Path]) -> list[Prediction]:
     ]
 
 
-def _read_picture(path: Path) -> bytes:
+def read_picture(path: Path) -> bytes:
     """The file's bytes, once Pillow has decoded all of it."""
     try:
         with Image.open(path, formats=READABLE) as picture:

@@ -150,7 +150,8 @@ def _create_run(stub: Stub, query: dict[str, str], body: bytes, kind: str) -> di
     ]
     assert len(version) == 1
     assert made["experiment_id"] in [e["experiment_id"] for e in stub.experiments]
-    known = version[0]["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]
+    spec = version[0]["pipeline_spec"]
+    known = spec.get("pipeline_spec", spec)["root"]["inputDefinitions"]["parameters"]
     assert set(made["runtime_config"].get("parameters", {})) <= set(known)
     return made
 
@@ -161,8 +162,11 @@ def _upload_version(stub: Stub, query: dict[str, str], body: bytes, kind: str) -
     (part,) = message.iter_parts()
     assert part.get_param("name", header="content-disposition") == "uploadfile"
     assert part.get_filename().endswith(".yaml")
-    spec = yaml.safe_load(part.get_payload(decode=True))
+    spec, *platform = yaml.safe_load_all(part.get_payload(decode=True))
     json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+    if platform:
+        json_format.ParseDict(platform[0], pipeline_spec_pb2.PlatformSpec())
+        spec = {"pipeline_spec": spec, "platform_spec": platform[0]}
     version = {
         "pipeline_id": query["pipelineid"],
         "pipeline_version_id": f"version-{len(stub.versions)}",

@@ -1,6 +1,8 @@
 """Submitting to a cluster's API, following runs, and each failure of the API as one line."""
 
+import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -190,6 +192,18 @@ def test_who_asks_is_told_by_environment_flag_or_file_and_never_stored(
     file.write_text(f"{TOKEN}\n")
     assert call("list", "--token-file", file)[0] == 0
     assert stub.tokens == {f"Bearer {TOKEN}"}
+
+
+def test_nothing_is_stored_at_home(stub, tmp_path):
+    """In a process of its own: KFP's client looks for the home folder when it is imported."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "kubeflow", "list", "--host", stub.address],
+        env=os.environ | {"KFP_EXISTING_TOKEN": TOKEN},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert stub.tokens == {f"Bearer {TOKEN}"}
     assert list((tmp_path / "home").rglob("*")) == []
 
 
@@ -288,9 +302,13 @@ def test_waiting_gives_up_when_the_token_is_no_longer_good(stub, call, package):
     assert status == 1 and "Received: 401 expired" in err
 
 
-def test_status_shows_the_tasks_in_their_order(submitted, call):
-    submitted.timeline = [("RUNNING", nodes(ImportExampleGen="SUCCEEDED", Trainer="RUNNING"))]
-    status, out, err = call("status", "run-0", "--host", submitted.address)
+@pytest.mark.parametrize("platform", [None, {"platforms": {"kubernetes": {}}}])
+def test_status_shows_the_tasks_in_their_order(stub, call, package, platform):
+    if platform:  # as volumes and secrets make it
+        package.write_text(f"{package.read_text()}---\n{yaml.safe_dump(platform)}")
+    assert call("submit", "--host", stub.address, "--package", package, "data=x")[0] == 0
+    stub.timeline = [("RUNNING", nodes(ImportExampleGen="SUCCEEDED", Trainer="RUNNING"))]
+    status, out, err = call("status", "run-0", "--host", stub.address)
     assert (status, err) == (0, "")
     rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in out.splitlines()]
     assert [row for row in rows if row] == [
@@ -299,7 +317,7 @@ def test_status_shows_the_tasks_in_their_order(submitted, call):
         ["Evaluator", "waiting"],
         ["Pusher", "waiting"],
     ]
-    assert out.splitlines()[-1] == f"{submitted.address}/#/runs/details/run-0"
+    assert out.splitlines()[-1] == f"{stub.address}/#/runs/details/run-0"
 
 
 def test_status_can_be_waited_for_as_well(submitted, call):

@@ -46,7 +46,10 @@ layer /usr usr
 case $python in /usr|/usr/*) ;; *) layer "$python" python ;; esac
 mount --rbind /dev "$tree/dev"
 mount -t proc proc "$tree/proc"
-for cache in $caches; do mkdir -p "$tree${cache#*=}"; mount --bind "${cache%%=*}" "$tree${cache#*=}"; done
+for cache in $caches; do
+  mkdir -p "$tree${cache#*=}"
+  mount --bind "${cache%%=*}" "$tree${cache#*=}"
+done
 if [ "$read_only" ]; then
   mount -o remount,ro "$tree/usr"
   case $python in /usr|/usr/*) ;; *) mount -o remount,ro "$tree$python" ;; esac
