@@ -1,7 +1,7 @@
 # `make` lists the targets. Needs git, make and python3; everything else is set up below .tools
 # and .venv from the package registry, as the lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-resume test-review test-faults bench check format clean lock
+.PHONY: help setup run test test-resume test-review test-faults test-kubeflow bench check format clean lock
 
 UV_VERSION := 0.13.9
 UV := .tools/bin/uv
@@ -34,6 +34,9 @@ test-faults: setup ## full, read-only and damaged disks under the whole command 
 
 test-review: setup ## what a reviewer looks at: comparisons, drift, the notebook
 	$(RUN) pytest -m review
+
+test-kubeflow: setup ## the Kubeflow package, replayed task by task beside a local run (20 minutes)
+	$(RUN) pytest -m kubeflow -s tests/cluster
 
 bench: setup ## speed of each step as paired ratios: build/bench.json and build/bench.png
 	$(RUN) python -m benchmarks

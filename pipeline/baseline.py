@@ -1,9 +1,21 @@
 """Which blessed model a candidate is compared with."""
 
 from tfx import types
+from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
+from tfx.types.standard_artifacts import Model, ModelBlessing
+
+
+def latest_other_blessed_model(candidate: types.BaseChannel) -> Resolver:
+    """The node that resolves `LatestOtherBlessedModel`."""
+    return Resolver(
+        strategy_class=LatestOtherBlessedModel,
+        model=types.Channel(type=Model),
+        model_blessing=types.Channel(type=ModelBlessing),
+        candidate=candidate,
+    )
 
 
 class LatestOtherBlessedModel(LatestBlessedModelStrategy):

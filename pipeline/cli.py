@@ -1,6 +1,7 @@
 """The command line: parses, calls one function, exits. Imports nothing heavy until needed."""
 
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from components.errors import UserError
 from pipeline import cli_backbone, cli_data, cli_review
 from pipeline.cli_options import (
+    REFUSED,
     ConfigOption,
     Overrides,
     Verbose,
@@ -20,7 +22,9 @@ from pipeline.cli_options import (
 )
 
 FAILED = 1  # a UserError: one line on stderr
-REFUSED = 3  # the run is complete, the gate did not bless the model
+
+# Entry points, in pyproject.toml, by which packages above this one add their groups of commands.
+MORE_COMMANDS = "inception_finetune.commands"
 
 app = typer.Typer(
     help="Fine-tune InceptionV3 on your own pictures and put it into production.",
@@ -35,6 +39,7 @@ app.registered_commands += cli_review.app.registered_commands
 
 def main() -> None:
     """The entry point: every foreseeable failure is one line and a status other than 0."""
+    _add_more_commands()
     try:
         app(prog_name="inception-finetune")
     except UserError as error:
@@ -42,6 +47,13 @@ def main() -> None:
             f"[bold red]error:[/] {escape_markup(str(error))}"
         )
         sys.exit(FAILED)
+
+
+def _add_more_commands() -> None:
+    known = {group.name for group in app.registered_groups}
+    for entry in entry_points(group=MORE_COMMANDS):
+        if entry.name not in known:
+            app.add_typer(entry.load(), name=entry.name)
 
 
 @app.command()

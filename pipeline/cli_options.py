@@ -9,6 +9,8 @@ import typer
 if TYPE_CHECKING:
     from pipeline.config import Config
 
+REFUSED = 3  # exit status: the run is complete, the gate did not bless the model
+
 ConfigOption = Annotated[
     str,
     typer.Option(

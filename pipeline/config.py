@@ -8,10 +8,10 @@ import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from components.backbone.network import ALL, trainable_after
 from components.compute_dtype import ComputeDtype
@@ -27,6 +27,7 @@ from components.settings import (
     Report,
     Section,
 )
+from pipeline.kubeflow_settings import Kubeflow
 from trainer.settings import Training, Tuning
 
 
@@ -50,6 +51,7 @@ class Config(Section):
     gate: Gate = Gate()
     drift: Drift = Drift()
     report: Report = Report()
+    kubeflow: Kubeflow = Kubeflow()
     # Whether the frozen trunk runs once for each image, its output stored, and not at each step.
     feature_cache: bool = True
     # Of the convolutions; "auto" is bfloat16 where the processor multiplies it, else float32.
@@ -193,9 +195,11 @@ def _explain(error: ValidationError, source: str | None) -> str:
 
 def _unknown_key(key: str) -> str:
     *sections, last = key.split(".")
-    model: type[BaseModel] = Config
+    model: Any = Config
     for section in sections:
-        model = model.model_fields[section].annotation  # type: ignore[assignment]
+        # In a mapping, such as kubeflow.tasks, the names are the user's and the values sections.
+        mapping = get_origin(model) is dict
+        model = get_args(model)[1] if mapping else model.model_fields[section].annotation
     known = list(model.model_fields)
     close = difflib.get_close_matches(last, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"known keys there: {', '.join(known)}"

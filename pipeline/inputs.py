@@ -29,7 +29,7 @@ class Inputs:
     backbone: str  # folder of the resolved module; "" for scratch_cnn, which has none
     backbone_fingerprint: str
     serving: str  # folder that the pushed versions lie in
-    metadata: str  # SQLite file
+    metadata: str | None  # SQLite file; None where the runner has metadata of its own
 
 
 def prepare_inputs(config: Config) -> Inputs:

@@ -1,5 +1,6 @@
 """All the wiring, in one function. Knows neither runners nor tensors."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tfx.components import (
@@ -13,12 +14,11 @@ from tfx.components import (
     Tuner,
 )
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
-from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2
-from tfx.types import Channel
-from tfx.types.standard_artifacts import Model, ModelBlessing
+from tfx.types import BaseChannel
 
 from components import features
 from components.anomalies import AnomalyGate
@@ -28,7 +28,7 @@ from components.test_predictions.component import TestPredictions
 from components.test_predictions.settings import PredictionSettings
 from components.trunk_features.component import TrunkFeatures
 from components.trunk_features.settings import TrunkSettings
-from pipeline.baseline import LatestOtherBlessedModel
+from pipeline.baseline import latest_other_blessed_model
 from pipeline.code_version import (
     PREDICTION_CODE,
     REPORT_CODE,
@@ -43,8 +43,16 @@ from pipeline.inputs import Inputs
 from trainer.settings import TrainerSettings, TunerSettings
 
 
-def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
-    """From converted TFRecords to a blessed, pushed model."""
+def create_pipeline(
+    config: Config,
+    inputs: Inputs,
+    make_baseline: Callable[[BaseChannel], BaseNode] = latest_other_blessed_model,
+) -> Pipeline:
+    """From converted TFRecords to a blessed, pushed model.
+
+    `make_baseline` makes the node whose output `model` the candidate, its argument, is compared
+    with.
+    """
     example_gen = ImportExampleGen(
         input_base=inputs.records,
         input_config=example_gen_pb2.Input(
@@ -119,12 +127,7 @@ def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
         custom_config=trainer_settings.model_dump(mode="json"),
         **training_inputs,
     )
-    baseline = Resolver(
-        strategy_class=LatestOtherBlessedModel,
-        model=Channel(type=Model),
-        model_blessing=Channel(type=ModelBlessing),
-        candidate=trainer.outputs["model"],
-    ).with_id("baseline")
+    baseline = make_baseline(trainer.outputs["model"]).with_id("baseline")
     test_predictions = TestPredictions(
         examples=examples,
         model=trainer.outputs["model"],
@@ -164,7 +167,9 @@ def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(Path(config.root) / "artifacts"),
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(inputs.metadata),
+        metadata_connection_config=(
+            metadata.sqlite_metadata_connection_config(inputs.metadata) if inputs.metadata else None
+        ),
         enable_cache=True,
         # FnApiRunner runs in memory; "DirectRunner" would first try to download a Go runner.
         beam_pipeline_args=["--runner=FnApiRunner"],

@@ -1,0 +1,55 @@
+"""The pushed model that a candidate is compared with, without a resolver.
+
+Kubeflow's open-source backend implements no resolver tasks.
+"""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types.standard_artifacts import Model
+from tfx.utils import path_utils
+
+from kubeflow import storage
+
+ABSENT = "absent"  # property of an artifact that holds nothing; readers are not given it
+
+_GRAPH = "saved_model.pb"
+
+
+@component
+def PushedBaseline(  # noqa: N802 - TFX component names are classes' names
+    candidate: InputArtifact[Model], model: OutputArtifact[Model], pushed: Parameter[str]
+) -> None:
+    """The newest version in the folder `pushed` that is not `candidate` itself.
+
+    The first run has none: `model` then is marked as absent.
+    """
+    folder = latest_other(Path(path_utils.serving_model_path(candidate.uri)), pushed)
+    if folder is None:
+        model.set_int_custom_property(ABSENT, 1)
+    else:
+        shutil.copytree(folder, path_utils.serving_model_dir(model.uri), dirs_exist_ok=True)
+
+
+def latest_other(candidate: Path, pushed: str) -> Path | None:
+    """A copy of the newest whole version in `pushed` with another content than `candidate`."""
+    parts = (path.partition("/") for path in storage.find(pushed))
+    versions = [int(name) for name, _, file in parts if name.isdigit() and file == _GRAPH]
+    itself = _fingerprint(candidate)
+    for version in sorted(versions, reverse=True):
+        folder = Path(storage.fetch(f"{pushed}/{version}"))
+        if _fingerprint(folder) != itself:
+            return folder
+    return None
+
+
+def _fingerprint(model: Path) -> str:
+    """sha256 of the variables' and the graph's bytes."""
+    digest = hashlib.sha256()
+    for path in sorted([model / _GRAPH, *model.glob("variables/*")]):
+        digest.update(f"{path.relative_to(model)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

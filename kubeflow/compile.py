@@ -1,0 +1,135 @@
+"""The pipeline as a package for Kubeflow Pipelines or Vertex AI, made without network."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
+    KubeflowV2DagRunner,
+    KubeflowV2DagRunnerConfig,
+)
+from tfx.types import BaseChannel
+
+from components import features
+from components.dataset.manifest import load_manifest
+from components.errors import UserError
+from kubeflow import parameters as runtime
+from kubeflow import platform
+from kubeflow.baseline import PushedBaseline
+from kubeflow.upload import BACKBONE, RECORDS, plan_upload, schema_name, storage_folder
+from kubeflow.verdict import push_only_when_blessed
+from pipeline.config import Config
+from pipeline.failure import in_one_line
+from pipeline.inputs import Inputs, prepare_inputs
+from pipeline.pipeline import create_pipeline
+from trainer.order import TrainingOrder
+
+COMMAND = ("python", "-m", "kubeflow.entrypoint")
+KUBEFLOW, VERTEX = (".yaml", ".yml"), (".json",)
+_BY_DIGEST = re.compile(r"\S+@sha256:[0-9a-f]{64}")
+
+
+def compile_pipeline(config: Config, output: Path) -> None:
+    """Writes `output`: a .yaml for Kubeflow Pipelines, or a .json, which is Vertex AI's job.
+
+    Inputs are prepared on this machine as for a run, for what the package must know of them:
+    label names, the backbone's fingerprint, the length of an epoch.
+
+    Raises:
+      UserError: the image is not pinned, storage is missing or does not fit, or a task is unknown.
+    """
+    _check(config, output)
+    with in_one_line():
+        inputs = prepare_inputs(config)
+    plan = plan_upload(inputs)
+    job = _compile(config, inputs)
+    package = job["pipelineSpec"]
+    package["defaultPipelineRoot"] = f"{storage_folder(config)}/runs"
+    platform.apply(package, config.kubeflow)
+    push_only_when_blessed(package)
+    runtime.insert(
+        package, runtime.parameters(config, plan.place(config), _training_steps(config, inputs))
+    )
+    documents = [package]
+    if output.suffix in KUBEFLOW:
+        documents += platform.documents(package, config.kubeflow)
+        text = "---\n".join(yaml.safe_dump(document, sort_keys=True) for document in documents)
+    else:
+        job["runtimeConfig"]["gcsOutputDirectory"] = package["defaultPipelineRoot"]
+        text = json.dumps(job, indent=2, sort_keys=True) + "\n"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_suffix(f"{output.suffix}.part")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(output)
+
+
+def _check(config: Config, output: Path) -> None:
+    """What can be said before anything is prepared."""
+    kubeflow = config.kubeflow
+    if output.suffix not in (*KUBEFLOW, *VERTEX):
+        raise UserError(
+            "a package must be a .yaml for Kubeflow or a .json for Vertex AI. "
+            f"Received: --output {output}"
+        )
+    if not kubeflow.image or not (
+        _BY_DIGEST.fullmatch(kubeflow.image) or kubeflow.allow_unpinned_image
+    ):
+        raise UserError(
+            "kubeflow.image must be pinned by its digest, REPOSITORY@sha256:... Received: "
+            f"{kubeflow.image!r}; build kubeflow/Dockerfile, push it and give the digest that is "
+            "printed, or allow a tag for a trial with kubeflow.allow_unpinned_image=true"
+        )
+    if output.suffix in VERTEX:
+        if not kubeflow.storage.startswith("gs://"):
+            raise UserError(
+                f"kubeflow.storage must be gs:// for Vertex AI. Received: {kubeflow.storage!r}"
+            )
+        if kubeflow.secrets or kubeflow.volumes:
+            raise UserError(
+                "kubeflow.secrets and kubeflow.volumes are Kubernetes', and unknown to Vertex AI. "
+                f"Received: {', '.join([*kubeflow.secrets, *kubeflow.volumes])}; leave them out"
+            )
+    storage_folder(config)
+
+
+def _compile(config: Config, inputs: Inputs) -> dict[str, Any]:
+    """TFX's own compilation, with places and length of the training as the tasks must see them."""
+    training = config.training.model_copy(
+        update={"epochs": None, "steps": _training_steps(config, inputs)}
+    )
+    on_cluster = config.model_copy(update={"root": config.kubeflow.work, "training": training})
+    data, serving = map(runtime.placeholder, (runtime.DATA, runtime.SERVING))
+    places = Inputs(
+        records=f"{data}/{RECORDS}",
+        schema_file=f"{data}/{schema_name(inputs)}",
+        dataset_fingerprint=inputs.dataset_fingerprint,
+        label_names=inputs.label_names,
+        backbone=f"{data}/{BACKBONE}" if inputs.backbone else "",
+        backbone_fingerprint=inputs.backbone_fingerprint,
+        serving=serving,
+        metadata=None,  # the cluster has its own
+    )
+
+    def make_baseline(candidate: BaseChannel) -> BaseNode:
+        return PushedBaseline(candidate=candidate, pushed=serving)
+
+    runner = KubeflowV2DagRunner(
+        KubeflowV2DagRunnerConfig(
+            default_image=config.kubeflow.image,
+            default_commands=list(COMMAND),
+            use_pipeline_spec_2_1=True,
+        )
+    )
+    return runner.run(create_pipeline(on_cluster, places, make_baseline), write_out=False)
+
+
+def _training_steps(config: Config, inputs: Inputs) -> int:
+    training = config.training
+    if training.steps:
+        return training.steps
+    examples = load_manifest(Path(inputs.records)).counts[features.TRAIN]
+    order = TrainingOrder(examples, 1, training.batch_size, training.seed)
+    return (training.epochs or 1) * order.steps_per_epoch

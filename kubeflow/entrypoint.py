@@ -1,0 +1,225 @@
+"""What the container of every task runs: ``python -m kubeflow.entrypoint``.
+
+Takes the arguments that TFX compiles for its own container entry point, and does around that
+what the open-source backend leaves undone: copies what lies in object stores, runs ExampleGen's
+driver, and leaves out a baseline that is not there.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from components.errors import UserError
+from kubeflow import storage
+from kubeflow.parameters import DATA, SERVING, resolve
+from pipeline.quiet import set_up_environment
+
+FAILED = 1
+# Types of KFP's own, such as that of the log that its launcher adds to the outputs.
+_FOREIGN = "system."
+
+
+def main() -> None:
+    """Runs one task; a foreseeable failure is one line and status 1."""
+    set_up_environment(verbose=False)
+    from pipeline.failure import in_one_line
+
+    try:
+        with in_one_line(), _wrong_settings_named():
+            run_task(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(FAILED)
+
+
+@contextmanager
+def _wrong_settings_named() -> Iterator[None]:
+    """Values that were given at submission are checked where they are read."""
+    try:
+        yield
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        raise UserError(
+            f"{key}: {problem['msg']}. Received: {problem['input']!r}; submit with another value"
+        ) from error
+
+
+def run_task(arguments: Sequence[str]) -> None:
+    """Runs a task as TFX would, on copies of its inputs, and puts its outputs where they belong."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--executor_class_path", required=True)
+    parser.add_argument("--json_serialized_invocation_args", required=True)
+    parser.add_argument("--json_serialized_inputs_spec_args", required=True)
+    given, beam_arguments = parser.parse_known_args(arguments)
+    task = Task(
+        given.executor_class_path,
+        json.loads(given.json_serialized_invocation_args),
+        json.loads(given.json_serialized_inputs_spec_args),
+    )
+    task.fetch_inputs()
+    task.prepare_outputs()
+    given.json_serialized_invocation_args = json.dumps(task.invocation)
+    driven = _run_driver(given) if task.is_example_gen else {}
+    _run_executor(given, beam_arguments)
+    task.publish(driven)
+
+
+class Task:
+    """One task's invocation: KFP's ExecutorInput, with places turned into paths of copies."""
+
+    def __init__(
+        self, executor_class_path: str, invocation: dict[str, Any], inputs_spec: dict[str, Any]
+    ) -> None:
+        from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
+        from tfx.components.pusher.executor import Executor as PusherExecutor
+        from tfx.utils.import_utils import import_class_by_path
+
+        try:
+            executor_class = import_class_by_path(executor_class_path)
+        except ImportError as error:
+            raise UserError(
+                "the image must hold the code of every task. Received: "
+                f"{executor_class_path}, which cannot be imported ({error.__cause__}); build the "
+                "image at the revision that the package was compiled at"
+            ) from error
+        self.is_example_gen = issubclass(executor_class, BaseExampleGenExecutor)
+        self._is_pusher = issubclass(executor_class, PusherExecutor)
+        self.invocation = invocation
+        self._inputs_spec = inputs_spec
+        self._parameters: dict[str, Any] = {}
+        self._outputs: dict[str, str] = {}  # place of each output by its key
+        self._output_file = ""
+
+    def fetch_inputs(self) -> None:
+        """Copies input artifacts, and what parameters name below the folder of the data."""
+        from kubeflow.baseline import ABSENT
+
+        inputs = self.invocation.setdefault("inputs", {})
+        self._parameters = resolve(inputs.get("parameterValues", {}))
+        declared = self._inputs_spec.get("parameters", {})
+        inputs["parameterValues"] = {
+            name: self._on_this_machine(value)
+            for name, value in self._parameters.items()
+            if name in declared
+        }
+        present = {}
+        for key, artifacts in inputs.get("artifacts", {}).items():
+            [artifact] = artifacts["artifacts"]
+            if artifact.get("metadata", {}).get(ABSENT):
+                continue
+            # Some backends do not say the type, or only its title.
+            artifact["type"] = self._inputs_spec["artifacts"][key]["artifactType"]
+            artifact["uri"] = _fetch_artifact(artifact["uri"])
+            present[key] = artifacts
+        inputs["artifacts"] = present
+
+    def prepare_outputs(self) -> None:
+        """Gives each output an empty folder, and removes what an earlier attempt has left."""
+        outputs = self.invocation["outputs"]
+        outputs["artifacts"] = {
+            key: artifacts
+            for key, artifacts in outputs.get("artifacts", {}).items()
+            if not _schema_title(artifacts["artifacts"][0]).startswith(_FOREIGN)
+        }
+        for key, artifacts in outputs["artifacts"].items():
+            [artifact] = artifacts["artifacts"]
+            self._outputs[key] = artifact["uri"]
+            artifact["uri"] = storage.local_copy(artifact["uri"])
+            Path(artifact["uri"]).mkdir(parents=True, exist_ok=True)
+        self._output_file = outputs["outputFile"]
+        outputs["outputFile"] = storage.local_copy(self._output_file)
+        local = Path(outputs["outputFile"])
+        local.parent.mkdir(parents=True, exist_ok=True)
+        local.unlink(missing_ok=True)
+
+    def publish(self, driven: dict[str, Any]) -> None:
+        """Copies outputs to their places, and says there what became of them.
+
+        `driven` is the metadata that ExampleGen's driver found out, by output: the executor, which
+        writes the same file, does not know it.
+        """
+        for place in self._outputs.values():
+            if storage.is_remote(place):
+                _name_places(Path(storage.local_copy(place)))
+                storage.store(Path(storage.local_copy(place)), place)
+        serving = self._parameters.get(SERVING, "")
+        if self._is_pusher and storage.is_remote(serving):
+            storage.store(Path(storage.local_copy(serving)), serving)
+        file = Path(self.invocation["outputs"]["outputFile"])
+        said = json.loads(storage.remote_places(file.read_text("utf-8")))
+        for key, metadata in driven.items():
+            [artifact] = said["artifacts"][key]["artifacts"]
+            artifact["metadata"] = metadata | artifact.get("metadata", {})
+        file.write_text(json.dumps(said), "utf-8")
+        if storage.is_remote(self._output_file):
+            storage.store_file(file, self._output_file)
+
+    def _on_this_machine(self, value: Any) -> Any:
+        """A parameter with the paths of copies: of data, which is fetched, and of the pushed."""
+        if not isinstance(value, str):
+            return value
+        data = self._parameters.get(DATA, "")
+        if storage.is_remote(data):
+            below = re.compile(re.escape(data) + r"""[^"'\s\\]*""")
+            value = below.sub(lambda match: storage.fetch(match[0]), value)
+        serving = self._parameters.get(SERVING, "")
+        if self._is_pusher and serving:
+            value = value.replace(serving, storage.local_copy(serving))
+        return value
+
+
+def _fetch_artifact(place: str) -> str:
+    """Copies an artifact; and the pictures that trunk features were made of, which they name."""
+    from components.trunk_features.store import read_origin, write_origin
+
+    path = storage.fetch(place)
+    origin = read_origin(path)
+    if storage.is_remote(origin):
+        write_origin(path, storage.fetch(origin))
+    return path
+
+
+def _name_places(artifact: Path) -> None:
+    """Trunk features name the artifact with their pictures: by its place, not by a copy's path."""
+    from components.trunk_features.store import read_origin, write_origin
+
+    origin = read_origin(str(artifact))
+    if origin != str(artifact):
+        write_origin(str(artifact), storage.remote_places(origin))
+
+
+def _schema_title(artifact: dict[str, Any]) -> str:
+    kind = artifact.get("type", {})
+    title = re.search(r"^title: *(\S+)", kind.get("instanceSchema", ""), re.MULTILINE)
+    return kind.get("schemaTitle") or (title[1] if title else "")
+
+
+def _run_driver(given: argparse.Namespace) -> dict[str, Any]:
+    """Runs ExampleGen's driver, which leaves a file for the executor; returns what it found out."""
+    from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver
+
+    driver.main(given)
+    file = json.loads(given.json_serialized_invocation_args)["outputs"]["outputFile"]
+    said = json.loads(Path(file).read_text("utf-8"))
+    return {
+        key: artifacts["artifacts"][0].get("metadata", {})
+        for key, artifacts in said["artifacts"].items()
+    }
+
+
+def _run_executor(given: argparse.Namespace, beam_arguments: list[str]) -> None:
+    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
+
+    kubeflow_v2_run_executor.main((given, beam_arguments))
+
+
+if __name__ == "__main__":
+    main()

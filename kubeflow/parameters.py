@@ -1,0 +1,137 @@
+"""What can be changed when a compiled package is submitted, and how it reaches the tasks.
+
+TFX's own RuntimeParameter must be a component's whole argument, loses its default, and cannot be
+part of a path or of a JSON object. KFP's DSL has a way that can: a constant that holds
+``{{$.inputs.parameters['name']}}`` beside an input `name` of the task. Backends fill it in, or
+the task's entry point does.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config import Config
+
+DATA = "data"
+SERVING = "serving"
+TRAINING_STEPS = "training_steps"
+LEARNING_RATE = "learning_rate"
+MIN_ACCURACY = "min_accuracy"
+
+# Where a number lies in the JSON that a component is given: the last two keys.
+_NUMBERS = {
+    ("training", "steps"): TRAINING_STEPS,
+    ("training", "learning_rate"): LEARNING_RATE,
+    ("value_threshold", "lower_bound"): MIN_ACCURACY,
+}
+_PLACEHOLDER = re.compile(r"\{\{\$\.inputs\.parameters\['(\w+)'\]\}\}")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    name: str
+    kind: str  # as KFP names it
+    default: str | int | float
+    description: str
+
+
+def parameters(config: Config, data: str, training_steps: int) -> tuple[Parameter, ...]:
+    """Those of a package, with the values of `config` as defaults."""
+    serving = f"{config.kubeflow.storage}/serving/{config.name}"
+    return (
+        Parameter(DATA, "STRING", data, "folder that `kubeflow upload` wrote"),
+        Parameter(SERVING, "STRING", serving, "folder of the pushed versions"),
+        Parameter(TRAINING_STEPS, "NUMBER_INTEGER", training_steps, "optimizer steps"),
+        Parameter(
+            LEARNING_RATE, "NUMBER_DOUBLE", config.training.learning_rate, "Adam's highest rate"
+        ),
+        Parameter(
+            MIN_ACCURACY, "NUMBER_DOUBLE", config.gate.min_accuracy, "on test, for a blessing"
+        ),
+    )
+
+
+def placeholder(name: str) -> str:
+    return f"{{{{$.inputs.parameters['{name}']}}}}"
+
+
+def insert(package: dict[str, Any], chosen: tuple[Parameter, ...]) -> None:
+    """Makes `chosen` inputs of the pipeline, and of each task whose constants depend on them."""
+    root = package["root"]
+    root["inputDefinitions"] = {
+        "parameters": {
+            parameter.name: {
+                "parameterType": parameter.kind,
+                "defaultValue": parameter.default,
+                "description": parameter.description,
+                "isOptional": True,
+            }
+            for parameter in chosen
+        }
+    }
+    for task in root["dag"]["tasks"].values():
+        given = task.get("inputs", {}).get("parameters", {})
+        component = package["components"][task["componentRef"]["name"]]
+        needed = set()
+        for value in given.values():
+            constant = value.get("runtimeValue", {}).get("constant")
+            if isinstance(constant, str):
+                value["runtimeValue"]["constant"] = constant = _with_placeholders(constant)
+                needed |= set(_PLACEHOLDER.findall(constant))
+        for parameter in chosen:
+            if parameter.name in needed:
+                given[parameter.name] = {"componentInputParameter": parameter.name}
+                component["inputDefinitions"]["parameters"][parameter.name] = {
+                    "parameterType": parameter.kind
+                }
+
+
+def resolve(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's parameter values with every placeholder filled in, where no backend did it."""
+
+    def fill(match: re.Match[str]) -> str:
+        value = values[match[1]]
+        # Numbers arrive as 1500.0, which is no number of steps.
+        return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+    return {
+        name: _PLACEHOLDER.sub(fill, value) if isinstance(value, str) else value
+        for name, value in values.items()
+    }
+
+
+def _with_placeholders(text: str) -> str:
+    """`text`, if it is a JSON object, with placeholders for its numbers that are parameters."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(content, dict):
+        return text
+    found = False
+    for section, key, name in _numbers(content):
+        section[key] = placeholder(name)
+        found = True
+    if not found:
+        return text
+    # A number's placeholder stands without the quotes of a text.
+    dumped = json.dumps(content, sort_keys=True)
+    for name in _NUMBERS.values():
+        dumped = dumped.replace(json.dumps(placeholder(name)), placeholder(name))
+    return dumped
+
+
+def _numbers(content: Any) -> Iterator[tuple[dict[str, Any], str, str]]:
+    if isinstance(content, list):
+        for item in content:
+            yield from _numbers(item)
+    if not isinstance(content, dict):
+        return
+    for name, section in content.items():
+        yield from _numbers(section)
+        if isinstance(section, dict):
+            for key, value in section.items():
+                if (name, key) in _NUMBERS and isinstance(value, int | float):
+                    yield section, key, _NUMBERS[name, key]

@@ -1,0 +1,75 @@
+"""What each task's container gets: processor, memory, accelerator, environment, cache."""
+
+from typing import Any
+
+from google.protobuf import json_format
+from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes
+
+from components.errors import UserError
+from pipeline.kubeflow_settings import Kubeflow, Resources
+
+# What changes without any of its inputs: the pushed models.
+NEVER_CACHED = ("baseline",)
+
+
+def apply(package: dict[str, Any], settings: Kubeflow) -> None:
+    """Writes `settings` into the containers and tasks of a PipelineSpec.
+
+    Raises:
+      UserError: resources for a task that is not there.
+    """
+    tasks = package["root"]["dag"]["tasks"]
+    if unknown := sorted(set(settings.tasks) - set(tasks)):
+        raise UserError(
+            f"kubeflow.tasks must name tasks of the pipeline ({', '.join(sorted(tasks))}). "
+            f"Received: {', '.join(unknown)}"
+        )
+    for name, task in tasks.items():
+        container = _executor(package, task)["container"]
+        container["resources"] = _resources(settings.tasks.get(name, settings.resources))
+        container["env"] = [
+            {"name": variable, "value": value} for variable, value in settings.environment.items()
+        ]
+        # Only some backends run it; the task's entry point does, on all.
+        container.pop("lifecycle", None)
+        task["cachingOptions"] = {"enableCache": settings.caching and name not in NEVER_CACHED}
+
+
+def documents(package: dict[str, Any], settings: Kubeflow) -> list[dict[str, Any]]:
+    """The package's second document, with what only Kubernetes has; none where that is nothing."""
+    if not settings.secrets and not settings.volumes:
+        return []
+    config = kubernetes.KubernetesExecutorConfig()
+    for secret, keys in settings.secrets.items():
+        added = config.secret_as_env.add(secret_name=secret)
+        for key, variable in keys.items():
+            added.key_to_env.add(secret_key=key, env_var=variable)
+    for claim, folder in settings.volumes.items():
+        config.pvc_mount.add(constant=claim, mount_path=folder)
+    executors = {
+        package["components"][task["componentRef"]["name"]]["executorLabel"]: (
+            json_format.MessageToDict(config)
+        )
+        for task in package["root"]["dag"]["tasks"].values()
+    }
+    return [{"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}]
+
+
+def _executor(package: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
+    label = package["components"][task["componentRef"]["name"]]["executorLabel"]
+    return package["deploymentSpec"]["executors"][label]
+
+
+def _resources(wanted: Resources) -> dict[str, Any]:
+    resources: dict[str, Any] = {
+        "cpuRequest": wanted.cpu,
+        "cpuLimit": wanted.cpu,
+        "memoryRequest": wanted.memory,
+        "memoryLimit": wanted.memory,
+    }
+    if wanted.accelerators:
+        resources["accelerator"] = {
+            "type": wanted.accelerator,
+            "count": str(wanted.accelerators),
+        }
+    return resources

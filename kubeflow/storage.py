@@ -1,0 +1,140 @@
+"""Places in object stores, and their copies in a task's own file system.
+
+TFX's file layer opens neither ``minio://`` nor, as TensorFlow is built today, ``s3://``; and some
+of what runs in a task reads plain files. So every task works on copies, whatever the store.
+"""
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec
+
+from components.errors import UserError
+
+# By the scheme of a place: fsspec's name for what opens it. MinIO speaks S3.
+PROTOCOLS = {"s3": "s3", "minio": "s3", "gs": "gs"}
+_REMOTE = re.compile(rf"({'|'.join(PROTOCOLS)})://")
+# Copied last: TensorFlow Serving takes a version up as soon as it sees this file.
+_LAST = "saved_model.pb"
+
+
+def is_remote(place: str) -> bool:
+    """Whether `place` is in an object store, and not a folder that is mounted here."""
+    return bool(_REMOTE.match(place))
+
+
+def working_directory() -> Path:
+    """Where a task keeps its copies."""
+    return Path(tempfile.gettempdir()) / "inception-finetune"
+
+
+def local_copy(place: str) -> str:
+    """The path for `place`: ``s3://bucket/key`` is ``<working directory>/s3/bucket/key``.
+
+    A path that is mounted here is its own.
+    """
+    return _REMOTE.sub(lambda match: f"{working_directory()}/{match[1]}/", place)
+
+
+def remote_places(text: str) -> str:
+    """`text` with the places instead of the paths of their copies."""
+    prefix = re.escape(str(working_directory()))
+    return re.sub(rf"{prefix}/({'|'.join(PROTOCOLS)})/", r"\1://", text)
+
+
+def fetch(place: str) -> str:
+    """Copies a file or folder to where `local_copy` says, and returns that.
+
+    Raises:
+      UserError: nothing is there, or the store refuses.
+    """
+    if not is_remote(place):
+        return place
+    target = local_copy(place).rstrip("/")
+    with _one_line(place):
+        store, path = _open(place)
+        found = store.find(path, detail=True)
+        if not found:
+            raise UserError(f"a task must find what it reads. Received: {place}, which is empty")
+        copies = {file: target + file.removeprefix(path) for file in found}
+        for copy in copies.values():
+            Path(copy).parent.mkdir(parents=True, exist_ok=True)
+        store.get(list(copies), list(copies.values()))
+        for file, copy in copies.items():
+            # TFX's fingerprint of the data is made of these times. S3's name for it, then GCS's.
+            written = found[file].get("LastModified") or found[file]["mtime"]
+            os.utime(copy, (written.timestamp(), written.timestamp()))
+    return target
+
+
+def store(directory: Path, place: str) -> None:
+    """Copies what is in `directory` to `place`, a SavedModel's last file last.
+
+    Raises:
+      UserError: the store refuses.
+    """
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    for last in (False, True):
+        chosen = [path for path in files if (path.name == _LAST) is last]
+        if not chosen:
+            continue
+        with _one_line(place):
+            target, root = _open(place)
+            target.put(
+                [str(path) for path in chosen],
+                [f"{root}/{path.relative_to(directory)}" for path in chosen],
+            )
+
+
+def store_file(file: Path, place: str) -> None:
+    """Copies one file to `place`.
+
+    Raises:
+      UserError: the store refuses.
+    """
+    with _one_line(place):
+        target, path = _open(place)
+        target.put_file(str(file), path)
+
+
+def find(place: str) -> list[str]:
+    """The files below `place`, relative to it; none where there is no such folder."""
+    with _one_line(place):
+        store, path = _open(place)
+        return sorted(file.removeprefix(f"{path}/") for file in store.find(path))
+
+
+def read(place: str) -> bytes | None:
+    """A small file's content, or None where there is no such file."""
+    with _one_line(place):
+        store, path = _open(place)
+        return store.cat_file(path) if store.exists(path) else None
+
+
+def _open(place: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The store and the path in it; without memory of earlier listings."""
+    if not is_remote(place):
+        return fsspec.filesystem("file", auto_mkdir=True), str(Path(place).resolve())
+    scheme, _, path = place.partition("://")
+    store = fsspec.filesystem(PROTOCOLS[scheme], use_listings_cache=False)
+    return store, path.rstrip("/")
+
+
+@contextmanager
+def _one_line(place: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    # Three libraries and the network are below: anything may come out of them.
+    except Exception as error:
+        told = " ".join(str(error).split())[:240] or type(error).__name__
+        raise UserError(
+            f"the store of {place} must answer. Received: {told}; check the address, the "
+            "credentials in the environment (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY; GOOGLE_APPLICATION_CREDENTIALS) and the bucket's name"
+        ) from error

@@ -1,0 +1,53 @@
+"""The section `kubeflow` of the configuration: where and with what the tasks run on a cluster."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from components.settings import Section
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Resources(Section):
+    """What a task asks for, and what it may use at most."""
+
+    cpu: _Positive = 2  # cores
+    memory: _Positive = 8  # GB
+    accelerator: str = ""  # "nvidia.com/gpu", or Vertex AI's name such as NVIDIA_TESLA_T4
+    accelerators: int = Field(0, ge=0)  # how many
+
+    @model_validator(mode="after")
+    def _names_what_it_counts(self) -> "Resources":
+        if bool(self.accelerator) != bool(self.accelerators):
+            raise ValueError(
+                "accelerator and accelerators must be given together, here they are "
+                f"{self.accelerator!r} and {self.accelerators}"
+            )
+        return self
+
+
+class Serving(Section):
+    """What serves the pushed model: TensorFlow Serving, by itself or under KServe."""
+
+    image: str = "tensorflow/serving:2.19.1"  # add @sha256:... to pin it
+    replicas: int = Field(1, ge=0)
+    cpu: _Positive = 2  # cores
+    memory: _Positive = 4  # GB
+
+
+class Kubeflow(Section):
+    image: str = ""  # REPOSITORY@sha256:DIGEST of the image that kubeflow/Dockerfile builds
+    allow_unpinned_image: bool = False  # a tag may be moved: for trials only
+    # Folder for inputs, artifacts and pushed models: s3://, minio://, gs://.
+    storage: str = ""
+    caching: bool = True
+    resources: Resources = Resources()  # of each task that `tasks` does not name
+    tasks: dict[str, Resources] = {"Trainer": Resources(cpu=4, memory=16)}  # by the task's name
+    environment: dict[str, str] = {}  # of every task, such as AWS_ENDPOINT_URL
+    # Kubernetes secrets of every task: secret -> its key -> environment variable.
+    secrets: dict[str, dict[str, str]] = {}
+    volumes: dict[str, str] = {}  # of every task: persistent volume claim -> folder it appears at
+    # Where checkpoints lie; in a volume, a training whose pod was killed goes on.
+    work: str = "/tmp/inception-finetune/work"
+    serving: Serving = Serving()

@@ -1,0 +1,371 @@
+"""The compiled package: what is in it, and that nothing is that a cluster cannot run."""
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from google.protobuf import json_format
+
+from components.errors import UserError
+from pipeline.config import load_config
+
+IMAGE = f"registry.example.com/inception-finetune@sha256:{'0' * 64}"
+STORAGE = "s3://bucket/folder"
+ENTRY_POINT = ["python", "-m", "kubeflow.entrypoint"]
+PARAMETERS = {
+    "data": "STRING",
+    "serving": "STRING",
+    "training_steps": "NUMBER_INTEGER",
+    "learning_rate": "NUMBER_DOUBLE",
+    "min_accuracy": "NUMBER_DOUBLE",
+}
+
+
+@pytest.fixture(scope="module")
+def overrides(standin, tmp_path_factory) -> list[str]:
+    """Of the preset digits: a frozen trunk, so that every component is there."""
+    folder = tmp_path_factory.mktemp("package")
+    return [
+        f"root={folder}/root",
+        f"cache={folder}/cache",
+        f"backbone.handle={standin}",
+        "backbone.trainable_from=Mixed_7c",
+        "feature_cache=true",
+        f"kubeflow.image={IMAGE}",
+        f"kubeflow.storage={STORAGE}",
+        "kubeflow.environment.AWS_ENDPOINT_URL=http://minio:9000",
+    ]
+
+
+@pytest.fixture(scope="module")
+def compiled(overrides, tmp_path_factory):
+    """``compiled(*overrides, suffix)`` gives the file."""
+    from kubeflow.compile import compile_pipeline
+
+    def call(*more: str, suffix: str = ".yaml") -> Path:
+        path = tmp_path_factory.mktemp("compiled") / f"package{suffix}"
+        compile_pipeline(load_config("digits", [*overrides, *more]), path)
+        return path
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def path(compiled) -> Path:
+    return compiled(
+        "kubeflow.secrets.minio.accesskey=AWS_ACCESS_KEY_ID",
+        "kubeflow.volumes.scratch=/scratch",
+        "kubeflow.tasks.Evaluator.cpu=1.5",
+        "kubeflow.tasks.Trainer={cpu: 8, memory: 30, accelerator: nvidia.com/gpu, accelerators: 1}",
+    )
+
+
+@pytest.fixture(scope="module")
+def package(path) -> dict[str, Any]:
+    return next(yaml.safe_load_all(path.read_text("utf-8")))
+
+
+def tasks(package: dict[str, Any]) -> dict[str, Any]:
+    return package["root"]["dag"]["tasks"]
+
+
+def executor(package: dict[str, Any], name: str) -> dict[str, Any]:
+    label = package["components"][name]["executorLabel"]
+    return package["deploymentSpec"]["executors"][label]
+
+
+def producers(task: dict[str, Any]) -> dict[str, str]:
+    return {
+        key: source["taskOutputArtifact"]["producerTask"]
+        for key, source in task.get("inputs", {}).get("artifacts", {}).items()
+    }
+
+
+def faults(package: dict[str, Any]) -> list[str]:
+    """What a cluster could not run, by task."""
+    from tfx.dsl.components.base.base_executor import BaseExecutor
+    from tfx.utils.import_utils import import_class_by_path
+
+    from kubeflow.parameters import resolve
+    from kubeflow.storage import PROTOCOLS
+
+    found = []
+    defaults = {
+        name: parameter["defaultValue"]
+        for name, parameter in package["root"]["inputDefinitions"]["parameters"].items()
+    }
+    for name, task in tasks(package).items():
+        container = executor(package, name).get("container")
+        if container is None:
+            found.append(f"{name}: not a container")
+            continue
+        # Our entry point runs ExampleGen's driver and opens object stores; TFX's does neither.
+        if container.get("command") != ENTRY_POINT:
+            found.append(f"{name}: entry point {container.get('command')}")
+        arguments = container["args"]
+        try:
+            path = arguments[arguments.index("--executor_class_path") + 1]
+            if not issubclass(import_class_by_path(path), BaseExecutor):
+                found.append(f"{name}: {path} is no executor")
+        except (ImportError, AttributeError, ValueError) as error:
+            found.append(f"{name}: {error}")
+        given = {}
+        for key, source in task.get("inputs", {}).get("parameters", {}).items():
+            if "componentInputParameter" in source:
+                given[key] = defaults[source["componentInputParameter"]]
+            else:
+                given[key] = source["runtimeValue"]["constant"]
+        for key, value in resolve(given).items():
+            if not isinstance(value, str | int | float):
+                found.append(f"{name}.{key}: {value!r} is no plain value")
+            elif isinstance(value, str):
+                if value.lstrip().startswith(("{", "[")):
+                    try:
+                        json.loads(value)
+                    except ValueError as error:
+                        found.append(f"{name}.{key}: {error}")
+                for scheme in re.findall(r"\b(\w+)://", value):
+                    if scheme not in PROTOCOLS:
+                        found.append(f"{name}.{key}: {scheme}:// cannot be opened")
+    return found
+
+
+def test_kfp_reads_it_back(path, package):
+    from kfp import components
+    from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    loaded = components.load_component_from_file(str(path))
+    assert loaded.pipeline_spec.pipeline_info.name == "digits"
+    assert loaded.pipeline_spec.schema_version == "2.1.0"
+    deployment = pipeline_spec_pb2.PipelineDeploymentConfig()
+    json_format.ParseDict(
+        json_format.MessageToDict(loaded.pipeline_spec.deployment_spec), deployment
+    )
+    assert deployment.executors["Trainer_executor"].container.image == IMAGE
+    platform = loaded.platform_spec.platforms["kubernetes"].deployment_spec.executors
+    assert set(platform) == {f"{name}_executor" for name in tasks(package)}
+    config = json_format.ParseDict(
+        json_format.MessageToDict(platform["Trainer_executor"]),
+        kubernetes.KubernetesExecutorConfig(),
+    )
+    [secret] = config.secret_as_env
+    assert (secret.secret_name, secret.key_to_env[0].env_var) == ("minio", "AWS_ACCESS_KEY_ID")
+    assert config.pvc_mount[0].mount_path == "/scratch"
+
+
+def test_components_and_edges(package):
+    edges = {name: producers(task) for name, task in tasks(package).items()}
+    assert edges["ImportExampleGen"] == edges["ImportSchemaGen"] == {}
+    assert edges["TrunkFeatures"] == {
+        "examples": "ImportExampleGen",
+        "transform_graph": "Transform",
+    }
+    assert edges["Trainer"] == {
+        "examples": "TrunkFeatures",
+        "transform_graph": "Transform",
+        "schema": "ImportSchemaGen",
+    }
+    assert edges["baseline"] == {"candidate": "Trainer"}
+    assert edges["Evaluator"]["baseline_model"] == "baseline"
+    assert edges["Evaluator"]["model"] == "Trainer"
+    assert edges["Pusher"] == {"model": "Trainer", "model_blessing": "Evaluator"}
+    assert "AnomalyGate" in tasks(package)["Transform"]["dependentTasks"]
+    for name, task in tasks(package).items():
+        assert set(edges[name].values()) <= set(task.get("dependentTasks", ()))
+
+
+def test_it_is_the_local_pipeline(package, overrides):
+    """Every node that runs here runs there, under the same name."""
+    from pipeline.inputs import prepare_inputs
+    from pipeline.pipeline import create_pipeline
+
+    config = load_config("digits", overrides)
+    local = create_pipeline(config, prepare_inputs(config))
+    assert {node.id for node in local.components} == set(tasks(package))
+
+
+def test_parameters(package):
+    declared = package["root"]["inputDefinitions"]["parameters"]
+    assert {name: one["parameterType"] for name, one in declared.items()} == PARAMETERS
+    values = {name: one["defaultValue"] for name, one in declared.items()}
+    assert re.fullmatch(rf"{STORAGE}/data/digits-[0-9a-f]{{12}}", values.pop("data"))
+    assert values == {
+        "serving": f"{STORAGE}/serving/digits",
+        "training_steps": 8 * (1294 // 32),
+        "learning_rate": 0.001,
+        "min_accuracy": 0.97,
+    }
+    takers = {
+        name: {key for key in task.get("inputs", {}).get("parameters", {}) if key in PARAMETERS}
+        for name, task in tasks(package).items()
+    }
+    assert takers["Trainer"] == {"data", "training_steps", "learning_rate"}
+    assert takers["TrunkFeatures"] == {"data"}
+    assert takers["Evaluator"] == {"min_accuracy"}
+    assert takers["Pusher"] == takers["baseline"] == {"serving"}
+
+
+def test_a_parameter_reaches_the_executor(package):
+    from kubeflow.parameters import resolve
+
+    given = tasks(package)["Trainer"]["inputs"]["parameters"]
+    text = given["custom_config"]["runtimeValue"]["constant"]
+    values = {"training_steps": 1500.0, "learning_rate": 1e-05, "data": "gs://bucket/other"}
+    settings = json.loads(resolve({"custom_config": text, **values})["custom_config"])
+    assert settings["training"]["steps"] == 1500
+    assert settings["training"]["epochs"] is None
+    assert settings["training"]["learning_rate"] == 1e-05
+    assert settings["backbone_directory"] == "gs://bucket/other/backbone"
+
+
+def test_data_with_other_labels_does_not_fit(package, overrides):
+    from dataclasses import replace
+
+    from kubeflow.upload import schema_name
+    from pipeline.inputs import prepare_inputs
+
+    inputs = prepare_inputs(load_config("digits", overrides))
+    given = tasks(package)["ImportSchemaGen"]["inputs"]["parameters"]["schema_file"]
+    expected = given["runtimeValue"]["constant"].rpartition("/")[2]
+    assert expected == schema_name(inputs)
+    assert expected != schema_name(replace(inputs, label_names=("cat", "dog")))
+
+
+def test_containers(package):
+    for name in tasks(package):
+        container = executor(package, name)["container"]
+        assert container["image"] == IMAGE
+        assert container["env"] == [{"name": "AWS_ENDPOINT_URL", "value": "http://minio:9000"}]
+        assert "lifecycle" not in container
+    resources = executor(package, "Trainer")["container"]["resources"]
+    assert (resources["cpuRequest"], resources["memoryLimit"]) == (8, 30)
+    assert resources["accelerator"] == {"type": "nvidia.com/gpu", "count": "1"}
+    assert executor(package, "Evaluator")["container"]["resources"]["cpuLimit"] == 1.5
+    # TFX itself drops them for this one.
+    assert executor(package, "ImportExampleGen")["container"]["resources"]["memoryLimit"] == 8
+
+
+def test_cache(package, compiled):
+    cached = {name: task["cachingOptions"]["enableCache"] for name, task in tasks(package).items()}
+    assert [name for name, enabled in cached.items() if not enabled] == ["baseline"]
+    off = yaml.safe_load(compiled("kubeflow.caching=false").read_text("utf-8"))
+    assert not any(task["cachingOptions"]["enableCache"] for task in tasks(off).values())
+
+
+def test_nothing_of_this_machine_is_in_it(path, overrides, standin):
+    text = path.read_text("utf-8")
+    for override in overrides[:3]:
+        assert override.partition("=")[2] not in text
+
+
+def test_a_cluster_can_run_it(package):
+    assert faults(package) == []
+
+
+def _set_class(package: dict[str, Any]) -> None:
+    arguments = executor(package, "AnomalyGate")["container"]["args"]
+    arguments[arguments.index("--executor_class_path") + 1] = "__main__.AnomalyGate_Executor"
+
+
+def _set_value(package: dict[str, Any]) -> None:
+    given = tasks(package)["Trainer"]["inputs"]["parameters"]["custom_config"]
+    given["runtimeValue"]["constant"] = "{'training': <object>}"
+
+
+def _set_resolver(package: dict[str, Any]) -> None:
+    package["deploymentSpec"]["executors"]["baseline_executor"] = {"resolver": {}}
+
+
+def _set_command(package: dict[str, Any]) -> None:
+    del executor(package, "TrunkFeatures")["container"]["command"]
+
+
+def _set_driver(package: dict[str, Any]) -> None:
+    executor(package, "ImportExampleGen")["container"]["command"] = [
+        "python",
+        "-m",
+        "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor",
+    ]
+
+
+def _set_place(package: dict[str, Any]) -> None:
+    package["root"]["inputDefinitions"]["parameters"]["data"]["defaultValue"] = "ftp://host/data"
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_set_class, "AnomalyGate: "),
+        (_set_value, "Trainer.custom_config: Expecting"),
+        (_set_resolver, "baseline: not a container"),
+        (_set_command, "TrunkFeatures: entry point None"),
+        (_set_driver, "ImportExampleGen: entry point "),
+        (_set_place, "ImportExampleGen.input_base: ftp:// cannot be opened"),
+    ],
+)
+def test_what_breaks_on_clusters_is_seen(package, damage, said):
+    damaged = copy.deepcopy(package)
+    damage(damaged)
+    assert any(fault.startswith(said) for fault in faults(damaged))
+
+
+def test_vertex(compiled, package):
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import aiplatform
+
+    path = compiled("kubeflow.storage=gs://bucket/folder", suffix=".json")
+    job = json.loads(path.read_text("utf-8"))
+    assert job["displayName"] == "digits"
+    assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://bucket/folder/runs"
+    assert set(job["pipelineSpec"]["root"]["dag"]["tasks"]) == set(tasks(package))
+    assert faults(job["pipelineSpec"]) == []
+    read = aiplatform.PipelineJob(
+        display_name="digits",
+        template_path=str(path),
+        parameter_values={"training_steps": 100},
+        project="project",
+        location="us-central1",
+        credentials=AnonymousCredentials(),
+    )
+    config = read._gca_resource.runtime_config
+    assert config.gcs_output_directory == "gs://bucket/folder/runs"
+    assert dict(config.parameter_values) == {"training_steps": 100}
+
+
+@pytest.mark.parametrize(
+    ("override", "suffix", "said"),
+    [
+        ("kubeflow.image=repository:latest", ".yaml", "pinned by its digest"),
+        ("kubeflow.image=", ".yaml", "pinned by its digest"),
+        ("kubeflow.storage=/home/me", ".yaml", "must be a folder that every task reaches"),
+        ("kubeflow.storage=", ".yaml", "must be a folder that every task reaches"),
+        ("kubeflow.tasks={Traner: {cpu: 1}}", ".yaml", "Received: Traner"),
+        ("kubeflow.caching=true", ".txt", "must be a .yaml for Kubeflow or a .json"),
+        ("kubeflow.storage=s3://bucket", ".json", "must be gs:// for Vertex AI"),
+        ("kubeflow.volumes={claim: /data}", ".json", "must be gs:// for Vertex AI"),
+    ],
+)
+def test_refusals_leave_nothing(compiled, tmp_path, overrides, override, suffix, said):
+    from kubeflow.compile import compile_pipeline
+
+    path = tmp_path / f"package{suffix}"
+    with pytest.raises(UserError, match=re.escape(said)):
+        compile_pipeline(load_config("digits", [*overrides, override]), path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_tag_may_be_allowed(compiled):
+    path = compiled("kubeflow.image=repository:tag", "kubeflow.allow_unpinned_image=true")
+    assert executor(yaml.safe_load(path.read_text("utf-8")), "Trainer")["container"]["image"] == (
+        "repository:tag"
+    )
+
+
+def test_an_unknown_key_below_a_task_is_named():
+    with pytest.raises(UserError, match="unknown key kubeflow.tasks.Trainer.cpus; did you mean"):
+        load_config("digits", ["kubeflow.tasks.Trainer.cpus=2"])
