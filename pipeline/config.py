@@ -25,6 +25,7 @@ from components.settings import (
     Image,
     Section,
 )
+from pipeline.beam_options import Beam
 from trainer.settings import Training, Tuning
 
 
@@ -39,6 +40,7 @@ class Config(Section):
     root: str = "build/pipeline"  # artifacts, metadata and the pushed model live below it
     cache: str = "build/cache"  # downloads and backbones, shared by pipelines
     runner: Literal["local", "beam"] = "local"  # TFX's LocalDagRunner or BeamDagRunner
+    beam: Beam = Beam()  # what runs the data-parallel steps: this process or a cluster
     dataset: Dataset = Dataset()
     image: Image = Image()
     backbone: Backbone = Backbone()

@@ -25,6 +25,7 @@ from components.anomalies import AnomalyGate
 from components.trunk_features.component import TrunkFeatures
 from components.trunk_features.settings import TrunkSettings
 from pipeline.baseline import LatestOtherBlessedModel
+from pipeline.beam_options import pipeline_arguments, step_arguments
 from pipeline.code_version import TRAINER_CODE, TRANSFORM_CODE, TRUNK_CODE, code_fingerprint
 from pipeline.config import Config
 from pipeline.evaluation import eval_config
@@ -128,27 +129,30 @@ def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=inputs.serving)
         ),
     )
+    components = [
+        example_gen,
+        statistics_gen,
+        schema_gen,
+        example_validator,
+        anomaly_gate,
+        transform,
+        *trunk_features,
+        *tuner,
+        trainer,
+        baseline,
+        evaluator,
+        pusher,
+    ]
+    for component in components:
+        if arguments := step_arguments(config.beam, component.id):
+            component.with_beam_pipeline_args(arguments)
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(Path(config.root) / "artifacts"),
         metadata_connection_config=metadata.sqlite_metadata_connection_config(inputs.metadata),
         enable_cache=True,
-        # FnApiRunner runs in memory; "DirectRunner" would first try to download a Go runner.
-        beam_pipeline_args=["--runner=FnApiRunner"],
-        components=[
-            example_gen,
-            statistics_gen,
-            schema_gen,
-            example_validator,
-            anomaly_gate,
-            transform,
-            *trunk_features,
-            *tuner,
-            trainer,
-            baseline,
-            evaluator,
-            pusher,
-        ],
+        beam_pipeline_args=pipeline_arguments(config.beam),
+        components=components,
     )
 
 
