@@ -16,8 +16,8 @@ from components.settings import Section
 Engine = Literal["direct", "flink", "spark", "dataflow"]
 # Imported by each worker process, wherever it runs, before it runs a step.
 WORKER_SETUP = "components.worker_setup"
-# Runs the frozen network, so it alone is worth an accelerator.
-TRUNK_STEP = "TrunkFeatures"
+# By TFX id: the steps that run the network, so that an accelerator is worth its price.
+NETWORK_STEPS = ("TrunkFeatures", "TestPredictions")
 
 _PORTABLE = ("job_endpoint", "job_server_jar", "environment", "sdk_image", "worker_pool")
 # Which settings an engine takes besides `runner` and `arguments`.
@@ -32,8 +32,8 @@ SETTINGS: dict[Engine, tuple[str, ...]] = {
         "sdk_image",
         "parallelism",
         "machine_type",
-        "trunk_machine_type",
-        "trunk_accelerator",
+        "accelerator_machine_type",
+        "accelerator",
     ),
 }
 
@@ -62,9 +62,10 @@ class Beam(Section):
     region: str | None = None
     temp_location: str | None = Field(None, pattern="^gs://")  # Dataflow: for its own files
     machine_type: str | None = None
-    trunk_machine_type: str | None = None  # of TrunkFeatures; accelerators need another one
-    # Dataflow, for TrunkFeatures: such as type:nvidia-tesla-t4;count:1;install-nvidia-driver
-    trunk_accelerator: str | None = Field(None, pattern=r"^type:[^;\s]+;count:\d+")
+    # Dataflow, for the steps that run the network: a machine type that takes an accelerator, and
+    # the accelerator, such as type:nvidia-tesla-t4;count:1;install-nvidia-driver
+    accelerator_machine_type: str | None = None
+    accelerator: str | None = Field(None, pattern=r"^type:[^;\s]+;count:\d+")
     arguments: tuple[str, ...] = ()  # further flags of Beam, as they are: --name=value
 
     @field_validator("arguments")
@@ -143,11 +144,11 @@ def pipeline_arguments(beam: Beam) -> list[str]:
 def step_arguments(beam: Beam, step: str) -> list[str]:
     """Beam's flags for one step alone, by its TFX id; they win over the pipeline's."""
     flags = []
-    if step == TRUNK_STEP:
-        if beam.trunk_machine_type:
-            flags.append(f"--machine_type={beam.trunk_machine_type}")
-        if beam.trunk_accelerator:
-            flags.append(f"--dataflow_service_options=worker_accelerator={beam.trunk_accelerator}")
+    if step in NETWORK_STEPS:
+        if beam.accelerator_machine_type:
+            flags.append(f"--machine_type={beam.accelerator_machine_type}")
+        if beam.accelerator:
+            flags.append(f"--dataflow_service_options=worker_accelerator={beam.accelerator}")
     return flags
 
 
