@@ -23,6 +23,8 @@ MENDS = {
     "file is not a database": "restore metadata.sqlite from a copy, or give another "
     "root=DIRECTORY; what was pushed still serves",
 }
+# What Beam says of a job that a cluster gave up.
+ENGINE_FAILURE = re.compile(r"Pipeline \S+ failed in state (\w+): (.+)")
 _SQL = re.compile(r" query: +[A-Z]+ .*")  # the statement that SQLite could not carry out
 _LONGEST = 240  # characters of a library's own words
 
@@ -52,6 +54,12 @@ def user_error(error: BaseException | None) -> UserError | None:
         quoted = QUOTED_USER_ERROR.search(str(error))
         if quoted:
             return UserError(quoted.group(1))
+        if failed := ENGINE_FAILURE.search(str(error)):
+            state, reason = failed.groups()
+            return UserError(
+                f"the Beam engine must carry a step through. It ended {state}: "
+                f"{reason.strip()[:_LONGEST]}; see the engine's log, mend it, and run again"
+            )
         if system := _system_failure(str(error)):
             return system
         error = error.__cause__ or error.__context__

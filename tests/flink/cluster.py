@@ -110,7 +110,8 @@ class Cluster:
 
     def wait_for_task_managers(self, count: int) -> None:
         _wait(
-            lambda: self.rest("overview")["taskmanagers"] == count, f"{count} TaskManagers are there"
+            lambda: self.rest("overview")["taskmanagers"] == count,
+            f"{count} TaskManagers are there",
         )
 
     def rest(self, path: str) -> Any:
