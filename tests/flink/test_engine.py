@@ -79,3 +79,26 @@ def test_the_dag_measures_on_flink_what_it_measures_here(cluster, tmp_path):
     for name, output in (("here", here), ("Flink", there)):
         print(name, ", ".join(f"{step} {seconds} s" for step, seconds in SECONDS.findall(output)))
     print("examples", counts)
+
+
+def test_a_folder_is_converted_on_flink_to_the_bytes_that_it_gives_here(cluster, tmp_path):
+    from PIL import Image
+
+    for number in range(60):
+        path = tmp_path / "pictures" / ("cat", "dog")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9), (number, 4 * number, 0)).save(path)
+    command = Path(sys.executable).with_name("inception-finetune")
+    engine = (
+        "beam.runner=flink",
+        f"beam.job_endpoint={cluster.job_endpoint}",
+        "beam.parallelism=2",
+    )
+    written = []
+    for name, overrides in (("here", ()), ("there", engine)):
+        source = f"dataset.archive={tmp_path / 'pictures'}"
+        arguments = [command, "data", "convert", str(tmp_path / name), source, *overrides]
+        ran = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
+        assert ran.returncode == 0, ran.stderr[-2000:]
+        written.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert written[0] == written[1] and len(written[0]) == 5
