@@ -184,3 +184,22 @@ def _free_ports(count: int) -> list[int]:
     finally:
         for one in sockets:
             one.close()
+
+
+def main() -> None:
+    """``python tests/flink/cluster.py``: a cluster to try things on, until Ctrl+C."""
+    import tempfile
+
+    jars = Path(__file__).parents[2] / "build" / "flink" / "jars"
+    with tempfile.TemporaryDirectory(prefix="flink-") as directory:
+        with running_cluster(jars, Path(directory)) as cluster:
+            print(f"beam.runner=flink beam.job_endpoint={cluster.job_endpoint}", flush=True)
+            print(f"Flink's own page: http://{HOST}:{cluster.rest_port}", flush=True)
+            try:
+                signal.pause()
+            except KeyboardInterrupt:
+                print("stopped")
+
+
+if __name__ == "__main__":
+    main()
