@@ -191,14 +191,16 @@ def main() -> None:
     import tempfile
 
     jars = Path(__file__).parents[2] / "build" / "flink" / "jars"
-    with tempfile.TemporaryDirectory(prefix="flink-") as directory:
-        with running_cluster(jars, Path(directory)) as cluster:
-            print(f"beam.runner=flink beam.job_endpoint={cluster.job_endpoint}", flush=True)
-            print(f"Flink's own page: http://{HOST}:{cluster.rest_port}", flush=True)
-            try:
-                signal.pause()
-            except KeyboardInterrupt:
-                print("stopped")
+    with (
+        tempfile.TemporaryDirectory(prefix="flink-") as directory,
+        running_cluster(jars, Path(directory)) as cluster,
+    ):
+        print(f"beam.runner=flink beam.job_endpoint={cluster.job_endpoint}", flush=True)
+        print(f"Flink's own page: http://{HOST}:{cluster.rest_port}", flush=True)
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            print("stopped")
 
 
 if __name__ == "__main__":
