@@ -19,6 +19,9 @@ WORKER_SETUP = "components.worker_setup"
 # By TFX id: the steps that run the network, so that an accelerator is worth its price.
 NETWORK_STEPS = ("TrunkFeatures", "TestPredictions")
 
+# A worker that a stage has done with waits this long for the next one. Without, each stage starts
+# its own, and one that is just ending may be handed work, which then fails.
+_WORKER_WAITS = 10_000  # milliseconds
 _PORTABLE = ("job_endpoint", "job_server_jar", "environment", "sdk_image", "worker_pool")
 # Which settings an engine takes besides `runner` and `arguments`.
 SETTINGS: dict[Engine, tuple[str, ...]] = {
@@ -173,7 +176,10 @@ def _spark(beam: Beam) -> list[str]:
 
 
 def _portable(beam: Beam, jar_flag: str) -> list[str]:
-    flags = [f"--environment_type={beam.environment}"]
+    flags = [
+        f"--environment_type={beam.environment}",
+        f"--environment_cache_millis={_WORKER_WAITS}",
+    ]
     if beam.job_endpoint:
         flags.append(f"--job_endpoint={beam.job_endpoint}")
     else:
