@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.scaling import document
-from benchmarks.scaling.measure import Engine, Run, run_all
+from benchmarks.scaling.measure import SIZES, Engine, Run, run_all
 from benchmarks.scaling.model import Assumptions, fit
 
 
@@ -24,42 +24,38 @@ def main(
     directory: Annotated[Path, typer.Option(help="For roots and scaling.json.")] = Path(
         "build/scaling"
     ),
+    reuse: Annotated[
+        bool, typer.Option(help="Measure nothing; write the document of scaling.json again.")
+    ] = False,
     output: Annotated[Path, typer.Option(help="The document.")] = Path("docs/scaling.md"),
 ) -> None:
     """Cost of each step by number of images and workers."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sizes = size or [1000, 2000, 4000, 8000]
-    engines = [
-        engine for number in parallelism or [1, 2] for engine in _engines(number, job_endpoint)
-    ]
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    runs = run_all(directory, sizes, engines, rounds)
-    fits = {
-        (engine.name, engine.parallelism): fit([run for run in runs if _by(run, engine)])
-        for engine in engines
-    }
-    loads = [run.load_before for run in runs]
-    conditions = (
-        f"{time.strftime('%Y-%m-%d %H:%M')}, {len(os.sched_getaffinity(0))} cores, no GPU, "
-        f"{rounds} round(s); the machine's load before each run was {min(loads):.1f} to "
-        f"{max(loads):.1f}, where 1.0 or more means that other programs ran as well."
-    )
-    report = {
-        "conditions": conditions,
-        "runs": [asdict(run) for run in runs],
-        "fits": [
-            {
-                "engine": name,
-                "parallelism": number,
-                "steps": {k: asdict(v) for k, v in fit_.items()},
-            }
-            for (name, number), fit_ in fits.items()
-        ],
-    }
-    (directory / "scaling.json").write_text(json.dumps(report, indent=2), "utf-8")
-    document.write(output, runs, fits, Assumptions(), conditions)
-    print(f"written: {directory / 'scaling.json'}, {output}")
+    file = directory / "scaling.json"
+    if reuse:
+        report = json.loads(file.read_text("utf-8"))
+    else:
+        engines = [one for n in parallelism or [1, 2] for one in _engines(n, job_endpoint)]
+        measured = run_all(directory, size or list(SIZES), engines, rounds)
+        report = {
+            "conditions": f"{time.strftime('%Y-%m-%d %H:%M')}, {rounds} round(s), "
+            f"{len(os.sched_getaffinity(0))} cores, no GPU",
+            "runs": [asdict(run) for run in measured],
+        }
+    runs = [Run(**run) for run in report["runs"]]
+    by_engine: dict[tuple[str, int], list[Run]] = {}
+    for run in runs:
+        by_engine.setdefault((run.engine, run.parallelism), []).append(run)
+    fits = {engine: fit(of_engine) for engine, of_engine in by_engine.items()}
+    report["fits"] = [
+        {"engine": name, "parallelism": number, "steps": {k: asdict(v) for k, v in costs.items()}}
+        for (name, number), costs in fits.items()
+    ]
+    file.write_text(json.dumps(report, indent=2), "utf-8")
+    document.write(output, runs, fits, Assumptions(), report["conditions"])
+    print(f"written: {file}, {output}")
 
 
 def _engines(parallelism: int, job_endpoint: str | None) -> list[Engine]:
@@ -72,10 +68,6 @@ def _engines(parallelism: int, job_endpoint: str | None) -> list[Engine]:
         flink = ("beam.runner=flink", f"beam.job_endpoint={job_endpoint}")
         engines.append(Engine("Flink", parallelism, (*flink, f"beam.parallelism={parallelism}")))
     return engines
-
-
-def _by(run: Run, engine: Engine) -> bool:
-    return (run.engine, run.parallelism) == (engine.name, engine.parallelism)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.scaling.measure import IMAGE_SIZE, Run
+from benchmarks.scaling.measure import IMAGE_SIZE, SIZES, Run
 from benchmarks.scaling.model import Assumptions, Cost, feature_bytes, predict
 
 TARGETS = {"CIFAR-10": 60_000, "ImageNet": 1_280_000, "100 million": 100_000_000}
 WORKERS = (1, 4, 16, 64)
 _PIECE = 2048  # images that TrunkFeatures' workers take at a time
+_BUSY = 1.0  # load before a run
 _ROW = 56  # bytes of the index, for each record, while it is made
 
 Fits = Mapping[tuple[str, int], Mapping[str, Cost]]
@@ -21,7 +22,7 @@ def write(
     parts = [
         "# Scaling: what was measured, and what follows",
         "Written by `python -m benchmarks.scaling`; change it there.",
-        f"Conditions: {conditions}",
+        f"Conditions: {_conditions(runs, conditions)}",
         "## Measured",
         f"Seconds of the whole DAG, pictures of 32 pixels, network input of {IMAGE_SIZE} pixels, "
         "trunk up to Mixed_7a, one epoch (medians):",
@@ -43,6 +44,20 @@ def write(
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _conditions(runs: Sequence[Run], told: str) -> str:
+    loads = [run.load_before for run in runs]
+    text = f"{told}; load of the machine before each run {min(loads):.1f} to {max(loads):.1f}."
+    largest = max(run.images for run in runs)
+    if max(loads) >= _BUSY or largest < SIZES[-1]:
+        text += (
+            f" **Preliminary**: other programs ran as well, or there were fewer than {SIZES[-1]:,} "
+            "images, so only orders of magnitude hold. A step with `each` of 0.00 was lost in the "
+            "noise, and is predicted as if it were free. To be repeated by "
+            "`python -m benchmarks.scaling` where nothing else runs."
+        )
+    return text
 
 
 def _measured(runs: Sequence[Run]) -> str:
@@ -82,8 +97,8 @@ def _assumptions(assumed: Assumptions, fits: Fits) -> str:
         f"without loss; {assumed.image_size} pixels cost the network "
         f"({assumed.image_size}/{IMAGE_SIZE})² of {IMAGE_SIZE}; a GPU runs the network "
         f"{assumed.gpu_speedup:g} times as fast; the Trainer works {assumed.epochs} epochs on one "
-        f"machine; a worker costs {assumed.worker_price:g} an hour, with a GPU "
-        f"{assumed.gpu_worker_price:g}, and all are paid while shared steps run, one while the "
+        f"machine; a worker costs {assumed.worker_price:.2f} an hour, with a GPU "
+        f"{assumed.gpu_worker_price:.2f} (examples: put in your own), and all are paid while shared steps run, one while the "
         "Trainer does."
     )
 

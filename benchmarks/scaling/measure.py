@@ -18,6 +18,7 @@ import numpy as np
 IMAGE_SIZE: Final = 75  # pixels, of the network's input: InceptionV3's smallest
 SIDE: Final = 32  # pixels, of the pictures
 CLASSES: Final = 10
+SIZES: Final = (1000, 2000, 4000, 8000)  # images
 TEST_SHARE: Final = 6  # one picture of six is a test picture, as in CIFAR-10
 SETTINGS: Final = (
     "backbone.handle=standin",
