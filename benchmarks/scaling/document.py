@@ -98,8 +98,8 @@ def _assumptions(assumed: Assumptions, fits: Fits) -> str:
         f"({assumed.image_size}/{IMAGE_SIZE})² of {IMAGE_SIZE}; a GPU runs the network "
         f"{assumed.gpu_speedup:g} times as fast; the Trainer works {assumed.epochs} epochs on one "
         f"machine; a worker costs {assumed.worker_price:.2f} an hour, with a GPU "
-        f"{assumed.gpu_worker_price:.2f} (examples: put in your own), and all are paid while shared steps run, one while the "
-        "Trainer does."
+        f"{assumed.gpu_worker_price:.2f} (examples: put in your own), and all are paid "
+        "while shared steps run, one while the Trainer does."
     )
 
 
