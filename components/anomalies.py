@@ -19,9 +19,8 @@ def AnomalyGate(  # noqa: N802 - TFX component names are classes' names
     splits = artifact_utils.decode_split_names(anomalies.split_names)
     problems = []
     for split in splits:
-        path = f"{anomalies.uri}/Split-{split}/{ANOMALIES_FILE}"
-        for feature, anomaly in _read(path).anomaly_info.items():
-            problems.append(f"{split}: {feature}: {anomaly.description}")
+        for feature, description in read_anomalies(anomalies.uri, split).items():
+            problems.append(f"{split}: {feature}: {description}")
     if problems:
         raise UserError(
             f"every example must fit the schema. Found {len(problems)} anomalies: "
@@ -29,6 +28,8 @@ def AnomalyGate(  # noqa: N802 - TFX component names are classes' names
         )
 
 
-def _read(path: str) -> anomalies_pb2.Anomalies:
-    with fileio.open(path, "rb") as file:
-        return anomalies_pb2.Anomalies.FromString(file.read())
+def read_anomalies(uri: str, split: str) -> dict[str, str]:
+    """TFDV's reasons by feature, in what ExampleValidator wrote to its artifact at `uri`."""
+    with fileio.open(f"{uri}/Split-{split}/{ANOMALIES_FILE}", "rb") as file:
+        found = anomalies_pb2.Anomalies.FromString(file.read()).anomaly_info
+    return {feature: anomaly.description for feature, anomaly in found.items()}

@@ -26,6 +26,8 @@ TEST: Final = "test"
 SPLITS: Final = (TRAIN, VALIDATION, TEST)
 
 LABELS_FILE: Final = "labels.txt"  # one "<id>:<name>" a line, ids from 0 without a gap
+# Folder beside an exported SavedModel that TensorFlow Serving leaves alone: labels and origin.
+EXTRA_ASSETS: Final = "assets.extra"
 
 # Stored predictions, as `components.test_predictions` writes them, beside LABEL and IMAGE_ID.
 CANDIDATE: Final = "candidate/probabilities"  # float32 [classes], the model that was just trained

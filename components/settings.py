@@ -58,3 +58,16 @@ class Backbone(Section):
         if value not in TRAINABLE_FROM:
             raise ValueError(f"must be one of {', '.join(TRAINABLE_FROM)}")
         return value
+
+
+class Report(Section):
+    """What the review page and the model card say besides what was measured."""
+
+    overview: str = ""  # what the model is for, in a sentence
+    owners: tuple[str, ...] = ()  # who answers for it
+    license: str = ""  # SPDX identifier, such as Apache-2.0
+    # Accuracies to compare with, by whose they are.
+    references: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    pictures_per_cell: int = Field(12, ge=0)  # of the confusion matrix, the most confident ones
+    pictures: int = Field(600, ge=0)  # in all; each takes 2 to 5 KB of the page
+    picture_size: int = Field(96, ge=16)  # longest side in pixels, where they are larger

@@ -15,6 +15,12 @@ TRUNK_CODE = (
     "components.views",
 )
 PREDICTION_CODE = ("components.features", "components.test_predictions")
+REPORT_CODE = (
+    "components.features",
+    "components.learning_curve",
+    "components.model_report",
+    "components.test_predictions",
+)
 TRAINER_CODE = (*TRUNK_CODE, "trainer")
 
 
@@ -33,4 +39,11 @@ def _sources(module: str) -> list[Path]:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(module)
     origin = Path(spec.origin)
-    return sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+    if origin.name != "__init__.py":
+        return [origin]
+    # Templates are code as well; what Python compiles is not.
+    return sorted(
+        path
+        for path in origin.parent.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    )

@@ -23,6 +23,7 @@ from components.settings import (
     Dataset,
     Fraction,
     Image,
+    Report,
     Section,
 )
 from pipeline.beam_options import Beam
@@ -48,6 +49,7 @@ class Config(Section):
     training: Training = Training()
     tuning: Tuning = Tuning()
     gate: Gate = Gate()
+    report: Report = Report()
     # Whether the frozen trunk runs once for each image, its output stored, and not at each step.
     feature_cache: bool = True
     # Of the convolutions; "auto" is bfloat16 where the processor multiplies it, else float32.

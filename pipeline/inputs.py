@@ -25,6 +25,7 @@ class Inputs:
 
     records: str  # folder of `<split>-*.tfrecord`
     schema_file: str
+    dataset_fingerprint: str  # sha256 of the archive's pictures, labels and names
     label_names: tuple[str, ...]
     backbone: str  # folder of the resolved module; "" for scratch_cnn, which has none
     backbone_fingerprint: str
@@ -43,6 +44,7 @@ def prepare_inputs(config: Config) -> Inputs:
     return Inputs(
         records=str(records_directory(config)),
         schema_file=str(_write_schema(root / "schema", len(manifest.label_names))),
+        dataset_fingerprint=manifest.fingerprint,
         label_names=tuple(manifest.label_names),
         backbone=backbone,
         backbone_fingerprint=fingerprint,

@@ -22,6 +22,8 @@ from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components import features
 from components.anomalies import AnomalyGate
+from components.model_report.component import ModelReport
+from components.model_report.settings import ReportSettings
 from components.test_predictions.component import TestPredictions
 from components.test_predictions.settings import PredictionSettings
 from components.trunk_features.component import TrunkFeatures
@@ -30,6 +32,7 @@ from pipeline.baseline import LatestOtherBlessedModel
 from pipeline.beam_options import pipeline_arguments, step_arguments
 from pipeline.code_version import (
     PREDICTION_CODE,
+    REPORT_CODE,
     TRAINER_CODE,
     TRANSFORM_CODE,
     TRUNK_CODE,
@@ -53,9 +56,10 @@ def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
         ),
     )
     examples = example_gen.outputs["examples"]
-    statistics_gen = StatisticsGen(examples=examples)
     schema_gen = ImportSchemaGen(schema_file=inputs.schema_file)
     schema = schema_gen.outputs["schema"]
+    # With the schema, labels are counted as classes and not averaged as numbers.
+    statistics_gen = StatisticsGen(examples=examples, schema=schema)
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema
     )
@@ -146,6 +150,18 @@ def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=inputs.serving)
         ),
     )
+    model_report = ModelReport(
+        examples=examples,
+        statistics=statistics_gen.outputs["statistics"],
+        anomalies=example_validator.outputs["anomalies"],
+        transform_graph=transform.outputs["transform_graph"],
+        trunk_features=trunk_features[0].outputs["trunk_features"] if trunk_features else None,
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        predictions=test_predictions.outputs["predictions"],
+        evaluation=evaluator.outputs["evaluation"],
+        settings=_report_settings(config, inputs).model_dump_json(),
+    )
     components = [
         example_gen,
         statistics_gen,
@@ -159,6 +175,7 @@ def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
         baseline,
         test_predictions,
         evaluator,
+        model_report,
         pusher,
     ]
     for component in components:
@@ -200,4 +217,17 @@ def _trainer_settings(config: Config, inputs: Inputs) -> TrainerSettings:
         label_names=inputs.label_names,
         code_fingerprint=code_fingerprint(TRAINER_CODE),
         checkpoints=str(Path(config.root) / "checkpoints"),
+    )
+
+
+def _report_settings(config: Config, inputs: Inputs) -> ReportSettings:
+    return ReportSettings(
+        name=config.name,
+        label_names=inputs.label_names,
+        report=config.report,
+        config=config.model_dump(mode="json"),
+        dataset_fingerprint=inputs.dataset_fingerprint,
+        backbone_fingerprint=inputs.backbone_fingerprint,
+        metadata=inputs.metadata,
+        code_fingerprint=code_fingerprint(REPORT_CODE),
     )

@@ -71,7 +71,7 @@ def _read_picture(path: Path) -> bytes:
 
 
 def _label_names(model_directory: Path) -> list[str]:
-    text = (model_directory / "assets.extra" / features.LABELS_FILE).read_text("utf-8")
+    text = (model_directory / features.EXTRA_ASSETS / features.LABELS_FILE).read_text("utf-8")
     return [line.partition(":")[2] for line in text.splitlines()]
 
 

@@ -8,11 +8,11 @@ import tensorflow as tf
 import tf_keras as keras
 
 from components.errors import UserError
+from components.learning_curve import read_history
 from components.record_index import IndexedWriter, RecordIndex
 from components.trunk_features.record import TrunkOutput, encode
 from trainer import fit, model, step_progress
 from trainer.checkpoints import Checkpoints, run_directory
-from trainer.history import read_history
 from trainer.input_fn import FeatureSource
 from trainer.settings import TrainerSettings, Training
 

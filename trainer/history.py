@@ -1,14 +1,12 @@
-"""The learning curve as a table: a row for each epoch, in ``history.csv``."""
+"""Writes the learning curve while training goes on."""
 
 import csv
 import io
 
 import tensorflow as tf
 
+from components.learning_curve import COLUMNS, FILE, read_history
 from trainer.loop import EpochFacts, Observer
-
-FILE = "history.csv"
-COLUMNS = ("epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 
 
 class History(Observer):
@@ -38,12 +36,3 @@ class History(Observer):
         with tf.io.gfile.GFile(f"{self._path}.new", "w") as file:
             file.write(text.getvalue())
         tf.io.gfile.rename(f"{self._path}.new", self._path, overwrite=True)
-
-
-def read_history(path: str) -> list[dict[str, float]]:
-    """The rows, by `COLUMNS`."""
-    with tf.io.gfile.GFile(path) as file:
-        return [
-            {column: float(value) for column, value in row.items()}
-            for row in csv.DictReader(io.StringIO(file.read()))
-        ]

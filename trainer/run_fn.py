@@ -15,9 +15,6 @@ from trainer.classifier import make_classifier
 from trainer.provenance import provenance
 from trainer.settings import TrainerSettings, apply_hyperparameters
 
-# TensorFlow Serving's name for files beside a SavedModel that it must leave alone.
-EXTRA = "assets.extra"
-
 
 def run_fn(fn_args: FnArgs) -> None:
     """Trains the upper blocks and the head, and exports the whole model.
@@ -49,7 +46,7 @@ def run_fn(fn_args: FnArgs) -> None:
         serving = signatures.ServingModel(classifier.network, transform, settings.label_names)
         signatures.export(serving, target)
         if chief:
-            _write_extra(Path(target) / EXTRA, settings, classifier)
+            _write_extra(Path(target) / features.EXTRA_ASSETS, settings, classifier)
             fit.publish_logs(place, fn_args.model_run_dir)
 
 

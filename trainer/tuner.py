@@ -17,7 +17,8 @@ from rich.table import Table
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from trainer import examples, fit, history
+from components import learning_curve
+from trainer import examples, fit
 from trainer.classifier import make_classifier
 from trainer.settings import TrainerSettings, TunerSettings, Tuning, apply_hyperparameters
 
@@ -102,7 +103,7 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         )
         for name in ("state", "best"):
             tf.io.gfile.rmtree(f"{directory}/{name}")
-        rows = history.read_history(f"{fit.log_directory(directory)}/{history.FILE}")
+        rows = learning_curve.read_history(f"{fit.log_directory(directory)}/{learning_curve.FILE}")
         return max(row["val_accuracy"] for row in rows)
 
     def search_space_summary(self, extended: bool = False) -> None:

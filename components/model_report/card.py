@@ -1,0 +1,125 @@
+"""The model card: the page's facts in the Model Card Toolkit's field names, and in Markdown.
+
+Fields: https://github.com/tensorflow/model-card-toolkit, schema v0.0.2.
+"""
+
+import json
+from typing import Any, Final
+
+from components import features
+from components.model_report.facts import Facts
+from components.model_report.page import templates
+from components.settings import Report
+
+SCHEMA_VERSION: Final = "0.0.2"
+
+
+def as_json(facts: Facts, report: Report) -> str:
+    return json.dumps(model_card(facts, report), indent=1)
+
+
+def as_markdown(facts: Facts, report: Report) -> str:
+    card = model_card(facts, report)
+    return templates().get_template("model_card.md").render(card=card, facts=facts)
+
+
+def model_card(facts: Facts, report: Report) -> dict[str, Any]:
+    """What nobody has said, such as owners, is left out."""
+    lineage = facts.lineage
+    details: dict[str, Any] = {
+        "name": facts.name,
+        "overview": report.overview,
+        "owners": [{"name": owner} for owner in report.owners],
+        "version": {"name": lineage.code_revision or "", "date": facts.created},
+        "licenses": [{"identifier": report.license}] if report.license else [],
+        "references": [
+            {"reference": "https://arxiv.org/abs/1512.00567"},  # InceptionV3
+            {"reference": "https://arxiv.org/abs/1706.04599"},  # expected calibration error
+        ],
+        "path": lineage.artifacts["Trainer"],
+    }
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model_details": {key: value for key, value in details.items() if value},
+        "model_parameters": _parameters(facts),
+        "quantitative_analysis": {"performance_metrics": _metrics(facts)},
+        "considerations": _considerations(facts),
+    }
+
+
+def _parameters(facts: Facts) -> dict[str, Any]:
+    config = facts.lineage.config
+    first = config["backbone"]["trainable_from"]
+    size = config["image"]["size"]
+    return {
+        "model_architecture": (
+            f"backbone {facts.lineage.backbone} (sha256 {facts.lineage.backbone_fingerprint}), "
+            f"trained from {first} on; a dense head of {len(facts.label_names)} classes"
+        ),
+        "data": [
+            {
+                "name": split,
+                "description": (
+                    f"{found.images} images of {facts.lineage.archive} "
+                    f"(sha256 {facts.lineage.dataset_fingerprint})"
+                ),
+            }
+            for split, found in facts.data.splits.items()
+        ],
+        "input_format": (
+            f"PNG or JPEG bytes of any size; resized to {size} x {size} pixels and scaled to "
+            "[-1, 1] inside the model"
+        ),
+        "output_format": "a probability for each class, summing to 1",
+        "output_format_map": [
+            {"key": str(index), "value": name} for index, name in enumerate(facts.label_names)
+        ],
+    }
+
+
+def _metrics(facts: Facts) -> list[dict[str, Any]]:
+    accuracy = facts.accuracy
+    overall: list[dict[str, Any]] = [
+        {
+            "type": "accuracy",
+            "value": f"{accuracy.value:.4f}",
+            "confidence_interval": {
+                "lower_bound": f"{accuracy.low:.4f}",
+                "upper_bound": f"{accuracy.high:.4f}",
+            },
+        },
+        *(
+            {"type": name, "value": f"{value:.4f}"}
+            for name, value in facts.verdict.metrics.items()
+            if name not in ("accuracy", "example_count")
+        ),
+        {
+            "type": "expected_calibration_error",
+            "value": f"{facts.calibration.expected_error:.4f}",
+        },
+    ]
+    by_class = [
+        {"type": kind, "value": f"{value:.4f}", "slice": f"{features.LABEL}={row.name}"}
+        for row in facts.classes
+        for kind, value in (("precision", row.precision), ("recall", row.recall), ("f1", row.f1))
+        if value is not None
+    ]
+    return [*overall, *by_class]
+
+
+def _considerations(facts: Facts) -> dict[str, Any]:
+    """Limits that follow from what was measured; what people must judge is theirs to add."""
+    test = facts.data.splits[features.TEST]
+    limits = [
+        f"Every picture gets one of {len(facts.label_names)} labels, one that shows something "
+        "else too.",
+        f"Measured on {test.images} test images of the data set that it was trained on; pictures "
+        "from elsewhere may be harder.",
+    ]
+    known = [row for row in facts.classes if row.recall is not None]
+    if known:
+        worst = min(known, key=lambda row: row.recall or 0.0)
+        limits.append(f"Weakest class: {worst.name}, of which {worst.recall:.1%} are recognised.")
+    if not facts.verdict.blessed:
+        limits.append("The gate refused this model: it must not go out.")
+    return {"limitations": [{"description": text} for text in limits]}

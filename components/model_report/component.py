@@ -1,0 +1,90 @@
+"""ModelReport, a TFX component: everything about a model on one page, and its model card."""
+
+from typing import Final
+
+import tensorflow as tf
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import standard_artifacts
+from tfx.types.experimental.simple_artifacts import File
+from tfx.utils import path_utils
+
+from components import features, learning_curve
+from components.model_report import card, facts, page
+from components.model_report.costs import step_costs
+from components.model_report.settings import ReportSettings
+from components.model_report.verdict import read_verdict
+from components.test_predictions.component import MEASURED
+from components.test_predictions.store import read_predictions
+
+# Files of the artifact.
+PAGE: Final = "report.html"
+FACTS: Final = "facts.json"
+CARD_JSON: Final = "model_card.json"
+CARD_MARKDOWN: Final = "model_card.md"
+
+
+@component
+def ModelReport(  # noqa: N802 - TFX component names are classes' names
+    examples: InputArtifact[standard_artifacts.Examples],
+    statistics: InputArtifact[standard_artifacts.ExampleStatistics],
+    anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
+    transform_graph: InputArtifact[standard_artifacts.TransformGraph],
+    model: InputArtifact[standard_artifacts.Model],
+    model_run: InputArtifact[standard_artifacts.ModelRun],
+    predictions: InputArtifact[standard_artifacts.Examples],
+    evaluation: InputArtifact[standard_artifacts.ModelEvaluation],
+    model_report: OutputArtifact[File],
+    settings: Parameter[str],
+    trunk_features: InputArtifact[standard_artifacts.Examples] = None,
+) -> None:
+    """Reads what the steps before it wrote; computes nothing that needs a model.
+
+    `settings` is a `ReportSettings` as JSON.
+    """
+    chosen = ReportSettings.model_validate_json(settings)
+    answers = read_predictions(predictions.uri)
+    data = facts.read_data(statistics.uri, anomalies.uri, len(chosen.label_names))
+    measured = facts.read_json(f"{predictions.uri}/{MEASURED}")
+    made = {
+        "ImportExampleGen": examples,
+        "StatisticsGen": statistics,
+        "ExampleValidator": anomalies,
+        "Transform": transform_graph,
+        **({"TrunkFeatures": trunk_features} if trunk_features else {}),
+        "Trainer": model,
+        "TestPredictions": predictions,
+        "Evaluator": evaluation,
+    }
+    extra = f"{path_utils.serving_model_path(model.uri)}/{features.EXTRA_ASSETS}"
+    gathered = facts.gather(
+        chosen,
+        answers,
+        verdict=read_verdict(evaluation.uri),
+        curves=learning_curve.read_history(f"{model_run.uri}/{learning_curve.FILE}"),
+        data=data,
+        steps=step_costs(chosen.metadata, made, _images(data, measured["models"])),
+        peak_memory_bytes=measured["peak_memory_bytes"],
+        provenance=facts.read_json(f"{extra}/provenance.json"),
+        artifacts={name: artifact.uri for name, artifact in made.items()},
+    )
+    files = {
+        FACTS: gathered.model_dump_json(indent=1),
+        PAGE: page.render(gathered, answers, examples.uri, chosen.report),
+        CARD_JSON: card.as_json(gathered, chosen.report),
+        CARD_MARKDOWN: card.as_markdown(gathered, chosen.report),
+    }
+    for name, text in files.items():
+        with tf.io.gfile.GFile(f"{model_report.uri}/{name}", "w") as file:
+            file.write(text)
+
+
+def _images(data: facts.Data, models: int) -> dict[str, int]:
+    """That a step went through, for the steps whose number does not depend on training."""
+    images = {split: found.images for split, found in data.splits.items()}
+    return {
+        "ImportExampleGen": sum(images.values()),
+        "StatisticsGen": sum(images.values()),
+        "TestPredictions": images[features.TEST] * models,
+        "Evaluator": images[features.TEST],
+    }

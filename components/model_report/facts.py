@@ -1,0 +1,156 @@
+"""All that the page and the card say, as one object: ``facts.json``."""
+
+import datetime
+import io
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from components import features
+from components.anomalies import read_anomalies
+from components.model_report import measures
+from components.model_report.costs import StepCost
+from components.model_report.settings import ReportSettings
+from components.model_report.verdict import Verdict
+from components.settings import Section
+from components.test_predictions.store import Predictions
+
+
+class SplitFacts(Section):
+    images: int
+    class_counts: tuple[int, ...]  # by label id
+    mean_bytes: float  # of an encoded picture
+    height: tuple[int, int]  # pixels, smallest and largest
+    width: tuple[int, int]
+
+
+class Data(Section):
+    splits: dict[str, SplitFacts]
+    anomalies: tuple[str, ...]
+
+
+class Lineage(Section):
+    """What the model was made of."""
+
+    archive: str
+    dataset_fingerprint: str
+    backbone: str
+    backbone_fingerprint: str
+    code_revision: str | None
+    python: str
+    packages: dict[str, str]
+    config: dict[str, Any]
+    artifacts: dict[str, str]  # input of the report -> where it lies
+
+
+class Facts(Section):
+    name: str
+    created: str  # UTC, ISO 8601
+    label_names: tuple[str, ...]
+    verdict: Verdict
+    accuracy: measures.Accuracy
+    baseline: measures.Comparison | None  # with the last blessed model
+    most_frequent: float  # accuracy of always saying the class that is most frequent in train
+    references: dict[str, float]
+    classes: tuple[measures.ClassScores, ...]
+    confusion: tuple[tuple[int, ...], ...]  # truth by prediction
+    calibration: measures.Calibration
+    curves: tuple[dict[str, float], ...]  # a row for each epoch of training
+    data: Data
+    steps: tuple[StepCost, ...]
+    peak_memory_bytes: int  # of the process that asked the models, TensorFlow included
+    lineage: Lineage
+
+
+def gather(
+    settings: ReportSettings,
+    predictions: Predictions,
+    *,
+    verdict: Verdict,
+    curves: Iterable[dict[str, float]],
+    data: Data,
+    steps: tuple[StepCost, ...],
+    peak_memory_bytes: int,
+    provenance: dict[str, Any],
+    artifacts: dict[str, str],
+) -> Facts:
+    predicted = predictions.candidate.argmax(axis=1)
+    hits = predicted == predictions.labels
+    baseline = None
+    if predictions.baseline is not None:
+        baseline = measures.compare(hits, predictions.baseline.argmax(axis=1) == predictions.labels)
+    names = settings.label_names
+    most_frequent = int(np.argmax(data.splits[features.TRAIN].class_counts))
+    return Facts(
+        name=settings.name,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        label_names=names,
+        verdict=verdict,
+        accuracy=measures.accuracy(hits),
+        baseline=baseline,
+        most_frequent=float((predictions.labels == most_frequent).mean()),
+        references=settings.report.references,
+        classes=measures.class_scores(predictions.labels, predicted, names),
+        confusion=_rows(measures.confusion(predictions.labels, predicted, len(names))),
+        calibration=measures.calibration(predictions.candidate.max(axis=1), hits),
+        curves=tuple(curves),
+        data=data,
+        steps=steps,
+        peak_memory_bytes=peak_memory_bytes,
+        lineage=Lineage(
+            archive=settings.config["dataset"]["archive"],
+            dataset_fingerprint=settings.dataset_fingerprint,
+            backbone=settings.config["backbone"]["handle"],
+            backbone_fingerprint=settings.backbone_fingerprint,
+            code_revision=provenance["git_revision"],
+            python=provenance["python"],
+            packages=provenance["packages"],
+            config=settings.config,
+            artifacts=artifacts,
+        ),
+    )
+
+
+def read_data(statistics_uri: str, anomalies_uri: str, classes: int) -> Data:
+    """From what StatisticsGen and ExampleValidator wrote."""
+    splits = {split: _split_facts(statistics_uri, split, classes) for split in features.SPLITS}
+    anomalies = (
+        f"{split}: {feature}: {description}"
+        for split in features.SPLITS
+        for feature, description in read_anomalies(anomalies_uri, split).items()
+    )
+    return Data(splits=splits, anomalies=tuple(anomalies))
+
+
+def read_json(path: str) -> Any:
+    with tf.io.gfile.GFile(path) as file:
+        return json.load(io.StringIO(file.read()))
+
+
+def _split_facts(uri: str, split: str, classes: int) -> SplitFacts:
+    with tf.io.gfile.GFile(f"{uri}/Split-{split}/FeatureStats.pb", "rb") as file:
+        [dataset] = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read()).datasets
+    by_name = {".".join(feature.path.step): feature for feature in dataset.features}
+    counts = np.zeros(classes, np.int64)
+    for bucket in by_name[features.LABEL].string_stats.rank_histogram.buckets:
+        counts[int(bucket.label)] = bucket.sample_count
+    return SplitFacts(
+        images=dataset.num_examples,
+        class_counts=tuple(counts.tolist()),
+        mean_bytes=by_name[features.IMAGE_ENCODED].bytes_stats.avg_num_bytes,
+        height=_range(by_name[features.IMAGE_HEIGHT]),
+        width=_range(by_name[features.IMAGE_WIDTH]),
+    )
+
+
+def _range(feature: statistics_pb2.FeatureNameStatistics) -> tuple[int, int]:
+    return int(feature.num_stats.min), int(feature.num_stats.max)
+
+
+def _rows(matrix: npt.NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(row) for row in matrix.tolist())

@@ -1,0 +1,132 @@
+"""Statistics of stored predictions, by scikit-learn and SciPy."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+from sklearn import metrics
+
+from components.settings import Section
+
+CONFIDENCE = 0.95
+# Guo et al., "On Calibration of Modern Neural Networks" (2017), section 2: bins of equal width.
+CALIBRATION_BINS = 15
+
+
+class Accuracy(Section):
+    """Share of images that were classified right, with the Wilson score interval of 95 %."""
+
+    correct: int
+    images: int
+    value: float
+    low: float
+    high: float
+
+
+class Comparison(Section):
+    """Two models on the same images."""
+
+    accuracy: Accuracy  # of the other model
+    gained: int  # images that it got wrong and the candidate right
+    lost: int  # images that it got right and the candidate wrong
+    p_value: float  # McNemar's exact test: of so uneven a split, were both equally good
+
+
+class ClassScores(Section):
+    name: str
+    images: int  # that are of the class
+    predicted: int  # that were said to be
+    precision: float | None  # None where nothing was said to be of the class
+    recall: float | None  # None where no image is
+    f1: float | None
+
+
+class CalibrationBin(Section):
+    low: float  # confidence above this one
+    high: float
+    images: int
+    confidence: float | None  # their mean; None where there are no images
+    accuracy: float | None
+
+
+class Calibration(Section):
+    expected_error: float  # mean distance of confidence and accuracy, weighted by images
+    bins: tuple[CalibrationBin, ...]
+
+
+def accuracy(hits: npt.NDArray[np.bool_]) -> Accuracy:
+    """Of ``[N]`` answers, N at least 1."""
+    correct = int(hits.sum())
+    interval = stats.binomtest(correct, len(hits)).proportion_ci(CONFIDENCE, method="wilson")
+    return Accuracy(
+        correct=correct,
+        images=len(hits),
+        value=correct / len(hits),
+        low=float(interval.low),
+        high=float(interval.high),
+    )
+
+
+def compare(hits: npt.NDArray[np.bool_], others: npt.NDArray[np.bool_]) -> Comparison:
+    """The candidate's and another model's ``[N]`` answers to the same images."""
+    gained, lost = int((hits & ~others).sum()), int((~hits & others).sum())
+    p_value = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    return Comparison(accuracy=accuracy(others), gained=gained, lost=lost, p_value=float(p_value))
+
+
+def confusion(
+    labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], classes: int
+) -> npt.NDArray[np.int64]:
+    """``[classes, classes]`` counts, truth by prediction; classes that never occur have zeros."""
+    return metrics.confusion_matrix(labels, predicted, labels=np.arange(classes))
+
+
+def class_scores(
+    labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], names: Sequence[str]
+) -> tuple[ClassScores, ...]:
+    """In the order of the ids."""
+    precision, recall, f1, images = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=np.arange(len(names)), zero_division=np.nan
+    )
+    counts = np.bincount(predicted, minlength=len(names))
+    return tuple(
+        ClassScores(
+            name=name,
+            images=int(images[index]),
+            predicted=int(counts[index]),
+            precision=_or_none(precision[index]),
+            recall=_or_none(recall[index]),
+            f1=_or_none(f1[index]),
+        )
+        for index, name in enumerate(names)
+    )
+
+
+def calibration(
+    confidences: npt.NDArray[np.floating], hits: npt.NDArray[np.bool_], bins: int = CALIBRATION_BINS
+) -> Calibration:
+    """How far the predicted class's probability (``[N]`` in [0, 1]) is from how often it is right.
+
+    Bins hold confidences in (low, high], as in Guo et al.
+    """
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.digitize(confidences, edges, right=True) - 1, 0, bins - 1)
+    found, error = [], 0.0
+    for index in range(bins):
+        inside = place == index
+        images = int(inside.sum())
+        mean = float(confidences[inside].mean()) if images else None
+        right = float(hits[inside].mean()) if images else None
+        if mean is not None and right is not None:
+            error += images / len(hits) * abs(mean - right)
+        low, high = float(edges[index]), float(edges[index + 1])
+        found.append(
+            CalibrationBin(low=low, high=high, images=images, confidence=mean, accuracy=right)
+        )
+    return Calibration(expected_error=error, bins=tuple(found))
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,70 @@
+"""One self-contained HTML page: template, charts and pictures put together."""
+
+from typing import Any
+
+import vl_convert
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from components.model_report import charts, pictures
+from components.model_report.facts import Facts
+from components.settings import Report
+from components.test_predictions.store import Predictions
+
+_SHARES = 4  # decimals of the probabilities in the page
+
+
+def render(facts: Facts, predictions: Predictions, examples_uri: str, report: Report) -> str:
+    """The page, which loads nothing from anywhere.
+
+    Args:
+      examples_uri: the artifact that the test pictures are read from.
+    """
+    choice = pictures.choose(predictions, report)
+    shown = sorted(choice.all())
+    sources = pictures.read_pictures(
+        examples_uri, [predictions.ids[i] for i in shown], report.picture_size
+    )
+    confidences = predictions.candidate.max(axis=1)
+    hits = predictions.candidate.argmax(axis=1) == predictions.labels
+    return templates().get_template("report.html").render(
+        facts=facts,
+        config=yaml.safe_dump(facts.lineage.config, sort_keys=False),
+        script=vl_convert.javascript_bundle(None),
+        data={
+            "labels": facts.label_names,
+            "charts": charts.charts(facts, confidences, hits),
+            "pictures": {i: _picture(predictions, i, sources) for i in shown},
+            "mistakes": choice.mistakes,
+            "doubts": choice.doubts,
+            "cells": {f"{truth},{said}": chosen for (truth, said), chosen in choice.cells.items()},
+            "confusion": facts.confusion,
+        },
+    )  # fmt: skip
+
+
+def templates() -> Environment:
+    """Everything that is put into HTML is escaped: label names and ids come from the data set."""
+    environment = Environment(
+        loader=PackageLoader("components.model_report"),
+        autoescape=lambda name: name is not None and name.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.2f} %"
+    environment.filters["share"] = lambda value: "–" if value is None else f"{value:.4f}"
+    environment.filters["cell"] = lambda text: text.replace("|", "\\|")  # of a Markdown table
+    environment.filters["count"] = lambda value: f"{value:,}"
+    return environment
+
+
+def _picture(predictions: Predictions, index: int, sources) -> dict[str, Any]:
+    identity, shares = predictions.ids[index], predictions.candidate[index]
+    return {
+        "id": identity,
+        "source": sources[identity],
+        "truth": int(predictions.labels[index]),
+        "said": int(shares.argmax()),
+        "shares": [round(float(share), _SHARES) for share in shares],
+    }

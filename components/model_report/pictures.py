@@ -1,0 +1,94 @@
+"""Which test images the page shows, and how: small copies inside the page."""
+
+import base64
+import io
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from PIL import Image
+
+from components import features
+from components.record_index import COMPRESSION
+from components.settings import Report
+from components.test_predictions.store import Predictions
+
+SHOWN = 24  # in the lists of mistakes and of hits
+# Up to this side, a picture is kept without loss: JPEG would smear what pixels there are.
+_LOSSLESS = 48
+_JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Numbers of test images, all of them below `Report.pictures` in number."""
+
+    mistakes: tuple[int, ...]  # wrong, the most confident first
+    doubts: tuple[int, ...]  # right, the least confident first
+    cells: dict[tuple[int, int], tuple[int, ...]]  # (truth, prediction) -> most confident first
+
+    def all(self) -> set[int]:
+        return {*self.mistakes, *self.doubts, *(i for cell in self.cells.values() for i in cell)}
+
+
+def choose(predictions: Predictions, report: Report) -> Choice:
+    """Every cell of the confusion matrix gets its first picture before any gets its second."""
+    confidence = predictions.candidate.max(axis=1)
+    predicted = predictions.candidate.argmax(axis=1)
+    hits = predicted == predictions.labels
+    falling = np.argsort(-confidence, kind="stable")
+    mistakes = [int(i) for i in falling if not hits[i]][:SHOWN]
+    doubts = [int(i) for i in falling[::-1] if hits[i]][:SHOWN]
+    room = max(0, report.pictures - len(mistakes) - len(doubts))
+    ranked = _ranked_in_cells(falling, predictions.labels, predicted, hits)
+    kept = [i for rank, _, i in sorted(ranked) if rank < report.pictures_per_cell][:room]
+    cells: dict[tuple[int, int], tuple[int, ...]] = {}
+    for i in kept:
+        cell = int(predictions.labels[i]), int(predicted[i])
+        cells[cell] = (*cells.get(cell, ()), i)
+    return Choice(tuple(mistakes[: report.pictures]), tuple(doubts[: report.pictures]), cells)
+
+
+def _ranked_in_cells(
+    falling: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    predicted: npt.NDArray[np.int64],
+    hits: npt.NDArray[np.bool_],
+) -> Iterator[tuple[int, bool, int]]:
+    """(rank in its cell, whether it is a hit, image): mistakes come first in each rank."""
+    ranks: dict[tuple[int, int], int] = {}
+    for i in falling:
+        cell = int(labels[i]), int(predicted[i])
+        yield ranks.get(cell, 0), bool(hits[i]), int(i)
+        ranks[cell] = ranks.get(cell, 0) + 1
+
+
+def read_pictures(uri: str, ids: Collection[str], size: int) -> Mapping[str, str]:
+    """`data:` addresses by image id, of pictures whose longest side is at most `size` pixels.
+
+    Args:
+      uri: of the examples artifact.
+    """
+    wanted = {identity.encode() for identity in ids}
+    found = {}
+    files = sorted(tf.io.gfile.glob(f"{uri}/Split-{features.TEST}/*"))
+    for record in tf.data.TFRecordDataset(files, COMPRESSION).as_numpy_iterator():
+        feature = tf.train.Example.FromString(record).features.feature
+        [identity] = feature[features.IMAGE_ID].bytes_list.value
+        if identity in wanted:
+            [encoded] = feature[features.IMAGE_ENCODED].bytes_list.value
+            found[identity.decode()] = data_address(encoded, size)
+    return found
+
+
+def data_address(encoded: bytes, size: int) -> str:
+    """A `data:` address of the picture, made smaller where a side is longer than `size`."""
+    with Image.open(io.BytesIO(encoded)) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((size, size))
+    kind = "PNG" if max(small.size) <= _LOSSLESS else "JPEG"
+    buffer = io.BytesIO()
+    small.save(buffer, kind, optimize=True, quality=_JPEG_QUALITY)  # PNG has no quality
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,16 @@
+"""What ModelReport is told besides its input artifacts."""
+
+from typing import Any
+
+from components.settings import Report, Section
+
+
+class ReportSettings(Section):
+    name: str  # of the pipeline
+    label_names: tuple[str, ...]
+    report: Report
+    config: dict[str, Any]  # the whole configuration of the run, to be shown
+    dataset_fingerprint: str  # sha256 of the archive's pictures, labels and names
+    backbone_fingerprint: str  # sha256 of the module's files
+    metadata: str | None  # SQLite file where the runner notes how long steps took, if it has one
+    code_fingerprint: str  # sha256 of the code that makes the report
