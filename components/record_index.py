@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from components import features
 from components.errors import UserError
@@ -135,5 +136,10 @@ def spool(files: Iterable[str], directory: Path) -> RecordIndex:
 
 
 def _identity(record: bytes) -> bytes:
-    ids = tf.train.Example.FromString(record).features.feature[features.IMAGE_ID].bytes_list.value
+    """The example's id, or nothing: what is damaged is told of where it is decoded."""
+    try:
+        feature = tf.train.Example.FromString(record).features.feature
+    except DecodeError:
+        return b""
+    ids = feature[features.IMAGE_ID].bytes_list.value
     return bytes(ids[0]) if ids else b""
