@@ -1,7 +1,7 @@
 # `make` lists the targets. Needs git, make and python3; everything else is set up below .tools
 # and .venv from the package registry, as the lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-resume test-review test-faults test-kubeflow bench check format clean lock
+.PHONY: help setup run test test-resume test-review test-faults test-kubeflow test-flink bench check format clean lock
 
 UV_VERSION := 0.13.9
 UV := .tools/bin/uv
@@ -37,6 +37,15 @@ test-review: setup ## what a reviewer looks at: comparisons, drift, the notebook
 
 test-kubeflow: setup ## the Kubeflow package, replayed task by task beside a local run (20 minutes)
 	$(RUN) pytest -m kubeflow -s tests/cluster
+
+# With Maven and a Java 11 or newer (Debian: maven, default-jre-headless).
+build/flink/jars: tests/flink/pom.xml
+	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DincludeScope=runtime \
+	  -DoutputDirectory=$(CURDIR)/$@
+	@touch $@
+
+test-flink: setup build/flink/jars ## the pipeline on a real Apache Flink, and a killed TaskManager (10 minutes)
+	$(RUN) pytest -m flink tests/flink -s
 
 bench: setup ## speed of each step as paired ratios: build/bench.json and build/bench.png
 	$(RUN) python -m benchmarks

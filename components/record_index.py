@@ -4,6 +4,7 @@ The order of training then is a function of seed and step alone: no shuffle buff
 go on from any step.
 """
 
+import hashlib
 import io
 import threading
 import uuid
@@ -14,7 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
+from components import features
 from components.errors import UserError
 
 # https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
@@ -105,16 +108,38 @@ class RecordReader:
         return files[path]
 
 
+def rank(identity: bytes) -> int:
+    """Where the example of this id stands among all others.
+
+    A Beam engine writes examples in whatever order its workers come to them, and training must
+    not depend on that.
+    """
+    return int.from_bytes(hashlib.sha256(identity).digest()[:8], "big", signed=True)
+
+
 def spool(files: Iterable[str], directory: Path) -> RecordIndex:
     """Copies TFX's compressed files, in which no record can be found, into an indexed one."""
     writer = IndexedWriter(str(directory / f"{uuid.uuid4().hex}.tfrecord"))
     records = tf.data.TFRecordDataset(list(files), COMPRESSION)
-    places = np.array([writer.write(record) for record in records.as_numpy_iterator()], np.int64)
+    rows = [
+        (rank(_identity(record)), *writer.write(record)) for record in records.as_numpy_iterator()
+    ]
     writer.close()
-    places = places.reshape(-1, 2)
+    table = np.array(rows, np.int64).reshape(-1, 3)
+    places = table[np.argsort(table[:, 0], kind="stable"), 1:]
     return RecordIndex(
         files=(writer.path,),
         file=np.zeros([len(places), 1], np.int32),
         offset=places[:, :1],
         length=places[:, 1:],
     )
+
+
+def _identity(record: bytes) -> bytes:
+    """The example's id, or nothing: what is damaged is told of where it is decoded."""
+    try:
+        feature = tf.train.Example.FromString(record).features.feature
+    except DecodeError:
+        return b""
+    ids = feature[features.IMAGE_ID].bytes_list.value
+    return bytes(ids[0]) if ids else b""

@@ -22,9 +22,12 @@ class Section(BaseModel):
 
 
 class Dataset(Section):
-    archive: str = "cifar10"  # "cifar10", "digits", a path, or a URL of a CIFAR-layout archive
+    # "cifar10", "digits", a path or a URL of a CIFAR-layout archive; a folder of class folders, or
+    # a list of pictures (.tsv), which are converted on Beam.
+    archive: str = "cifar10"
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")  # of the archive, when it is known
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1  # carved out of train
+    test_fraction: Fraction = 0.1  # of a folder or list that names no test pictures
     seed: int = 0  # of the validation split
 
 

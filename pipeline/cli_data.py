@@ -53,13 +53,15 @@ def convert(
     config: ConfigOption = "digits",
     overrides: Overrides = None,
 ):
-    """Convert the archive to TFRecord shards with PNG images, and labels.txt."""
+    """Convert the archive, folder or list of pictures to TFRecord shards, and labels.txt."""
     settings = load(config, overrides)
-    from pipeline import inputs
+    from pipeline import failure, inputs
 
-    manifest = inputs.convert_dataset(settings, directory)
+    with failure.in_one_line():
+        manifest = inputs.convert_dataset(settings, directory)
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
-    print(f"{directory}: {counts}")
+    left_out = f"; {manifest.left_out} duplicates left out" if manifest.left_out else ""
+    print(f"{directory}: {counts}{left_out}")
 
 
 def _parse_sample(text: str) -> tuple[str, int]:

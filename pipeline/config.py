@@ -27,6 +27,7 @@ from components.settings import (
     Report,
     Section,
 )
+from pipeline.beam_options import Beam
 from pipeline.kubeflow_settings import Kubeflow
 from trainer.settings import Training, Tuning
 
@@ -43,6 +44,7 @@ class Config(Section):
     root: str = "build/pipeline"  # artifacts, metadata and the pushed model live below it
     cache: str = "build/cache"  # downloads and backbones, shared by pipelines
     runner: Literal["local", "beam"] = "local"  # TFX's LocalDagRunner or BeamDagRunner
+    beam: Beam = Beam()  # what runs the data-parallel steps: this process or a cluster
     dataset: Dataset = Dataset()
     image: Image = Image()
     backbone: Backbone = Backbone()

@@ -23,6 +23,9 @@ MENDS = {
     "file is not a database": "restore metadata.sqlite from a copy, or give another "
     "root=DIRECTORY; what was pushed still serves",
 }
+# What Beam says of a job that a cluster gave up.
+ENGINE_FAILURE = re.compile(r"Pipeline \S+ failed in state (\w+): (.+)", re.DOTALL)
+_EXCEPTION = re.compile(r"\s*([\w.]+(?:Error|Exception)\b: .+)")
 _SQL = re.compile(r" query: +[A-Z]+ .*")  # the statement that SQLite could not carry out
 _LONGEST = 240  # characters of a library's own words
 
@@ -52,10 +55,23 @@ def user_error(error: BaseException | None) -> UserError | None:
         quoted = QUOTED_USER_ERROR.search(str(error))
         if quoted:
             return UserError(quoted.group(1))
+        if failed := ENGINE_FAILURE.search(str(error)):
+            return _engine_failure(*failed.groups())
         if system := _system_failure(str(error)):
             return system
         error = error.__cause__ or error.__context__
     return None
+
+
+def _engine_failure(state: str, told: str) -> UserError:
+    """`told` is Java's message, and in it perhaps a worker's traceback, which says more."""
+    java, _, python = told.partition("Traceback (most recent call last):")
+    raised = [found[1] for line in python.splitlines() if (found := _EXCEPTION.match(line))]
+    reason = raised[-1] if raised else java.strip().partition("\n")[0]
+    return UserError(
+        f"the Beam engine must carry a step through. It ended {state}: "
+        f"{reason.strip()[:_LONGEST]}; see the engine's log, mend it, and run again"
+    )
 
 
 def _system_failure(text: str) -> UserError | None:

@@ -7,10 +7,11 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from components.backbone import module, standin
-from components.dataset import archive, convert, digits
+from components.dataset import archive, convert, convert_listed, digits, listing
 from components.download import download
 from components.schema import curated_schema
 from components.settings import SCRATCH_CNN
+from pipeline.beam_options import pipeline_arguments
 from pipeline.config import Config
 
 # https://www.cs.toronto.edu/~kriz/cifar.html gives the address and the checksum.
@@ -77,7 +78,19 @@ def fetch_archive(config: Config) -> Path:
 
 
 def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
-    """Converts the configured archive into `directory`; a no-op where that was done before."""
+    """Converts the configured archive into `directory`; a no-op where that was done before.
+
+    A folder or list of pictures may be larger than this machine, so Beam converts it.
+    """
+    if listing.is_listed(config.dataset.archive):
+        return convert_listed.convert_listed(
+            Path(config.dataset.archive),
+            directory,
+            validation_fraction=config.dataset.validation_fraction,
+            test_fraction=config.dataset.test_fraction,
+            seed=config.dataset.seed,
+            beam_arguments=pipeline_arguments(config.beam),
+        )
     return convert.convert(
         archive.read_archive(fetch_archive(config)),
         directory,

@@ -29,6 +29,7 @@ from components.test_predictions.settings import PredictionSettings
 from components.trunk_features.component import TrunkFeatures
 from components.trunk_features.settings import TrunkSettings
 from pipeline.baseline import latest_other_blessed_model
+from pipeline.beam_options import pipeline_arguments, step_arguments
 from pipeline.code_version import (
     PREDICTION_CODE,
     REPORT_CODE,
@@ -164,6 +165,25 @@ def create_pipeline(
         evaluation=evaluator.outputs["evaluation"],
         settings=_report_settings(config, inputs).model_dump_json(),
     )
+    components = [
+        example_gen,
+        statistics_gen,
+        schema_gen,
+        example_validator,
+        anomaly_gate,
+        transform,
+        *trunk_features,
+        *tuner,
+        trainer,
+        baseline,
+        test_predictions,
+        evaluator,
+        model_report,
+        pusher,
+    ]
+    for component in components:
+        if arguments := step_arguments(config.beam, component.id):
+            component.with_beam_pipeline_args(arguments)
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(Path(config.root) / "artifacts"),
@@ -171,24 +191,8 @@ def create_pipeline(
             metadata.sqlite_metadata_connection_config(inputs.metadata) if inputs.metadata else None
         ),
         enable_cache=True,
-        # FnApiRunner runs in memory; "DirectRunner" would first try to download a Go runner.
-        beam_pipeline_args=["--runner=FnApiRunner"],
-        components=[
-            example_gen,
-            statistics_gen,
-            schema_gen,
-            example_validator,
-            anomaly_gate,
-            transform,
-            *trunk_features,
-            *tuner,
-            trainer,
-            baseline,
-            test_predictions,
-            evaluator,
-            model_report,
-            pusher,
-        ],
+        beam_pipeline_args=pipeline_arguments(config.beam),
+        components=components,
     )
 
 

@@ -44,6 +44,7 @@ class Examples:
     labels: np.ndarray  # [10] int64
     encoded: list[bytes]
     serialized: list[bytes]
+    ids: list[bytes]
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +53,10 @@ def examples(tmp_path_factory) -> Examples:
     from PIL import Image
 
     from components import features
-    from components.record_index import COMPRESSION
+    from components.record_index import COMPRESSION, rank
 
+    # Named so that the order of reading, which goes by the ids, is the order here.
+    ids = sorted((f"made:{number}".encode() for number in range(10)), key=rank)
     levels, labels = np.linspace(0, 255, 10).astype(np.uint8), np.arange(10)
     encoded, serialized = [], []
     for level, label in zip(levels, labels, strict=True):
@@ -66,14 +69,14 @@ def examples(tmp_path_factory) -> Examples:
         feature[features.IMAGE_FORMAT].bytes_list.value.append(b"png")
         feature[features.IMAGE_HEIGHT].int64_list.value.append(32)
         feature[features.IMAGE_WIDTH].int64_list.value.append(32)
-        feature[features.IMAGE_ID].bytes_list.value.append(f"made:{label}".encode())
+        feature[features.IMAGE_ID].bytes_list.value.append(ids[label])
         feature[features.LABEL].int64_list.value.append(int(label))
         serialized.append(example.SerializeToString())
     path = tmp_path_factory.mktemp("examples") / "data.gz"
     with tf.io.TFRecordWriter(str(path), COMPRESSION) as writer:
         for record in serialized:
             writer.write(record)
-    return Examples(f"{path}*", levels.astype(float), labels, encoded, serialized)
+    return Examples(f"{path}*", levels.astype(float), labels, encoded, serialized, ids)
 
 
 @pytest.fixture(scope="session")

@@ -64,3 +64,23 @@ def test_a_failure_of_the_system_is_one_line_with_its_words_and_a_mend(error, to
 def test_an_error_of_ours_is_not_hidden(tmp_path: Path):
     with pytest.raises(ZeroDivisionError), in_one_line():
         raise ZeroDivisionError
+
+
+def test_a_job_that_a_cluster_gave_up_is_one_line():
+    failed = RuntimeError(
+        "Pipeline BeamApp-1 failed in state FAILED: "
+        "org.apache.flink.runtime.JobException: Recovery is suppressed\n at Scheduler.java"
+    )
+    told = str(user_error(failed))
+    assert "It ended FAILED: org.apache.flink.runtime.JobException: Recovery is suppressed" in told
+    assert "\n" not in told and "run again" in told
+
+
+def test_a_workers_exception_is_what_is_said_of_a_failed_job():
+    failed = RuntimeError(
+        "Pipeline BeamApp-1 failed in state FAILED: java.lang.RuntimeException: Error received "
+        "from SDK harness for instruction 3: Traceback (most recent call last):\n"
+        '  File "a.py", line 1, in f\n    raise ValueError("x")\nValueError: no such shape\n'
+        "  at Java.java"
+    )
+    assert "It ended FAILED: ValueError: no such shape; see" in str(user_error(failed))

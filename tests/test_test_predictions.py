@@ -70,15 +70,18 @@ def test_what_is_stored_is_read_back_in_the_order_of_the_ids(tmp_path, keys):
 
 
 def test_both_models_are_asked_about_each_image_in_bounded_batches(examples):
+    ids = examples.ids
+
     def check(predictions):
         by_id = {prediction.id: prediction for prediction in predictions}
         assert len(by_id) == len(predictions) == 10
         for number in range(10):
-            prediction = by_id[f"made:{number}".encode()]
+            prediction = by_id[ids[number]]
             assert prediction.label == number
             shares = prediction.probabilities
-            assert shares[features.CANDIDATE].argmax() == number
-            assert shares[features.BASELINE].argmax() == (number + 1) % 10
+            named = int(ids[number].rpartition(b":")[2])
+            assert shares[features.CANDIDATE].argmax() == named
+            assert shares[features.BASELINE].argmax() == (named + 1) % 10
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         answers = (
@@ -96,5 +99,6 @@ def test_a_damaged_image_is_named(examples):
     encoded.value[0] = encoded.value[0][:40]
     batch = [examples.serialized[0], example.SerializeToString()]
     handler = ExportedModels({}, SETTINGS)
-    with pytest.raises(UserError, match=r"whole PNG or JPEG.*another, made:3 \(40 bytes\)"):
+    told = rf"whole PNG or JPEG.*another, {examples.ids[3].decode()} \(40 bytes\)"
+    with pytest.raises(UserError, match=told):
         list(handler.run_inference(batch, Signatures({features.CANDIDATE: signature})))

@@ -62,9 +62,10 @@ def convert(
     """
     settings = Settings(validation_fraction, seed, examples_per_shard)
     _check(settings, workers)
-    if (existing := _existing(archive, directory, settings)) is not None:
+    made_of = (CONVERTER_VERSION, archive.fingerprint, settings)
+    if (existing := existing_conversion(directory, made_of, archive.label_names)) is not None:
         return existing
-    _refuse_foreign_files(directory)
+    refuse_foreign_files(directory)
     splits = _split(archive, settings)
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
@@ -72,12 +73,10 @@ def convert(
             fresh = Path(tmp) / "new"
             fresh.mkdir()
             shards = _write_shards(archive, splits, fresh, examples_per_shard, workers)
-            manifest = Manifest(
-                CONVERTER_VERSION, archive.fingerprint, settings, archive.label_names, shards
-            )
-            (fresh / LABELS_FILE).write_text(_labels_text(archive.label_names), encoding="utf-8")
+            manifest = Manifest(*made_of, archive.label_names, shards)
+            (fresh / LABELS_FILE).write_text(labels_text(archive.label_names), encoding="utf-8")
             write_manifest(manifest, fresh)
-            _put_in_place(fresh, directory, Path(tmp) / "old")
+            put_in_place(fresh, directory, Path(tmp) / "old")
     except OSError as error:
         raise UserError(
             f"cannot write the converted data set to {directory}: {error}; "
@@ -99,16 +98,20 @@ def _check(settings: Settings, workers: int | None) -> None:
         raise UserError(f"workers is 1 or more, received {workers}")
 
 
-def _existing(archive: Archive, directory: Path, settings: Settings) -> Manifest | None:
-    """The manifest of this very conversion, if `directory` holds it whole."""
+def existing_conversion(
+    directory: Path, made_of: tuple[int, str, Settings], label_names: Sequence[str]
+) -> Manifest | None:
+    """The manifest of this very conversion, if `directory` holds it whole.
+
+    `made_of` are the converter's version, the source's fingerprint and the settings.
+    """
     try:
         manifest = load_manifest(directory)
     except UserError:
         return None
-    made_of = (CONVERTER_VERSION, archive.fingerprint, settings)
     if (manifest.converter_version, manifest.fingerprint, manifest.settings) != made_of:
         return None
-    labels = _labels_text(archive.label_names).encode()
+    labels = labels_text(label_names).encode()
     try:
         if (directory / LABELS_FILE).read_bytes() != labels:
             return None
@@ -118,7 +121,7 @@ def _existing(archive: Archive, directory: Path, settings: Settings) -> Manifest
     return manifest if whole else None
 
 
-def _refuse_foreign_files(directory: Path) -> None:
+def refuse_foreign_files(directory: Path) -> None:
     if not directory.exists():
         return
     if not directory.is_dir():
@@ -131,7 +134,7 @@ def _refuse_foreign_files(directory: Path) -> None:
             )
 
 
-def _put_in_place(fresh: Path, directory: Path, old: Path) -> None:
+def put_in_place(fresh: Path, directory: Path, old: Path) -> None:
     replaces = directory.exists()
     if replaces:
         directory.rename(old)
@@ -143,7 +146,7 @@ def _put_in_place(fresh: Path, directory: Path, old: Path) -> None:
         raise
 
 
-def _labels_text(label_names: Sequence[str]) -> str:
+def labels_text(label_names: Sequence[str]) -> str:
     return "".join(f"{label}:{name}\n" for label, name in enumerate(label_names))
 
 

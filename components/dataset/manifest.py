@@ -20,6 +20,7 @@ class Settings:
     validation_fraction: float
     seed: int
     examples_per_shard: int
+    test_fraction: float | None = None  # None where the archive has a test batch
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Manifest:
     settings: Settings
     label_names: tuple[str, ...]
     shards: dict[str, tuple[Shard, ...]]  # by split
+    left_out: int = 0  # pictures that are the same as another one
 
     @property
     def counts(self) -> dict[str, int]:
@@ -86,6 +88,7 @@ def _parse(content: dict[str, Any]) -> Manifest:
             split: tuple(Shard(**shard) for shard in shards)
             for split, shards in content["shards"].items()
         },
+        left_out=content.get("left_out", 0),
     )
     if manifest.counts != content["counts"]:
         raise ValueError(f"counts {content['counts']} do not fit the shards' {manifest.counts}")

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.errors import UserError
-from components.record_index import IndexedWriter, RecordIndex
+from components.record_index import IndexedWriter, RecordIndex, rank
 from components.trunk_features.record import TrunkOutput, encode
 
 SHARD_BYTES = 256 * 2**20  # a shard is closed once it is as large as this
@@ -45,7 +45,8 @@ class WriteShards(beam.DoFn):
             path = f"{self._directories[split]}/{uuid.uuid4().hex}.tfrecord"
             self._writers[split], self._rows[split] = IndexedWriter(path), []
         writer = self._writers[split]
-        self._rows[split].append((*position, *writer.write(encode(output))))
+        row = (*position, rank(output.id), *writer.write(encode(output)))
+        self._rows[split].append(row)
         if writer.size >= SHARD_BYTES:
             self._close(split)
 
@@ -73,7 +74,7 @@ def commit(directory: str, index_path: str, counts: list[int], views: int) -> No
       UserError: a record is missing.
     """
     shards, table = _read_rows(directory)
-    shard, file, number, view, offset, length = table.T
+    shard, file, number, view, order, offset, length = table.T
     starts = np.concatenate([[0], np.cumsum(counts)])
     record = (starts[file] + number) * views + view
     present, first = np.unique(record, return_index=True)
@@ -83,11 +84,14 @@ def commit(directory: str, index_path: str, counts: list[int], views: int) -> No
             f"every example must have its trunk features. {expected - len(present)} of {expected} "
             f"records are missing in {directory}; run again"
         )
+    # By id, as record_index.spool has the raw examples.
+    first = first.reshape(-1, views)
+    first = first[np.argsort(order[first[:, 0]], kind="stable")]
     index = RecordIndex(
         files=tuple(shards),
-        file=shard[first].astype(np.int32).reshape(-1, views),
-        offset=offset[first].reshape(-1, views),
-        length=length[first].reshape(-1, views),
+        file=shard[first].astype(np.int32),
+        offset=offset[first],
+        length=length[first],
     )
     index.save(index_path)
     needed = {shards[number] for number in np.unique(index.file)}
@@ -97,9 +101,9 @@ def commit(directory: str, index_path: str, counts: list[int], views: int) -> No
 
 
 def _read_rows(directory: str) -> tuple[list[str], np.ndarray]:
-    """The shards' paths, and [shard, file, number, view, offset, length] of each record."""
+    """The shards' paths, and [shard, file, number, view, rank, offset, length] of each record."""
     shards: list[str] = []
-    tables = [np.zeros([0, 6], np.int64)]
+    tables = [np.zeros([0, 7], np.int64)]
     for path in sorted(tf.io.gfile.glob(f"{directory}/*{_ROWS}")):
         with tf.io.gfile.GFile(path, "rb") as file:
             rows = np.load(io.BytesIO(file.read()), allow_pickle=False)

@@ -1,0 +1,1 @@
+"""How long each step takes on many images and many workers: measured, fitted, predicted."""

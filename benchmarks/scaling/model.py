@@ -1,0 +1,105 @@
+"""Seconds of a step as ``fixed + images * each / workers``, and what follows for other sizes."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.optimize import nnls
+
+from benchmarks.scaling.measure import IMAGE_SIZE, TEST_SHARE, Run
+
+# Steps that run the network: their cost grows with the picture's area, and a GPU shortens it.
+NETWORK: Final = ("TrunkFeatures", "Trainer", "TestPredictions")
+# Steps that workers share. All others have a fixed cost, or run on one machine.
+SHARED: Final = (
+    "ImportExampleGen",
+    "StatisticsGen",
+    "Transform",
+    "TrunkFeatures",
+    "TestPredictions",
+    "Evaluator",
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one step on one engine with one number of workers."""
+
+    fixed: float  # seconds
+    each: float  # seconds an image
+    error: float  # largest relative difference between fit and median
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What was not measured here."""
+
+    image_size: int = 299  # pixels; network steps cost (image_size / 75)^2 of what was measured
+    gpu_speedup: float = 30.0  # of network steps, against a worker of this machine's kind
+    worker_price: float = 0.10  # an hour, in any currency: put yours in
+    gpu_worker_price: float = 0.60
+    epochs: int = 5  # of the Trainer, which was measured with one
+
+
+def fit(runs: Sequence[Run]) -> dict[str, Cost]:
+    """Step -> cost, by least squares of relative errors over the medians of each size."""
+    by_step: dict[str, dict[int, list[float]]] = {}
+    for run in runs:
+        for step, seconds in run.seconds.items():
+            by_step.setdefault(step, {}).setdefault(run.images, []).append(seconds)
+    costs = {}
+    for step, by_size in by_step.items():
+        sizes = np.array(sorted(by_size), float)
+        medians = np.array([statistics.median(by_size[int(size)]) for size in sizes])
+        weights = 1 / np.maximum(medians, 0.1)
+        table = np.stack([np.ones_like(sizes), sizes], axis=1)
+        (fixed, each), _ = nnls(table * weights[:, None], medians * weights)
+        error = np.abs(fixed + each * sizes - medians) * weights
+        costs[step] = Cost(float(fixed), float(each), float(error.max()))
+    return costs
+
+
+def predict(
+    costs: Mapping[str, Cost],
+    images: int,
+    workers: int,
+    assumed: Assumptions,
+    *,
+    gpu: bool,
+) -> dict[str, float]:
+    """Step -> seconds."""
+    area = (assumed.image_size / IMAGE_SIZE) ** 2
+    seconds = {}
+    for step, cost in costs.items():
+        if step == "whole command":
+            continue
+        each = cost.each
+        if step in NETWORK:
+            each *= area / (assumed.gpu_speedup if gpu else 1)
+        if step == "Trainer":
+            each *= assumed.epochs
+        seconds[step] = cost.fixed + images * each / (workers if step in SHARED else 1)
+    return seconds
+
+
+def feature_bytes(runs: Sequence[Run], images: int, assumed: Assumptions) -> float:
+    """Of the stored features; of random pictures and a random trunk."""
+    stored = statistics.median(
+        run.feature_bytes / (run.images - run.images // TEST_SHARE) for run in runs
+    )
+    # [3, 3, 768] at 75 pixels before Mixed_7a, [17, 17, 768] at 299.
+    cells = _cells(assumed.image_size) / _cells(IMAGE_SIZE)
+    return stored * cells * (images - images // TEST_SHARE)
+
+
+def _cells(image_size: int) -> int:
+    """Positions of InceptionV3's output before Mixed_7a, which five halvings and edges leave."""
+    side = (image_size - 3) // 2 + 1  # 3x3, stride 2, without padding
+    side -= 2  # 3x3, without padding
+    side = (side - 3) // 2 + 1
+    side -= 2
+    side = (side - 3) // 2 + 1
+    side = (side - 3) // 2 + 1
+    return side * side

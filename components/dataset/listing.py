@@ -1,0 +1,112 @@
+"""A folder of pictures, or a list of their addresses, as lines that any worker can take up.
+
+A folder is ``<class>/<picture>``, or ``train/<class>/<picture>`` with ``test/`` and perhaps
+``validation/`` beside it. A list is a text file of ``address<TAB>class`` or
+``address<TAB>class<TAB>split`` lines; addresses are whatever Beam's file systems open, and
+relative ones begin at the list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from components.dataset.archive import META
+from components.errors import UserError
+from components.features import SPLITS, TEST, TRAIN
+
+LIST_SUFFIXES: Final = (".tsv", ".txt")
+PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg")
+
+
+class Entry(NamedTuple):
+    """One picture; `split` is "" where the source leaves it open."""
+
+    id: str
+    address: str
+    label_name: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a listing's file holds: a JSON array ``[id, address, label, split]`` a line."""
+
+    label_names: tuple[str, ...]
+    count: int
+    splits: frozenset[str]  # that the source names
+    fingerprint: str  # sha256 of ids, addresses, labels, and of a folder's file sizes and times
+
+
+def is_listed(source: str) -> bool:
+    """Whether `source` is a folder of pictures or a list of them, and no archive."""
+    path = Path(source)
+    if path.is_dir():
+        return not [*path.glob(META), *path.glob(f"*/{META}")]
+    return path.suffix in LIST_SUFFIXES and path.is_file()
+
+
+def write_listing(source: Path, target: Path) -> Listing:
+    """Writes the pictures of `source` to `target`, a line each.
+
+    Raises:
+      UserError: there are no two classes, or a line or file fits no layout.
+    """
+    names = tuple(sorted({entry.label_name for entry, _ in _entries(source)}))
+    if len(names) < 2:
+        raise UserError(
+            f"pictures lie in two or more class folders, or have two or more classes in a list. "
+            f"{source} has {', '.join(names) or 'none'}"
+        )
+    numbers = {name: number for number, name in enumerate(names)}
+    digest = hashlib.sha256(json.dumps(names).encode())
+    count = 0
+    splits: set[str] = set()
+    with target.open("w", encoding="utf-8") as file:
+        for entry, state in _entries(source):
+            line = json.dumps([entry.id, entry.address, numbers[entry.label_name], entry.split])
+            digest.update(f"{entry.id}\0{line}\0{state}\n".encode())
+            file.write(line + "\n")
+            splits.add(entry.split)
+            count += 1
+    if TEST in splits and TRAIN not in splits and "" not in splits:
+        raise UserError(f"{source} names test pictures but none to train on; add a train folder")
+    return Listing(names, count, frozenset(splits), digest.hexdigest())
+
+
+def _entries(source: Path) -> Iterator[tuple[Entry, str]]:
+    """Each picture, and what shows that its file changed."""
+    return _in_folder(source) if source.is_dir() else _in_list(source)
+
+
+def _in_folder(root: Path) -> Iterator[tuple[Entry, str]]:
+    tops = {path.name for path in root.iterdir() if path.is_dir()}
+    splits = sorted(tops) if TRAIN in tops and tops <= set(SPLITS) else [""]
+    for split in splits:
+        for folder in sorted(path for path in (root / split).iterdir() if path.is_dir()):
+            for path in sorted(folder.rglob("*")):
+                if path.suffix.lower() in PICTURE_SUFFIXES:
+                    status = path.stat()
+                    entry = Entry(
+                        str(path.relative_to(root)), str(path.resolve()), folder.name, split
+                    )
+                    yield entry, f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _in_list(path: Path) -> Iterator[tuple[Entry, str]]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            address, *rest = line.rstrip("\n").split("\t")
+            if len(rest) not in (1, 2) or not rest[0] or (rest[1:] and rest[1] not in SPLITS):
+                raise UserError(
+                    f"a line reads address<TAB>class or address<TAB>class<TAB>split, with a split "
+                    f"of {', '.join(SPLITS)}. {path} line {number}: {line.strip()!r}"
+                )
+            full = address if "://" in address else str((path.parent / address).resolve())
+            yield Entry(address, full, rest[0], rest[1] if rest[1:] else ""), ""
