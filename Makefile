@@ -32,7 +32,9 @@ test-resume: setup ## training killed at 20 random points ends with the same wei
 test-faults: setup ## full, read-only and damaged disks under the whole command (3 minutes)
 	$(RUN) pytest -m faults tests/faults
 
-test-review: setup ## what a reviewer looks at: comparisons, drift, the notebook
+# With Debian's chromium; as root it is installed where it is missing.
+test-review: setup ## the review page in headless Chromium, comparisons, drift, the notebook (5 minutes)
+	command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core)
 	$(RUN) pytest -m review
 
 test-kubeflow: setup ## the Kubeflow package, replayed task by task beside a local run (20 minutes)

@@ -35,6 +35,7 @@ STEPS = [
     "baseline",
     "TestPredictions",
     "Evaluator",
+    "ModelReport",
     "Pusher",
 ]
 
@@ -271,7 +272,7 @@ def test_nothing_changed_nothing_runs(config, first):
 
 def test_another_gate_evaluates_and_does_not_train(config, first):
     strict = run(changed(config, gate={"min_accuracy": 0.999}))
-    assert ran(strict) == ["Evaluator", "Pusher"]
+    assert ran(strict) == ["Evaluator", "ModelReport", "Pusher"]
     assert not strict.blessed and strict.pushed is None
     [refusal] = strict.refusals
     short = 0.999 - first.metrics["accuracy"]
@@ -284,7 +285,7 @@ def test_a_worse_model_than_the_blessed_one_is_refused_and_not_pushed(config, fi
     worse = run(
         changed(config, training={"steps": 1, "learning_rate": 1e-9}, gate={"min_accuracy": 0.0})
     )
-    assert ran(worse) == ["Trainer", "TestPredictions", "Evaluator", "Pusher"]
+    assert ran(worse) == ["Trainer", "TestPredictions", "Evaluator", "ModelReport", "Pusher"]
     assert not worse.blessed
     assert "must not fall more than 0.05 below the last blessed model" in worse.refusals[0]
     assert set(first.pushed.parent.iterdir()) == versions
@@ -419,7 +420,7 @@ def test_a_damaged_picture_is_named_before_anything_is_trained(config, first, tm
 def test_beams_own_runner_finds_the_same_results(config, first):
     """It trains nothing again; models that other tests had blessed may be a new baseline."""
     beam = run(Config.model_validate({**config.model_dump(), "runner": "beam"}))
-    assert set(ran(beam)) <= {"Evaluator", "Pusher"}
+    assert set(ran(beam)) <= {"Evaluator", "ModelReport", "Pusher"}
     assert [step.name for step in beam.steps if step.name == "TrunkFeatures" and step.cached]
     assert beam.blessed and beam.metrics == pytest.approx(first.metrics, rel=1e-5)
 
