@@ -1,13 +1,17 @@
 """What a run needs on disk before the DAG starts: records, schema and backbone."""
 
 import hashlib
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf import text_format
 
 from components.backbone import module, standin
-from components.dataset import archive, convert, digits
+from components.dataset import archive, bad_examples, convert, digits, folder, records
+from components.dataset.bad_examples import Policy
+from components.dataset.source import Source
 from components.download import download
 from components.schema import curated_schema
 from components.settings import SCRATCH_CNN
@@ -75,13 +79,44 @@ def fetch_archive(config: Config) -> Path:
 
 
 def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
-    """Converts the configured archive into `directory`; a no-op where that was done before."""
-    return convert.convert(
-        archive.read_archive(fetch_archive(config)),
-        directory,
-        validation_fraction=config.dataset.validation_fraction,
-        seed=config.dataset.seed,
-    )
+    """Converts the configured data into `directory`; a no-op where that was done before.
+
+    Examples that are left out are named on stderr, and listed in the manifest.
+    """
+    dataset, source = config.dataset, fetch_archive(config)
+    policy = dataset.policy
+
+    def converted(read: Callable[[Path, Policy], Source]) -> convert.Manifest:
+        return convert.convert(
+            read(source, policy),
+            directory,
+            validation_fraction=dataset.validation_fraction,
+            seed=dataset.seed,
+            policy=policy,
+        )
+
+    def unless_unchanged(fingerprint: str) -> convert.Manifest | None:
+        """What is there already: to decode all pictures takes longer than to hash their files."""
+        return convert.converted(
+            fingerprint,
+            directory,
+            validation_fraction=dataset.validation_fraction,
+            seed=dataset.seed,
+            policy=policy,
+        )
+
+    if source.is_dir() and records.holds_records(source):
+        manifest = unless_unchanged(records.records_fingerprint(source))
+        manifest = manifest or converted(records.read_records)
+    elif source.is_dir() and folder.holds_pictures(source):
+        manifest = unless_unchanged(folder.folder_fingerprint(source))
+        manifest = manifest or converted(folder.read_folder)
+    else:
+        manifest = converted(archive.read_archive)
+    if manifest.skipped:
+        line = bad_examples.skipped_line(manifest.skipped, str(directory / convert.MANIFEST_FILE))
+        print(line, file=sys.stderr, flush=True)
+    return manifest
 
 
 def resolve_backbone(config: Config) -> Path:
