@@ -27,6 +27,10 @@ SPLITS: Final = (TRAIN, VALIDATION, TEST)
 
 LABELS_FILE: Final = "labels.txt"  # one "<id>:<name>" a line, ids from 0 without a gap
 
+# Stored predictions, as `components.test_predictions` writes them, beside LABEL and IMAGE_ID.
+CANDIDATE: Final = "candidate/probabilities"  # float32 [classes], the model that was just trained
+BASELINE: Final = "baseline/probabilities"  # the same of the last blessed model, if there was one
+
 # Outputs of the serving signatures.
 PROBABILITIES: Final = "probabilities"  # float32 [B, classes], each row sums to 1
 LABEL_ID: Final = "label_id"  # int64 [B], the most probable class

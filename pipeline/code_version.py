@@ -14,6 +14,7 @@ TRUNK_CODE = (
     "components.trunk_features",
     "components.views",
 )
+PREDICTION_CODE = ("components.features", "components.test_predictions")
 TRAINER_CODE = (*TRUNK_CODE, "trainer")
 
 

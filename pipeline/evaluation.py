@@ -15,7 +15,7 @@ SIGNATURE = "serving_default"  # what is measured is the very signature that shi
 
 
 def eval_config(gate: Gate) -> config_pb2.EvalConfig:
-    """Overall and per-class metrics on raw examples, bounded overall (or for every class).
+    """Overall and per-class metrics of stored predictions, bounded overall (or for every class).
 
     The bound against a baseline applies only where Evaluator is given one: TFX drops change
     thresholds otherwise.
@@ -50,17 +50,24 @@ def eval_config(gate: Gate) -> config_pb2.EvalConfig:
     ]
     return config_pb2.EvalConfig(
         model_specs=[
-            config_pb2.ModelSpec(
-                signature_name=SIGNATURE,
-                label_key=features.LABEL,
-                prediction_key=features.PROBABILITIES,
-                model_type="tf_generic",
-            )
+            _model("candidate", features.CANDIDATE),
+            _model("baseline", features.BASELINE, is_baseline=True),
         ],
         slicing_specs=[overall, by_class],
         metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
         # The compiled Keras metrics would be computed once more: three times slower.
         options=config_pb2.Options(include_default_metrics={"value": False}),
+    )
+
+
+def _model(name: str, prediction_key: str, is_baseline: bool = False) -> config_pb2.ModelSpec:
+    """Its predictions are read from the examples, where TestPredictions put them."""
+    return config_pb2.ModelSpec(
+        name=name,
+        label_key=features.LABEL,
+        prediction_key=prediction_key,
+        is_baseline=is_baseline,
+        model_type="materialized_prediction",
     )
 
 

@@ -22,12 +22,20 @@ from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components import features
 from components.anomalies import AnomalyGate
+from components.test_predictions.component import TestPredictions
+from components.test_predictions.settings import PredictionSettings
 from components.trunk_features.component import TrunkFeatures
 from components.trunk_features.settings import TrunkSettings
 from pipeline.baseline import LatestOtherBlessedModel
-from pipeline.code_version import TRAINER_CODE, TRANSFORM_CODE, TRUNK_CODE, code_fingerprint
+from pipeline.code_version import (
+    PREDICTION_CODE,
+    TRAINER_CODE,
+    TRANSFORM_CODE,
+    TRUNK_CODE,
+    code_fingerprint,
+)
 from pipeline.config import Config
-from pipeline.evaluation import eval_config
+from pipeline.evaluation import SIGNATURE, eval_config
 from pipeline.inputs import Inputs
 from trainer.settings import TrainerSettings, TunerSettings
 
@@ -113,12 +121,21 @@ def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
         model_blessing=Channel(type=ModelBlessing),
         candidate=trainer.outputs["model"],
     ).with_id("baseline")
-    evaluator = Evaluator(
+    test_predictions = TestPredictions(
         examples=examples,
+        model=trainer.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        settings=PredictionSettings(
+            signature=SIGNATURE,
+            batch_size=config.gate.batch_size,
+            code_fingerprint=code_fingerprint(PREDICTION_CODE),
+        ).model_dump_json(),
+    )
+    evaluator = Evaluator(
+        examples=test_predictions.outputs["predictions"],
         example_splits=[features.TEST],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        schema=schema,
         eval_config=eval_config(config.gate),
     )
     pusher = Pusher(
@@ -146,6 +163,7 @@ def create_pipeline(config: Config, inputs: Inputs) -> Pipeline:
             *tuner,
             trainer,
             baseline,
+            test_predictions,
             evaluator,
             pusher,
         ],

@@ -33,6 +33,7 @@ STEPS = [
     "TrunkFeatures",
     "Trainer",
     "baseline",
+    "TestPredictions",
     "Evaluator",
     "Pusher",
 ]
@@ -82,6 +83,14 @@ def changed(config: Config, **sections) -> Config:
     for section, keys in sections.items():
         values[section].update(keys)
     return Config.model_validate(values)
+
+
+def stored_predictions(config: Config):
+    """Of each run that did not find them stored, in the order of the runs."""
+    from components.test_predictions.store import read_predictions
+
+    artifacts = (Path(config.root) / "artifacts/TestPredictions/predictions").iterdir()
+    return [read_predictions(str(path)) for path in sorted(artifacts, key=lambda p: int(p.name))]
 
 
 def untrainable(config: Config, **sections) -> Config:
@@ -147,6 +156,12 @@ def test_the_gate_measured_what_the_pushed_model_answers(config, first):
         ]
     )
     probabilities = answer[features.PROBABILITIES].numpy()
+    stored = stored_predictions(config)[0]
+    np.testing.assert_array_equal(np.sort(stored.labels), np.sort(labels))
+    np.testing.assert_allclose(
+        np.sort(stored.candidate, axis=0), np.sort(probabilities, axis=0), atol=1e-5
+    )
+    assert stored.baseline is None
     assert first.metrics["accuracy"] == pytest.approx(np.mean(probabilities.argmax(1) == labels))
     top_2 = np.argsort(-probabilities, axis=1)[:, :2]
     assert first.metrics["top_2_accuracy"] == pytest.approx(
@@ -285,10 +300,14 @@ def test_a_worse_model_than_the_blessed_one_is_refused_and_not_pushed(config, fi
     worse = run(
         changed(config, training={"steps": 1, "learning_rate": 1e-9}, gate={"min_accuracy": 0.0})
     )
-    assert ran(worse) == ["Trainer", "Evaluator", "Pusher"]
+    assert ran(worse) == ["Trainer", "TestPredictions", "Evaluator", "Pusher"]
     assert not worse.blessed
     assert "must not fall more than 0.05 below the last blessed model" in worse.refusals[0]
     assert set(first.pushed.parent.iterdir()) == versions
+    both = stored_predictions(config)[-1]
+    assert both.baseline is not None
+    accuracy = (both.baseline.argmax(axis=1) == both.labels).mean()
+    assert accuracy == pytest.approx(first.metrics["accuracy"])
 
 
 @pytest.mark.parametrize("change", ["size", "cut", "backbone"])

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.faults
 
 ROOM = 300  # megabytes in which the smallest run fits
 NODES = {"ImportExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "AnomalyGate"}
-NODES |= {"Transform", "Trainer", "baseline", "Evaluator", "Pusher"}
+NODES |= {"Transform", "Trainer", "baseline", "TestPredictions", "Evaluator", "Pusher"}
 
 
 @pytest.fixture(scope="module")

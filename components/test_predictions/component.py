@@ -1,0 +1,83 @@
+"""TestPredictions, a TFX component: the exported models' answers to every test image.
+
+Evaluator computes its metrics from them, so that the models run once for all that looks at them,
+the last blessed model in the same pass, in batches that are bounded.
+"""
+
+import json
+import resource
+import time
+from typing import Final
+
+import apache_beam as beam
+import tensorflow as tf
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.ml.inference.base import RunInference
+from tfx.dsl.component.experimental.annotations import (
+    BeamComponentParameter,
+    InputArtifact,
+    OutputArtifact,
+    Parameter,
+)
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import path_utils
+
+from components import features
+from components.test_predictions.handler import ExportedModels
+from components.test_predictions.settings import PredictionSettings
+from components.test_predictions.store import encode
+
+MEASURED: Final = "measured.json"  # beside the splits: what the pass cost
+
+
+@component(use_beam=True)
+def TestPredictions(  # noqa: N802 - TFX component names are classes' names
+    examples: InputArtifact[standard_artifacts.Examples],
+    model: InputArtifact[standard_artifacts.Model],
+    predictions: OutputArtifact[standard_artifacts.Examples],
+    settings: Parameter[str],
+    baseline_model: InputArtifact[standard_artifacts.Model] = None,
+    pipeline: BeamComponentParameter[beam.Pipeline] = None,
+) -> None:
+    """Runs the serving signature of `model`, and of `baseline_model` if there is one.
+
+    `settings` is a `PredictionSettings` as JSON.
+
+    Raises:
+      UserError: an image is damaged.
+    """
+    chosen = PredictionSettings.model_validate_json(settings)
+    models = {features.CANDIDATE: model, features.BASELINE: baseline_model}
+    directories = {
+        key: path_utils.serving_model_path(artifact.uri)
+        for key, artifact in models.items()
+        if artifact is not None
+    }
+    predictions.split_names = artifact_utils.encode_split_names([features.TEST])
+    target = artifact_utils.get_split_uri([predictions], features.TEST)
+    files = tf.io.gfile.glob(artifact_utils.get_split_uri([examples], features.TEST) + "/*")
+    started = time.monotonic()
+    with pipeline as root:
+        _ = (
+            root
+            | "Files" >> beam.Create(sorted(files))
+            | "Read" >> beam.io.ReadAllFromTFRecord(compression_type=CompressionTypes.GZIP)
+            | "Spread" >> beam.Reshuffle()
+            | "Predict" >> RunInference(ExportedModels(directories, chosen))
+            | "Encode" >> beam.Map(encode)
+            | "Write"
+            >> beam.io.WriteToTFRecord(
+                f"{target}/predictions",
+                file_name_suffix=".gz",
+                compression_type=CompressionTypes.GZIP,
+            )
+        )
+    measured = {
+        "models": len(directories),
+        "seconds": time.monotonic() - started,
+        # Of this process, so of the inference where Beam runs in memory; Linux counts in KiB.
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+    with tf.io.gfile.GFile(f"{predictions.uri}/{MEASURED}", "w") as file:
+        file.write(json.dumps(measured))

@@ -1,0 +1,58 @@
+"""Beam's model handler for exported models: serialized examples to probabilities, in batches."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from apache_beam.ml.inference.base import ModelHandler
+
+from components import features
+from components.damaged import damaged_image
+from components.test_predictions.settings import PredictionSettings
+from components.test_predictions.store import Prediction
+
+Signature = Callable[..., dict[str, tf.Tensor]]
+
+
+class Signatures(dict[str, Signature]):
+    """By feature key. A class of its own: Beam shares models by weak references."""
+
+
+class ExportedModels(ModelHandler[bytes, Prediction, Signatures]):
+    """Asks the candidate and the baseline about the same batch, in one pass over the examples."""
+
+    def __init__(self, directories: Mapping[str, str], settings: PredictionSettings) -> None:
+        """`directories` are SavedModels by the feature that their probabilities go to."""
+        super().__init__(min_batch_size=1, max_batch_size=settings.batch_size)
+        self._directories = dict(directories)
+        self._settings = settings
+
+    def load_model(self) -> Signatures:
+        return Signatures(
+            (key, tf.saved_model.load(directory).signatures[self._settings.signature])
+            for key, directory in self._directories.items()
+        )
+
+    def run_inference(
+        self,
+        batch: Sequence[bytes],
+        model: Signatures,
+        inference_args: dict[str, Any] | None = None,
+    ) -> Iterable[Prediction]:
+        try:
+            answers = {
+                key: signature(examples=tf.constant(batch))[features.PROBABILITIES].numpy()
+                for key, signature in model.items()
+            }
+        except tf.errors.InvalidArgumentError as error:
+            raise damaged_image(batch) or error from error
+        for index, serialized in enumerate(batch):
+            feature = tf.train.Example.FromString(serialized).features.feature
+            [identity] = feature[features.IMAGE_ID].bytes_list.value
+            [label] = feature[features.LABEL].int64_list.value
+            rows: dict[str, np.ndarray] = {key: rows[index] for key, rows in answers.items()}
+            yield Prediction(identity, label, rows)
+
+    def get_metrics_namespace(self) -> str:
+        return "TestPredictions"

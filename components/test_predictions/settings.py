@@ -1,0 +1,11 @@
+"""What TestPredictions is told besides its input artifacts."""
+
+from pydantic import Field
+
+from components.settings import Section
+
+
+class PredictionSettings(Section):
+    signature: str  # of the exported model
+    batch_size: int = Field(ge=1)  # images in one call of it; the model bounds its own memory
+    code_fingerprint: str  # sha256 of the code that predicts

@@ -1,0 +1,69 @@
+"""A prediction as a `tf.train.Example`, and all those of an artifact as arrays."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from components import features
+from components.record_index import COMPRESSION
+
+
+class Prediction(NamedTuple):
+    """Of one image; `probabilities` are ``[classes]`` float32 by feature key."""
+
+    id: bytes
+    label: int  # the truth
+    probabilities: dict[str, npt.NDArray[np.float32]]
+
+
+class Predictions(NamedTuple):
+    """Of all test images, in the order of their ids."""
+
+    ids: tuple[str, ...]
+    labels: npt.NDArray[np.int64]  # [N], the truth
+    candidate: npt.NDArray[np.float32]  # [N, classes], rows sum to 1
+    baseline: npt.NDArray[np.float32] | None  # the same of the last blessed model, if there was one
+
+
+def encode(prediction: Prediction) -> bytes:
+    """The serialized Example: id, label, and each model's probabilities."""
+    example = tf.train.Example()
+    feature = example.features.feature
+    feature[features.IMAGE_ID].bytes_list.value.append(prediction.id)
+    feature[features.LABEL].int64_list.value.append(prediction.label)
+    for key, probabilities in prediction.probabilities.items():
+        feature[key].float_list.value.extend(probabilities)
+    return bytes(example.SerializeToString())
+
+
+def read_predictions(uri: str) -> Predictions:
+    """All that TestPredictions wrote to its artifact at `uri`."""
+    files = sorted(tf.io.gfile.glob(f"{uri}/Split-{features.TEST}/*"))
+    records = tf.data.TFRecordDataset(files, COMPRESSION)
+    rows = sorted(map(_decode, records.as_numpy_iterator()), key=lambda row: row.id)
+    arrays = {
+        key: np.stack([row.probabilities[key] for row in rows])
+        for key in (features.CANDIDATE, features.BASELINE)
+        if key in rows[0].probabilities
+    }
+    return Predictions(
+        tuple(row.id.decode() for row in rows),
+        np.array([row.label for row in rows], np.int64),
+        arrays[features.CANDIDATE],
+        arrays.get(features.BASELINE),
+    )
+
+
+def _decode(record: bytes) -> Prediction:
+    feature = tf.train.Example.FromString(record).features.feature
+    return Prediction(
+        feature[features.IMAGE_ID].bytes_list.value[0],
+        feature[features.LABEL].int64_list.value[0],
+        {
+            key: np.array(feature[key].float_list.value, np.float32)
+            for key in (features.CANDIDATE, features.BASELINE)
+            if key in feature
+        },
+    )
