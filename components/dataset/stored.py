@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -119,6 +120,7 @@ def _looked_at(found: Iterable[Found]) -> Iterator[tuple[Found, Seen | str]]:
             advance(len(chunk))
 
 
+@cache
 def _look() -> Callable[[Found], Seen | str]:
     import tensorflow as tf  # seconds, which an archive of bare pixels need not pay
 
