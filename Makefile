@@ -30,7 +30,7 @@ test-resume: setup ## training killed at 20 random points ends with the same wei
 	$(RUN) pytest -m resume -s
 
 test-faults: setup ## full, read-only and damaged disks under the whole command (3 minutes)
-	$(RUN) pytest -m faults tests/faults
+	REWRITE_REPORT=1 $(RUN) pytest -m "faults or not faults" tests/faults
 
 bench: setup ## speed of each step as paired ratios: build/bench.json and build/bench.png
 	$(RUN) python -m benchmarks
