@@ -170,7 +170,10 @@ BAD_RECORDS = {
     "no example": (b"\xff\xff\xff", "a record is a serialized tf.train.Example"),
     "no picture": (record(LABEL=0), "image/encoded is the bytes of one picture, here it is miss"),
     "two pictures": (record(IMAGE_ENCODED=[b"a", b"b"], LABEL=0), r"here it is \[b'a', b'b'\]"),
-    "broken picture": (record(IMAGE_ENCODED=encoded(5)[:60], LABEL=0), "here are 60 bytes of an"),
+    "broken picture": (
+        record(IMAGE_ENCODED=encoded(5)[:60], LABEL=0),
+        r"here it is another file \(60 B\)",
+    ),
     "no label": (record(IMAGE_ENCODED=encoded(5000)), r"in \[0, 2\), here it is missing"),
     "large label": (record(IMAGE_ENCODED=encoded(5000), LABEL=2), r"here it is \[2\]"),
     "not a number": (record(IMAGE_ENCODED=encoded(5000), LABEL=float("nan")), r"is \[nan\]"),

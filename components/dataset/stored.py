@@ -132,7 +132,7 @@ def _look() -> Callable[[Found], Seen | str]:
         try:
             pixels = decode(one.encoded).numpy()
         except tf.errors.InvalidArgumentError:
-            return f"a picture is {picture.RULE}, here are {len(one.encoded)} bytes of another kind"
+            return f"a picture is {picture.RULE}, here it is another file ({len(one.encoded)} B)"
         height, width, _ = pixels.shape
         kind = "png" if one.encoded.startswith(_PNG) else "jpeg"
         digest = hashlib.sha256(f"{height}x{width}".encode())

@@ -27,10 +27,17 @@ class Recorder:
     rows: dict[tuple[str, str], Row] = field(default_factory=dict)  # by suite and fault
 
     def add(
-        self, suite: str, fault: str, *, survived: bool, lost: int = 0, message: str = ""
+        self,
+        suite: str,
+        fault: str,
+        *,
+        survived: int,
+        tries: int = 1,
+        lost: int = 0,
+        message: str = "",
     ) -> None:
         row = self.rows.setdefault((suite, fault), Row())
-        row.tries += 1
+        row.tries += tries
         row.survived += survived
         row.lost += lost
         row.message = row.message or message
