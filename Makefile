@@ -1,7 +1,7 @@
 # `make` lists the targets. Needs git, make and python3; everything else is set up below .tools
 # and .venv from the package registry, as the lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-resume test-faults bench check format clean lock
+.PHONY: help setup run test test-resume test-faults audit bench check format clean lock
 
 UV_VERSION := 0.13.9
 UV := .tools/bin/uv
@@ -29,7 +29,7 @@ test: setup ## all default tests
 test-resume: setup ## training killed at 20 random points ends with the same weights (10 minutes)
 	$(RUN) pytest -m resume -s
 
-test-faults: setup ## full, read-only and damaged disks under the whole command (3 minutes)
+test-faults: setup ## all that can break, into docs/reliability.md (10 minutes; FUZZ_INPUTS=N)
 	REWRITE_REPORT=1 $(RUN) pytest -m "faults or not faults" tests/faults
 
 bench: setup ## speed of each step as paired ratios: build/bench.json and build/bench.png
@@ -39,6 +39,11 @@ check: setup ## formatting, lint and types, as CI runs them
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
+
+audit: setup ## known vulnerabilities of the locked packages; needs pypi.org (see SECURITY.md)
+	@mkdir -p build
+	$(UV) export --locked --quiet --no-hashes --no-emit-project --output-file build/locked.txt
+	$(RUN) pip-audit --strict --no-deps --disable-pip --requirement build/locked.txt
 
 format: setup ## mend what ruff can mend
 	$(RUN) ruff format .
