@@ -1,4 +1,4 @@
-"""``make check`` refuses what could run somebody else's code: ruff's rules are on, in the source."""
+"""``make check`` refuses what could run somebody else's code: ruff's rules are on."""
 
 import json
 import subprocess
