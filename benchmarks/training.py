@@ -34,7 +34,7 @@ ARTICLE: Final = "article: all variables"
 KERAS_RECIPE: Final = "Keras recipe: below layer 249 frozen"
 ONLINE: Final = "ours, online"
 CACHED: Final = "ours, from cached features"
-TRUNK_PASS: Final = "ours, trunk pass (once for each image)"
+TRUNK_PASS: Final = "ours, trunk pass (once for each image)"  # noqa: S105 - no password
 KERAS_TRUNK: Final = "Keras inference of the same trunk, float32"
 
 CUT: Final = "Mixed_7a"

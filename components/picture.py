@@ -52,10 +52,12 @@ def are_whole(encoded: tf.Tensor) -> tf.Tensor:
 def _sides(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Height and width, int64 scalars, as the header has them; an error without a header."""
     signature = tf.strings.substr(encoded, 0, len(_PNG_SIGNATURE))
+    # IHDR is the first chunk: width and height are its first 8 bytes, or 0 where the file ends
+    # before. TensorFlow's own error would quote the bytes, which Python cannot read as UTF-8.
+    header = tf.strings.join([tf.strings.substr(encoded, 0, 24), "\0" * 24])
     sides = tf.cond(
         signature == _PNG_SIGNATURE,
-        # IHDR is the first chunk: width and height are its first 8 bytes.
-        lambda: tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.int32, little_endian=False)[
+        lambda: tf.io.decode_raw(tf.strings.substr(header, 16, 8), tf.int32, little_endian=False)[
             ::-1
         ],
         lambda: tf.image.extract_jpeg_shape(encoded)[:2],

@@ -50,7 +50,7 @@ def manifest(
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # values become YAML by `tojson`
+        autoescape=False,  # noqa: S701 - YAML, whose values are put in by `tojson`
     )
     return environment.get_template(f"{kind}.yaml.j2").render(
         name=config.name,

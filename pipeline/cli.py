@@ -129,6 +129,22 @@ def tensorboard(
     open_tensorboard(settings, host=host, port=port)
 
 
+@app.command()
+def clean(
+    config: ConfigOption = "digits",
+    overrides: Overrides = None,
+    keep: Annotated[int, typer.Option(min=1, help="Newest runs whose artifacts stay.")] = 3,
+    verbose: Verbose = False,
+):
+    """Remove old runs' artifacts; blessed and pushed models stay."""
+    settings = load(config, overrides)
+    load_tensorflow(verbose)
+    from pipeline.clean import clean as clean_artifacts
+
+    done = clean_artifacts(settings, keep)
+    print(f"{done.removed} artifacts removed, {done.freed / 1e6:.1f} MB freed; {done.kept} kept")
+
+
 @app.command("config")
 def show_config(config: ConfigOption = "digits", overrides: Overrides = None):
     """Print the whole configuration that a run would use, as YAML."""

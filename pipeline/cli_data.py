@@ -37,7 +37,7 @@ def show(
     from components.dataset import archive, grid, show
     from pipeline import inputs
 
-    loaded = archive.read_archive(inputs.fetch_archive(settings))
+    loaded = archive.read_archive(inputs.fetch_archive(settings), settings.dataset.policy)
     samples = [_parse_sample(text) for text in sample or ()] or [(loaded.batches[0].name, 5)]
     described = show.describe_samples(loaded, samples)
     console = Console()

@@ -165,6 +165,8 @@ def _parse_override(override: str) -> dict[str, Any]:
         value = yaml.safe_load(text) if text else ""
     except yaml.YAMLError:
         value = text
+    if isinstance(value, str) and text[0:1] not in ("'", '"'):
+        value = text  # YAML would fold a path's spaces and take what follows " #" for a comment
     nested: Any = value
     for part in reversed(key.split(".")):
         nested = {part: nested}

@@ -26,6 +26,14 @@ MENDS = {
 # What Beam says of a job that a cluster gave up.
 ENGINE_FAILURE = re.compile(r"Pipeline \S+ failed in state (\w+): (.+)", re.DOTALL)
 _EXCEPTION = re.compile(r"\s*([\w.]+(?:Error|Exception)\b: .+)")
+# In what Beam and TFX say of records that no conversion of ours wrote: the rule that they break.
+_CHECKED = "have them checked: give their folder as dataset.archive (docs/data.md)"
+RECORD_RULES = {
+    "Not a valid TFRecord": "a TFRecord file must be whole",
+    "Error parsing message with type 'tensorflow.Example'": "a record must be a tf.train.Example",
+    "Feature had wrong type": "a feature must have the schema's type",
+    "No files found based on the file pattern": "every split must have files",
+}
 _SQL = re.compile(r" query: +[A-Z]+ .*")  # the statement that SQLite could not carry out
 _LONGEST = 240  # characters of a library's own words
 
@@ -78,9 +86,18 @@ def _system_failure(text: str) -> UserError | None:
     for line in text.splitlines():
         for symptom, mend in MENDS.items():
             if symptom in line:
-                told = _SQL.sub("", line).strip()
-                if len(told) > _LONGEST:
-                    start = max(0, told.index(symptom) - _LONGEST // 2)
-                    told = told[start : start + _LONGEST]
-                return UserError(f"the system failed a step. Received: {told}; {mend}")
+                return UserError(
+                    f"the system failed a step. Received: {_shortened(line, symptom)}; {mend}"
+                )
+        for symptom, rule in RECORD_RULES.items():
+            if symptom in line:
+                return UserError(f"{rule}. Received: {_shortened(line, symptom)}; {_CHECKED}")
     return None
+
+
+def _shortened(line: str, symptom: str) -> str:
+    told = _SQL.sub("", line).strip()
+    if len(told) > _LONGEST:
+        start = max(0, told.index(symptom) - _LONGEST // 2)
+        told = told[start : start + _LONGEST]
+    return told

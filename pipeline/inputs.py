@@ -1,14 +1,28 @@
 """What a run needs on disk before the DAG starts: records, schema and backbone."""
 
 import hashlib
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf import text_format
 
 from components.backbone import module, standin
-from components.dataset import archive, convert, convert_listed, digits, listing
+from components.dataset import (
+    archive,
+    bad_examples,
+    convert,
+    convert_listed,
+    digits,
+    folder,
+    listing,
+    records,
+)
+from components.dataset.bad_examples import Policy
+from components.dataset.source import Source
 from components.download import download
+from components.errors import UserError
 from components.schema import curated_schema
 from components.settings import SCRATCH_CNN
 from pipeline.beam_options import pipeline_arguments
@@ -78,24 +92,64 @@ def fetch_archive(config: Config) -> Path:
 
 
 def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
-    """Converts the configured archive into `directory`; a no-op where that was done before.
+    """Converts the configured data into `directory`; a no-op where that was done before.
 
-    A folder or list of pictures may be larger than this machine, so Beam converts it.
+    Examples that are left out are named on stderr, and listed in the manifest.
     """
-    if listing.is_listed(config.dataset.archive):
-        return convert_listed.convert_listed(
-            Path(config.dataset.archive),
+    dataset, source = config.dataset, fetch_archive(config)
+    policy = dataset.policy
+
+    def converted(read: Callable[[Path, Policy], Source]) -> convert.Manifest:
+        return convert.convert(
+            read(source, policy),
             directory,
-            validation_fraction=config.dataset.validation_fraction,
-            test_fraction=config.dataset.test_fraction,
-            seed=config.dataset.seed,
-            beam_arguments=pipeline_arguments(config.beam),
+            validation_fraction=dataset.validation_fraction,
+            seed=dataset.seed,
+            policy=policy,
         )
-    return convert.convert(
-        archive.read_archive(fetch_archive(config)),
+
+    def unless_unchanged(fingerprint: str) -> convert.Manifest | None:
+        """What is there already: to decode all pictures takes longer than to hash their files."""
+        return convert.converted(
+            fingerprint,
+            directory,
+            validation_fraction=dataset.validation_fraction,
+            seed=dataset.seed,
+            policy=policy,
+        )
+
+    if source.is_dir() and records.holds_records(source):
+        manifest = unless_unchanged(records.records_fingerprint(source))
+        manifest = manifest or converted(records.read_records)
+    elif source.is_dir() and folder.holds_pictures(source):
+        manifest = unless_unchanged(folder.folder_fingerprint(source))
+        manifest = manifest or converted(folder.read_folder)
+    elif listing.is_listed(source):
+        manifest = _convert_on_beam(config, source, directory)
+    else:
+        manifest = converted(archive.read_archive)
+    if manifest.skipped:
+        line = bad_examples.skipped_line(manifest.skipped, str(directory / convert.MANIFEST_FILE))
+        print(line, file=sys.stderr, flush=True)
+    return manifest
+
+
+def _convert_on_beam(config: Config, source: Path, directory: Path) -> convert.Manifest:
+    """Class folders or a list of addresses: they may be more than fits this machine."""
+    dataset = config.dataset
+    if dataset.policy != bad_examples.STRICT:
+        raise UserError(
+            "examples are left out or leaks allowed only where this machine checks all of them "
+            f"together. Received: {source} with dataset.on_bad_example={dataset.on_bad_example} "
+            f"and on_leakage={dataset.on_leakage}; give train/CLASS folders, or leave them at fail"
+        )
+    return convert_listed.convert_listed(
+        source,
         directory,
-        validation_fraction=config.dataset.validation_fraction,
-        seed=config.dataset.seed,
+        validation_fraction=dataset.validation_fraction,
+        test_fraction=dataset.test_fraction,
+        seed=dataset.seed,
+        beam_arguments=pipeline_arguments(config.beam),
     )
 
 

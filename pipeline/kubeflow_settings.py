@@ -49,5 +49,5 @@ class Kubeflow(Section):
     secrets: dict[str, dict[str, str]] = {}
     volumes: dict[str, str] = {}  # of every task: persistent volume claim -> folder it appears at
     # Where checkpoints lie; in a volume, a training whose pod was killed goes on.
-    work: str = "/tmp/inception-finetune/work"
+    work: str = "/tmp/inception-finetune/work"  # noqa: S108 - of a pod, which has it alone
     serving: Serving = Serving()

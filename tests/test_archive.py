@@ -268,8 +268,8 @@ def test_a_hostile_pickle_takes_little_memory():
 )  # fmt: skip
 def test_a_wrong_label_is_named_with_its_place(tmp_path, label, shown):
     message = refusal_of(tmp_path, data_batch_2__labels=[0, 1, 2, 0, label] + [0] * 25)
-    assert f"a label is a whole number in [0, 3), received {shown} for image 4 of " in message
-    assert f"data_batch_2 in {tmp_path}/x.tar.gz; correct it" in message
+    assert f"a label is a whole number in [0, 3), here it is {shown}. Received: " in message
+    assert f"example data_batch_2:4 of data_batch_2 in {tmp_path}/x.tar.gz; mend it" in message
 
 
 def test_labels_may_be_an_array(tmp_path):

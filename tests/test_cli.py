@@ -179,8 +179,8 @@ def test_a_wrong_label(run, tmp_path, command):
     path = write_archive(tmp_path / "x.tar.gz", members)
     assert_one_line(
         run("data", *command, f"dataset.archive={path}"),
-        "a label is a whole number in [0, 3), received 17 for image 4",
-        f"data_batch_2 in {path}; correct it",
+        "a label is a whole number in [0, 3), here it is 17",
+        f"example data_batch_2:4 of data_batch_2 in {path}; mend it",
     )
     assert everything_below(tmp_path) == ["x.tar.gz"]
 

@@ -99,3 +99,9 @@ def test_configuration_and_command_line_import_nothing_heavy():
 
 def test_text_may_look_like_a_number():
     assert load_config("digits", ["dataset.archive=2017"]).dataset.archive == "2017"
+
+
+@pytest.mark.parametrize("path", ["a b ", "a\nb", "/x #1/y", "a  b", "!x", "*"])
+def test_a_path_on_the_command_line_is_taken_as_it_is(path):
+    assert load_config("digits", [f"root={path}"]).root == path
+    assert load_config("digits", ["root='2017'"]).root == "2017"

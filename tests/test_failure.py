@@ -61,6 +61,21 @@ def test_a_failure_of_the_system_is_one_line_with_its_words_and_a_mend(error, to
     assert str(error).rpartition(": ")[2] in str(failure.value)
 
 
+@pytest.mark.parametrize(
+    ("told", "rule"),
+    [
+        ("Not a valid TFRecord. Fewer than 1356 bytes: b'0ac5" + "0a" * 900, "must be whole"),
+        ("Error parsing message with type 'tensorflow.Example' [while running 'x']", "tf.train.Ex"),
+        ('Feature had wrong type, expected int64_list for "image/class/label"', "schema's type"),
+        ("No files found based on the file pattern /x/test-*.tfrecord", "every split"),
+    ],
+)
+def test_records_that_no_conversion_checked_are_one_short_line(told, rule):
+    with pytest.raises(UserError, match=f"{rule}.*dataset.archive") as failure, in_one_line():
+        raise ValueError(told)
+    assert len(str(failure.value)) < 400
+
+
 def test_an_error_of_ours_is_not_hidden(tmp_path: Path):
     with pytest.raises(ZeroDivisionError), in_one_line():
         raise ZeroDivisionError

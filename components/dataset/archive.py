@@ -12,13 +12,16 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from components.dataset.bad_examples import STRICT, Policy, Skipped
+from components.dataset.source import ArrayPictures
 from components.dataset.unpickle import describe, load_dictionary, text
 from components.errors import UserError
 from components.features import CHANNELS, TEST, TRAIN
@@ -26,6 +29,7 @@ from components.tar import tar_files
 
 META: Final = "batches.meta"
 TEST_BATCH: Final = "test_batch"
+NO_LABEL: Final = -1  # of an image that is left out
 _TRAIN_BATCH: Final = re.compile(r"data_batch_([1-9]\d*)")
 
 
@@ -49,14 +53,44 @@ class Archive:
     label_names: tuple[str, ...]
     batches: tuple[Batch, ...]
     fingerprint: str
+    skipped: dict[str, str] = field(default_factory=dict)  # id -> reason; their label is NO_LABEL
+
+    @cached_property
+    def ids(self) -> list[str]:
+        return [f"{batch.name}:{i}" for batch in self.batches for i in range(len(batch.labels))]
+
+    @cached_property
+    def splits(self) -> npt.NDArray[np.str_]:
+        return np.concatenate([np.full(len(batch.labels), batch.split) for batch in self.batches])
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.int64]:
+        return np.concatenate([batch.labels for batch in self.batches])
+
+    @cached_property
+    def digests(self) -> list[bytes]:
+        return [
+            hashlib.sha256(image.tobytes()).digest()
+            for batch in self.batches
+            for image in batch.images
+        ]
+
+    def pictures(self, indices: npt.NDArray[np.int64]) -> ArrayPictures:
+        return ArrayPictures(self._images[indices])
+
+    @cached_property
+    def _images(self) -> npt.NDArray[np.uint8]:
+        return np.concatenate([batch.images for batch in self.batches])
 
 
-def read_archive(path: Path) -> Archive:
+def read_archive(path: Path, policy: Policy = STRICT) -> Archive:
     """Reads and checks all batches of a tar, a tar.gz or an unpacked directory.
 
     Raises:
-      UserError: the archive is missing, damaged or hostile, or a batch or label breaks the layout.
+      UserError: the archive is missing, damaged or hostile, a batch breaks the layout, or labels
+        do and `policy` does not leave them out.
     """
+    skipped = Skipped(policy)
     if not path.exists():
         raise UserError(f"no such archive: {path}; check the path, or fetch the archive first")
     contents: dict[str, dict[str, Any]] = {}
@@ -72,13 +106,13 @@ def read_archive(path: Path) -> Archive:
     if len(contents) == 1:
         raise UserError(f"{path} lacks data_batch_1; without it there is nothing to train on")
     batches = tuple(
-        _batch(name, contents.pop(name), len(label_names), f"{name} in {path}")
+        _batch(name, contents.pop(name), len(label_names), f"{name} in {path}", skipped)
         for name in sorted(contents, key=_order)
     )
     sides = {batch.name: batch.images.shape[1] for batch in batches}
     if len(set(sides.values())) > 1:
         raise UserError(f"images of one archive have one size, but {path} has sides {sides}")
-    return Archive(label_names, batches, _fingerprint(label_names, batches))
+    return Archive(label_names, batches, _fingerprint(label_names, batches), skipped.reasons)
 
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -139,7 +173,9 @@ def _label_names(meta: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return words
 
 
-def _batch(name: str, content: Mapping[str, Any], classes: int, where: str) -> Batch:
+def _batch(
+    name: str, content: Mapping[str, Any], classes: int, where: str, skipped: Skipped
+) -> Batch:
     data = _field(content, "data", where)
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2:
         kind = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
@@ -151,28 +187,31 @@ def _batch(name: str, content: Mapping[str, Any], classes: int, where: str) -> B
             f"data of {where} holds rows of 3*side*side values, received {count} rows of {values}"
         )
     planes = data.reshape(count, CHANNELS, side, side)
+    labels = _labels(_field(content, "labels", where), count, where)
+    for index, label in enumerate(labels):
+        whole = isinstance(label, int) and not isinstance(label, bool)
+        if not whole or not 0 <= label < classes:
+            skipped.bad(
+                f"{name}:{index}",
+                f"a label is a whole number in [0, {classes}), here it is {describe(label)}",
+                where,
+            )
+            labels[index] = NO_LABEL
     return Batch(
         name=name,
         split=TEST if name == TEST_BATCH else TRAIN,
         images=np.ascontiguousarray(planes.transpose(0, 2, 3, 1)),
-        labels=_labels(_field(content, "labels", where), count, classes, where),
+        labels=np.asarray(labels, dtype=np.int64),
     )
 
 
-def _labels(labels: Any, count: int, classes: int, where: str) -> npt.NDArray[np.int64]:
+def _labels(labels: Any, count: int, where: str) -> list[Any]:
     if isinstance(labels, np.ndarray):
         labels = labels.tolist()
     if not isinstance(labels, list) or len(labels) != count:
         received = len(labels) if isinstance(labels, list) else describe(labels)
         raise UserError(f"{where} has one label an image: {count}, received {received}")
-    for index, label in enumerate(labels):
-        whole = isinstance(label, int) and not isinstance(label, bool)
-        if not whole or not 0 <= label < classes:
-            raise UserError(
-                f"a label is a whole number in [0, {classes}), received {describe(label)} for "
-                f"image {index} of {where}; correct it, or add its name to {META}"
-            )
-    return np.asarray(labels, dtype=np.int64)
+    return list(labels)
 
 
 def _fingerprint(label_names: tuple[str, ...], batches: tuple[Batch, ...]) -> str:

@@ -1,4 +1,4 @@
-"""An archive becomes TFRecord shards, `labels.txt` and a manifest, all at once or not at all."""
+"""A source becomes TFRecord shards, `labels.txt` and a manifest, all at once or not at all."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import multiprocessing
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from components.dataset.archive import Archive
+from components.dataset.bad_examples import STRICT, Policy, Skipped
+from components.dataset.leakage import leave_out_leaks
 from components.dataset.manifest import (
     MANIFEST_FILE,
     Manifest,
@@ -28,11 +30,12 @@ from components.dataset.manifest import (
     write_manifest,
 )
 from components.dataset.shards import ShardSource, write_shard
+from components.dataset.source import Source
 from components.errors import UserError
 from components.features import LABELS_FILE, TEST, TRAIN, VALIDATION
 from components.progress import progress
 
-__all__ = ["Manifest", "convert", "load_manifest"]
+__all__ = ["MANIFEST_FILE", "Manifest", "convert", "load_manifest"]
 
 CONVERTER_VERSION: Final = 1  # raise it when the same archive and settings give other bytes
 EXAMPLES_PER_SHARD: Final = 1024  # 2.4 MB at 32 pixels; also the unit of work of a process
@@ -42,39 +45,50 @@ _IMAGES_PER_WORKER: Final = 8192
 
 
 def convert(
-    archive: Archive,
+    source: Source,
     directory: Path,
     *,
     validation_fraction: float,
     seed: int,
+    policy: Policy = STRICT,
     examples_per_shard: int = EXAMPLES_PER_SHARD,
     workers: int | None = None,
 ) -> Manifest:
-    """Writes the archive to `directory` as train, validation and test examples.
+    """Writes the source to `directory` as train, validation and test examples.
 
-    The validation images are a stratified sample of the train batches, and the test images are
-    the test batch. Train examples are shuffled by `seed`. The same archive and settings give the
-    same bytes with any number of `workers` (processes; None takes what the machine has and the
-    archive deserves). A directory that holds this very conversion already is left untouched.
+    The validation images are a stratified sample of train, unless the source has some itself.
+    Train examples are shuffled by `seed`. The same source and settings give the same bytes with
+    any number of `workers` (processes; None takes what the machine has and the source deserves).
+    A directory that holds this very conversion already is left untouched.
 
     Raises:
-      UserError: a setting is out of range, or `directory` holds files of another origin.
+      UserError: a setting is out of range, test pictures are in train as well, a split has nothing
+        to learn from, or `directory` holds files of another origin.
     """
     settings = Settings(validation_fraction, seed, examples_per_shard)
     _check(settings, workers)
-    made_of = (CONVERTER_VERSION, archive.fingerprint, settings)
-    if (existing := existing_conversion(directory, made_of, archive.label_names)) is not None:
+    skipped = Skipped(policy)
+    skipped.reasons.update(source.skipped)
+    left_out = leave_out_leaks(source, skipped)
+    made_of = (CONVERTER_VERSION, source.fingerprint, settings)
+    existing = existing_conversion(directory, made_of)
+    if existing and existing.skipped == skipped.reasons:
+        if existing.policy != policy:  # that leaves out the same: the records stay as they are
+            existing = replace(existing, policy=policy)
+            write_manifest(existing, directory)
         return existing
     refuse_foreign_files(directory)
-    splits = _split(archive, settings)
+    splits = _split(source, settings, left_out)
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as tmp:
             fresh = Path(tmp) / "new"
             fresh.mkdir()
-            shards = _write_shards(archive, splits, fresh, examples_per_shard, workers)
-            manifest = Manifest(*made_of, archive.label_names, shards)
-            (fresh / LABELS_FILE).write_text(labels_text(archive.label_names), encoding="utf-8")
+            shards = _write_shards(source, splits, fresh, examples_per_shard, workers)
+            manifest = Manifest(
+                *made_of, source.label_names, shards, policy=policy, skipped=skipped.reasons
+            )
+            (fresh / LABELS_FILE).write_text(labels_text(source.label_names), encoding="utf-8")
             write_manifest(manifest, fresh)
             put_in_place(fresh, directory, Path(tmp) / "old")
     except OSError as error:
@@ -83,6 +97,25 @@ def convert(
             "make room there, or choose another directory"
         ) from error
     return manifest
+
+
+def converted(
+    fingerprint: str,
+    directory: Path,
+    *,
+    validation_fraction: float,
+    seed: int,
+    policy: Policy,
+    examples_per_shard: int = EXAMPLES_PER_SHARD,
+) -> Manifest | None:
+    """The manifest, if `directory` holds what `convert` would make of a source so marked."""
+    settings = Settings(validation_fraction, seed, examples_per_shard)
+    made_of = (CONVERTER_VERSION, fingerprint, settings, policy)
+    found = _whole(directory)
+    if found is None:
+        return None
+    same = (found.converter_version, found.fingerprint, found.settings, found.policy) == made_of
+    return found if same else None
 
 
 def _check(settings: Settings, workers: int | None) -> None:
@@ -98,20 +131,25 @@ def _check(settings: Settings, workers: int | None) -> None:
         raise UserError(f"workers is 1 or more, received {workers}")
 
 
-def existing_conversion(
-    directory: Path, made_of: tuple[int, str, Settings], label_names: Sequence[str]
-) -> Manifest | None:
+def existing_conversion(directory: Path, made_of: tuple[int, str, Settings]) -> Manifest | None:
     """The manifest of this very conversion, if `directory` holds it whole.
 
     `made_of` are the converter's version, the source's fingerprint and the settings.
     """
+    existing = _whole(directory)
+    if existing is None:
+        return None
+    found = (existing.converter_version, existing.fingerprint, existing.settings)
+    return existing if found == made_of else None
+
+
+def _whole(directory: Path) -> Manifest | None:
+    """The manifest of a conversion that `directory` holds whole, if there is one."""
     try:
         manifest = load_manifest(directory)
     except UserError:
         return None
-    if (manifest.converter_version, manifest.fingerprint, manifest.settings) != made_of:
-        return None
-    labels = labels_text(label_names).encode()
+    labels = labels_text(manifest.label_names).encode()
     try:
         if (directory / LABELS_FILE).read_bytes() != labels:
             return None
@@ -150,54 +188,75 @@ def labels_text(label_names: Sequence[str]) -> str:
     return "".join(f"{label}:{name}\n" for label, name in enumerate(label_names))
 
 
-def _split(archive: Archive, settings: Settings) -> dict[str, npt.NDArray[np.int64]]:
-    """Which images each split takes: their indices in all batches put one after another."""
-    labels = np.concatenate([batch.labels for batch in archive.batches])
-    is_test = np.concatenate(
-        [np.full(len(batch.labels), batch.split == TEST) for batch in archive.batches]
+def _split(
+    source: Source, settings: Settings, leaks: Collection[int]
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Which examples each split takes, by their place in the source."""
+    kept = np.array(
+        [i not in leaks and id_ not in source.skipped for i, id_ in enumerate(source.ids)], bool
     )
+    labels, splits = source.labels, source.splits
+    test = np.flatnonzero(kept & (splits == TEST))
     random = np.random.default_rng(settings.seed)
-    shuffled = random.permutation(np.flatnonzero(~is_test))
-    validation: list[npt.NDArray[np.int64]] = []
-    for label in range(len(archive.label_names)):
-        of_class = shuffled[labels[shuffled] == label]
-        validation.append(of_class[: round(len(of_class) * settings.validation_fraction)])
-    held_out = np.sort(np.concatenate(validation))
+    shuffled = random.permutation(np.flatnonzero(kept & (splits == TRAIN)))
+    held_out = np.flatnonzero(kept & (splits == VALIDATION))
+    carved = not len(held_out)
+    if carved:
+        validation: list[npt.NDArray[np.int64]] = []
+        for label in range(len(source.label_names)):
+            of_class = shuffled[labels[shuffled] == label]
+            validation.append(of_class[: round(len(of_class) * settings.validation_fraction)])
+        held_out = np.sort(np.concatenate(validation))
     train = shuffled[~np.isin(shuffled, held_out)]
-    if not len(held_out) or not len(train):
+    if not len(test):
+        raise UserError(
+            "the gate measures the test examples, but there are none to be used; "
+            "add some to the data"
+        )
+    if carved and (not len(held_out) or not len(train)):
         raise UserError(
             f"validation_fraction {settings.validation_fraction} of {len(shuffled)} images leaves "
             f"{len(train)} for training and {len(held_out)} for validation; both need some"
         )
-    return {TRAIN: train, VALIDATION: held_out, TEST: np.flatnonzero(is_test)}
+    present = np.unique(labels[train])
+    if len(present) < 2:
+        received = f"{len(train)} images of {source.label_names[present[0]]}" if len(train) else 0
+        raise UserError(
+            "training needs images of two classes or more. Received: "
+            f"{received or 'no image'} alone; add the others to train"
+        )
+    return {TRAIN: train, VALIDATION: held_out, TEST: test}
 
 
 def _write_shards(
-    archive: Archive,
+    source: Source,
     splits: dict[str, npt.NDArray[np.int64]],
     directory: Path,
     examples_per_shard: int,
     workers: int | None,
 ) -> dict[str, tuple[Shard, ...]]:
-    images = np.concatenate([batch.images for batch in archive.batches])
-    labels = np.concatenate([batch.labels for batch in archive.batches])
-    ids = [f"{batch.name}:{i}" for batch in archive.batches for i in range(len(batch.labels))]
+    total = sum(len(indices) for indices in splits.values())
     sources: list[ShardSource] = []
     for split, indices in splits.items():
         count = math.ceil(len(indices) / examples_per_shard)
         for number, part in enumerate(np.array_split(indices, count)):
             path = directory / f"{split}-{number:05d}-of-{count:05d}.tfrecord"
             sources.append(
-                ShardSource(path, images[part], labels[part], tuple(ids[i] for i in part))
+                ShardSource(
+                    path,
+                    source.pictures(part),
+                    source.labels[part],
+                    tuple(source.ids[i] for i in part),
+                )
             )
     if workers is None:
-        workers = max(1, min(len(os.sched_getaffinity(0)), len(images) // _IMAGES_PER_WORKER))
+        workers = max(1, min(len(os.sched_getaffinity(0)), total // _IMAGES_PER_WORKER))
     written: dict[str, Shard] = {}
-    with progress("Converting", len(images), "images") as advance:
+    with progress("Converting", total, "images") as advance:
         for shard in _written(sources, min(workers, len(sources))):
             written[shard.file] = shard
             advance(shard.examples)
-    shards = [written[source.path.name] for source in sources]
+    shards = [written[shard_source.path.name] for shard_source in sources]
     return {
         split: tuple(shard for shard in shards if shard.file.startswith(f"{split}-"))
         for split in splits
@@ -212,7 +271,7 @@ def _written(sources: Sequence[ShardSource], workers: int) -> Iterator[Shard]:
     # Spawned, because forking a process that TensorFlow has given threads may hang it.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
-            for future in as_completed([pool.submit(write_shard, source) for source in sources]):
+            for future in as_completed([pool.submit(write_shard, one) for one in sources]):
                 yield future.result()
         except BrokenProcessPool as error:
             raise UserError(

@@ -88,7 +88,7 @@ def convert_listed(
             validation_fraction = 0.0
         settings = Settings(validation_fraction, seed, examples_per_shard, test_fraction)
         made_of = (CONVERTER_VERSION, listing.fingerprint, settings)
-        if (existing := existing_conversion(directory, made_of, listing.label_names)) is not None:
+        if (existing := existing_conversion(directory, made_of)) is not None:
             return existing
         fresh.mkdir()
         parts = math.ceil(listing.count / examples_per_shard)
@@ -106,7 +106,7 @@ def convert_listed(
                 f"every picture must be written or left out. {listing.count} are listed, "
                 f"{written} were written, {left_out} left out; convert again"
             )
-        manifest = Manifest(*made_of, listing.label_names, shards, left_out)
+        manifest = Manifest(*made_of, listing.label_names, shards, left_out=left_out)
         (fresh / LABELS_FILE).write_text(labels_text(listing.label_names), encoding="utf-8")
         write_manifest(manifest, fresh)
         put_in_place(fresh, directory, Path(tmp) / "old")

@@ -42,9 +42,8 @@ class Listing:
     fingerprint: str  # sha256 of ids, addresses, labels, and of a folder's file sizes and times
 
 
-def is_listed(source: str) -> bool:
-    """Whether `source` is a folder of pictures or a list of them, and no archive."""
-    path = Path(source)
+def is_listed(path: Path) -> bool:
+    """Whether `path` is a folder of pictures or a list of them, and no archive."""
     if path.is_dir():
         return not [*path.glob(META), *path.glob(f"*/{META}")]
     return path.suffix in LIST_SUFFIXES and path.is_file()

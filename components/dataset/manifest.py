@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from components.dataset.bad_examples import STRICT, Policy
 from components.errors import UserError
 
 MANIFEST_FILE: Final = "manifest.json"
@@ -39,6 +40,8 @@ class Manifest:
     label_names: tuple[str, ...]
     shards: dict[str, tuple[Shard, ...]]  # by split
     left_out: int = 0  # pictures that are the same as another one
+    policy: Policy = STRICT  # that the examples were checked by
+    skipped: dict[str, str] = field(default_factory=dict)  # id -> reason, of those left out
 
     @property
     def counts(self) -> dict[str, int]:
@@ -75,7 +78,9 @@ def is_whole(shard: Shard, directory: Path) -> bool:
 def write_manifest(manifest: Manifest, directory: Path) -> None:
     content = asdict(manifest) | {"counts": manifest.counts}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    (directory / MANIFEST_FILE).write_text(text, encoding="utf-8")
+    temporary = directory / f"{MANIFEST_FILE}.part"
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(directory / MANIFEST_FILE)
 
 
 def _parse(content: dict[str, Any]) -> Manifest:
@@ -89,6 +94,8 @@ def _parse(content: dict[str, Any]) -> Manifest:
             for split, shards in content["shards"].items()
         },
         left_out=content.get("left_out", 0),
+        policy=Policy(**content.get("policy", {})),
+        skipped=dict(content.get("skipped", {})),
     )
     if manifest.counts != content["counts"]:
         raise ValueError(f"counts {content['counts']} do not fit the shards' {manifest.counts}")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.dataset.manifest import Shard
-from components.dataset.png import encode_png
+from components.dataset.source import Pictures
 from components.dataset.tfrecord import frame, serialize_example
 from components.features import (
     IMAGE_ENCODED,
@@ -24,10 +24,10 @@ from components.features import (
 
 @dataclass(frozen=True)
 class ShardSource:
-    """`images` is [N, side, side, 3] uint8, `labels` is [N] int64; `ids` has N texts."""
+    """`labels` is [N] int64; `pictures` and `ids` are N as well."""
 
     path: Path
-    images: npt.NDArray[np.uint8]
+    pictures: Pictures
     labels: npt.NDArray[np.int64]
     ids: tuple[str, ...]
 
@@ -37,17 +37,16 @@ def write_shard(source: ShardSource) -> Shard:
     digest = hashlib.sha256()
     size = 0
     with source.path.open("wb") as file:
-        for image, label, id_ in zip(
-            source.images, source.labels.tolist(), source.ids, strict=True
+        for picture, label, id_ in zip(
+            source.pictures, source.labels.tolist(), source.ids, strict=True
         ):
-            height, width, _ = image.shape
             record = frame(
                 serialize_example(
                     {
-                        IMAGE_ENCODED: encode_png(image),
-                        IMAGE_FORMAT: b"png",
-                        IMAGE_HEIGHT: height,
-                        IMAGE_WIDTH: width,
+                        IMAGE_ENCODED: picture.encoded,
+                        IMAGE_FORMAT: picture.format.encode(),
+                        IMAGE_HEIGHT: picture.height,
+                        IMAGE_WIDTH: picture.width,
                         IMAGE_ID: id_.encode(),
                         LABEL: label,
                     }

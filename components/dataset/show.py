@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from components.dataset.archive import Archive, Batch
+from components.dataset.archive import NO_LABEL, Archive, Batch
 from components.errors import UserError
 from components.features import TEST, TRAIN
 
@@ -76,6 +75,7 @@ def summarize(archive: Archive) -> Summary:
         for batch in archive.batches
     )
     problems = [
+        *(f"left out: {identity}: {reason}" for identity, reason in archive.skipped.items()),
         *_describe_duplicates(groups, leaks),
         *_describe_blanks(blanks),
         *_describe_imbalance(archive.label_names, batches),
@@ -100,7 +100,7 @@ def describe_samples(archive: Archive, samples: Sequence[tuple[str, int]]) -> tu
                 minimum=int(image.min()),
                 maximum=int(image.max()),
                 label=label,
-                label_name=archive.label_names[label],
+                label_name="left out" if label == NO_LABEL else archive.label_names[label],
             )
         )
     return tuple(described)
@@ -171,14 +171,14 @@ def _batch_name(image_id: str) -> str:
 
 
 def _label_counts(archive: Archive, batch: Batch) -> tuple[int, ...]:
-    return tuple(np.bincount(batch.labels, minlength=len(archive.label_names)).tolist())
+    labels = batch.labels[batch.labels != NO_LABEL]
+    return tuple(np.bincount(labels, minlength=len(archive.label_names)).tolist())
 
 
 def _identical_images(archive: Archive) -> tuple[tuple[str, ...], ...]:
     by_pixels: defaultdict[bytes, list[str]] = defaultdict(list)
-    for batch in archive.batches:
-        for index, image in enumerate(batch.images):
-            by_pixels[hashlib.sha256(image.tobytes()).digest()].append(f"{batch.name}:{index}")
+    for identity, digest in zip(archive.ids, archive.digests, strict=True):
+        by_pixels[digest].append(identity)
     return tuple(tuple(group) for group in by_pixels.values() if len(group) > 1)
 
 

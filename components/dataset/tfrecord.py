@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import google_crc32c
+
+from components.errors import UserError
+
+_HEAD: Final = struct.Struct("<QI")  # length and its checksum
+_CHECKSUM: Final = struct.Struct("<I")
+_MEND: Final = "write the file again (compressed files are not read)"
 
 # The part of tensorflow/core/example/{example,feature}.proto that images need.
 _EXAMPLE_PROTO: Final = """
@@ -52,10 +60,40 @@ def frame(record: bytes) -> bytes:
     return b"".join((length, _masked_crc(length), record, _masked_crc(record)))
 
 
+def read_frames(path: Path) -> Iterator[tuple[int, bytes | None]]:
+    """Offset in the file and bytes of each record; None where its checksum does not fit.
+
+    Raises:
+      UserError: a length is damaged or the file ends in a record: where the others begin, and how
+        many they are, cannot be told then.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        offset = 0
+        while offset < size:
+            head = file.read(_HEAD.size)
+            length, checksum = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, -1)
+            if checksum != _masked_crc_number(head[:8]):
+                raise UserError(f"{path} is no TFRecord file from byte {offset} on; {_MEND}")
+            start = offset + _HEAD.size
+            offset = start + length + _CHECKSUM.size
+            if offset > size:
+                raise UserError(
+                    f"{path} ends in the middle of a record, at byte {size} of {offset}; {_MEND}"
+                )
+            record = file.read(length)
+            [checksum] = _CHECKSUM.unpack(file.read(_CHECKSUM.size))
+            yield start, record if checksum == _masked_crc_number(record) else None
+
+
 def _masked_crc(data: bytes) -> bytes:
     """https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details"""
+    return _CHECKSUM.pack(_masked_crc_number(data))
+
+
+def _masked_crc_number(data: bytes) -> int:
     crc = google_crc32c.value(data)
-    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 @cache

@@ -4,7 +4,7 @@ from typing import Any
 
 import vl_convert
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from components.model_report import charts, pictures
 from components.model_report.facts import Facts
@@ -48,7 +48,7 @@ def templates() -> Environment:
     """Everything that is put into HTML is escaped: label names and ids come from the data set."""
     environment = Environment(
         loader=PackageLoader("components.model_report"),
-        autoescape=lambda name: name is not None and name.endswith(".html"),
+        autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

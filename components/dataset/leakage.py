@@ -1,0 +1,52 @@
+"""Test pictures that are in train or validation as well: they would flatter the gate."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from components.dataset.bad_examples import Skipped
+from components.dataset.source import Source
+from components.errors import UserError
+from components.features import TEST
+
+
+def leave_out_leaks(source: Source, skipped: Skipped) -> set[int]:
+    """Looks for ids and for pictures, pixel by pixel, that stand in test and elsewhere.
+
+    Returns the places outside of test that are to be left out.
+
+    Raises:
+      UserError: there are some, and the policy is to fail, or to leave out fewer.
+    """
+    if skipped.policy.on_leakage == "allow":
+        return set()
+    kept = [index for index, id_ in enumerate(source.ids) if id_ not in source.skipped]
+    leaks = _leaks(source, kept)
+    if leaks and skipped.policy.on_leakage == "fail":
+        other, test = leaks[0]
+        raise UserError(
+            "no test picture may be in train or validation, or the test flatters. "
+            f"Received: {len(leaks)} that are, such as {source.ids[other]} of "
+            f"{source.splits[other]} = {source.ids[test]} of test; remove them, or leave the "
+            "copies outside of test out with dataset.on_leakage=skip (allow keeps them)"
+        )
+    for other, test in leaks:
+        where = str(source.splits[other])
+        reason = f"it is {source.ids[test]} of {TEST} too"
+        skipped.leave_out(f"{source.ids[other]} of {where}", reason, where)
+    return {other for other, _ in leaks}
+
+
+def _leaks(source: Source, kept: Iterable[int]) -> list[tuple[int, int]]:
+    """(place outside of test, place in test) of each example outside of test that is one."""
+    places: defaultdict[str | bytes, list[int]] = defaultdict(list)
+    for index in kept:
+        places[source.digests[index]].append(index)
+        places[source.ids[index]].append(index)
+    leaks: dict[int, int] = {}
+    for same in places.values():
+        tests = [index for index in same if source.splits[index] == TEST]
+        if tests:
+            leaks |= {index: tests[0] for index in same if source.splits[index] != TEST}
+    return sorted(leaks.items())

@@ -1,0 +1,141 @@
+"""TFRecords that somebody else's converter wrote, read without trusting them.
+
+A folder with `labels.txt` (``0:cat``, ``1:dog``, …) and `train-*.tfrecord`, `test-*.tfrecord` and
+perhaps `validation-*.tfrecord`, of `tf.train.Example` with ``image/encoded`` (PNG or JPEG) and
+``image/class/label``, as TF-Slim's converters write them. ``image/id`` is taken where it is given;
+all other features are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.dataset.bad_examples import Policy, Skipped
+from components.dataset.stored import Found, StoredExamples, check_all, fingerprint_of
+from components.dataset.tfrecord import read_frames
+from components.dataset.unpickle import describe
+from components.errors import UserError
+from components.features import IMAGE_ENCODED, IMAGE_ID, LABEL, LABELS_FILE, SPLITS, TEST, TRAIN
+
+if TYPE_CHECKING:
+    from tensorflow.core.example.feature_pb2 import Feature
+
+
+def holds_records(directory: Path) -> bool:
+    return any(directory.glob("*.tfrecord"))
+
+
+def records_fingerprint(directory: Path) -> str:
+    return fingerprint_of([_labels_file(directory), *_files(directory)], directory)
+
+
+def read_records(directory: Path, policy: Policy) -> StoredExamples:
+    """Reads and checks every record.
+
+    Raises:
+      UserError: a split or the labels are missing, a file is cut or its framing damaged, or
+        examples are bad and the policy does not leave them out.
+    """
+    label_names, skipped = _label_names(_labels_file(directory)), Skipped(policy)
+    found = _found(_files(directory), len(label_names), skipped)
+    return check_all(found, label_names, records_fingerprint(directory), skipped)
+
+
+def _files(directory: Path) -> list[Path]:
+    files = {split: sorted(directory.glob(f"{split}-*.tfrecord")) for split in SPLITS}
+    for split in (TRAIN, TEST):
+        if not files[split]:
+            raise UserError(
+                f"records lie in files named train-*.tfrecord and test-*.tfrecord. {directory} "
+                f"holds none of {split}; name them so, or add them"
+            )
+    return [path for split in SPLITS for path in files[split]]
+
+
+def _labels_file(directory: Path) -> Path:
+    path = directory / LABELS_FILE
+    if not path.is_file():
+        raise UserError(
+            f"{directory} lacks {LABELS_FILE}, which names the labels of its records; write it: "
+            "0:cat in the first line, 1:dog in the second and so on"
+        )
+    return path
+
+
+def _label_names(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} must be UTF-8 text: {error}; write it again") from None
+    names = tuple(
+        line.removeprefix(f"{number}:").strip()
+        for number, line in enumerate(lines)
+        if line.startswith(f"{number}:")
+    )
+    if len(names) < max(2, len(lines)) or len(set(names)) < len(names) or not all(names):
+        raise UserError(
+            f"{path} must hold one distinct name a line, 0:cat, 1:dog and so on, two or more. "
+            f"Received: {describe(lines)}; correct it"
+        )
+    return names
+
+
+def _found(files: list[Path], classes: int, skipped: Skipped) -> Iterator[Found]:
+    for path in files:
+        split, count = path.name.partition("-")[0], 0
+        for offset, record in read_frames(path):
+            place = f"{path.name}:{count}"
+            count += 1
+            if record is None:
+                skipped.bad(place, "a record fits its checksum", str(path))
+                continue
+            example = _example(record)
+            if isinstance(example, str):
+                skipped.bad(place, example, str(path))
+                continue
+            identity = _bytes(example, IMAGE_ID)
+            id_ = place if identity is None else identity.decode(errors="backslashreplace")
+            encoded, label = _bytes(example, IMAGE_ENCODED), _whole_number(example, LABEL)
+            if encoded is None:
+                reason = f"{IMAGE_ENCODED} is the bytes of one picture"
+                skipped.bad(id_, f"{reason}, here {_describe(example, IMAGE_ENCODED)}", str(path))
+            elif label is None or not 0 <= label < classes:
+                reason = f"{LABEL} is one whole number in [0, {classes})"
+                skipped.bad(id_, f"{reason}, here {_describe(example, LABEL)}", str(path))
+            else:
+                start = offset + record.index(encoded)
+                yield Found(id_, split, label, str(path), start, encoded)
+        if not count:
+            raise UserError(f"{path} is empty, but a file of records holds one or more; remove it")
+
+
+def _example(record: bytes) -> Any:
+    """The features by name, or the rule that is broken."""
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    try:
+        return tf.train.Example.FromString(record).features.feature
+    except DecodeError:
+        return "a record is a serialized tf.train.Example"
+
+
+def _bytes(features: Any, key: str) -> bytes | None:
+    values = list(features[key].bytes_list.value) if key in features else []
+    return values[0] if len(values) == 1 else None
+
+
+def _whole_number(features: Any, key: str) -> int | None:
+    values = list(features[key].int64_list.value) if key in features else []
+    return values[0] if len(values) == 1 else None
+
+
+def _describe(features: Any, key: str) -> str:
+    if key not in features:
+        return "it is missing"
+    feature: Feature = features[key]
+    kind = feature.WhichOneof("kind")
+    values = list(getattr(feature, kind).value) if kind else []
+    return f"it is {describe(values)}"

@@ -1,0 +1,95 @@
+"""What a conversion reads from: an archive, a folder of pictures, or records from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from components.dataset.png import encode_png
+
+
+class Picture(NamedTuple):
+    encoded: bytes
+    format: str  # "png" or "jpeg"
+    height: int  # pixels
+    width: int
+
+
+class Pictures(Protocol):
+    """Some pictures, one after another; goes to another process as it is."""
+
+    def __iter__(self) -> Iterator[Picture]: ...
+
+
+class Source(Protocol):
+    """Examples that have been checked, all in one order; those in `skipped` are to be left out."""
+
+    @property
+    def label_names(self) -> tuple[str, ...]: ...
+    @property
+    def fingerprint(self) -> str:
+        """Another one where any picture, label or name is."""
+        ...
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """Id -> reason, of bad examples."""
+        ...
+
+    @property
+    def ids(self) -> Sequence[str]: ...
+    @property
+    def splits(self) -> npt.NDArray[np.str_]:
+        """[N]: train, test, and validation where the source has one itself."""
+        ...
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def digests(self) -> Sequence[bytes]:
+        """[N] hashes: the same where pictures have the same pixels."""
+        ...
+
+    def pictures(self, indices: npt.NDArray[np.int64]) -> Pictures: ...
+
+
+@dataclass(frozen=True)
+class ArrayPictures:
+    """`images` is [N, side, side, 3] uint8."""
+
+    images: npt.NDArray[np.uint8]
+
+    def __iter__(self) -> Iterator[Picture]:
+        for image in self.images:
+            height, width, _ = image.shape
+            yield Picture(encode_png(image), "png", height, width)
+
+
+class Place(NamedTuple):
+    """Where the bytes of an encoded picture lie, and what they have been found to hold."""
+
+    path: str
+    offset: int  # bytes
+    length: int  # bytes
+    format: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class StoredPictures:
+    """Encoded pictures in files; only one is in memory at a time."""
+
+    places: tuple[Place, ...]
+
+    def __iter__(self) -> Iterator[Picture]:
+        for place in self.places:
+            with Path(place.path).open("rb") as file:
+                file.seek(place.offset)
+                encoded = file.read(place.length)
+            yield Picture(encoded, place.format, place.height, place.width)
