@@ -230,7 +230,10 @@ def _report_settings(config: Config, inputs: Inputs) -> ReportSettings:
         name=config.name,
         label_names=inputs.label_names,
         report=config.report,
-        config=config.model_dump(mode="json"),
+        # Where it ran is no part of what the model is.
+        config=config.model_dump(
+            mode="json", exclude={"root", "cache", "runner", "beam", "kubeflow", "report"}
+        ),
         dataset_fingerprint=inputs.dataset_fingerprint,
         backbone_fingerprint=inputs.backbone_fingerprint,
         metadata=inputs.metadata,

@@ -116,7 +116,8 @@ def test_data_cost_and_lineage_are_what_the_steps_left(facts, smallest_config):
     seconds = {step.name: step.seconds for step in facts.steps}
     assert seconds["Trainer"] > seconds["ExampleValidator"] > 0
     assert facts.peak_memory_bytes > 2**28
-    assert facts.lineage.config == smallest_config.model_dump(mode="json")
+    assert facts.lineage.config["training"] == smallest_config.training.model_dump(mode="json")
+    assert facts.lineage.archive == "digits"
     assert facts.lineage.packages["tfx"] == "1.21.0"
 
 

@@ -420,7 +420,7 @@ def test_a_damaged_picture_is_named_before_anything_is_trained(config, first, tm
 def test_beams_own_runner_finds_the_same_results(config, first):
     """It trains nothing again; models that other tests had blessed may be a new baseline."""
     beam = run(Config.model_validate({**config.model_dump(), "runner": "beam"}))
-    assert set(ran(beam)) <= {"Evaluator", "ModelReport", "Pusher"}
+    assert set(ran(beam)) <= {"TestPredictions", "Evaluator", "ModelReport", "Pusher"}
     assert [step.name for step in beam.steps if step.name == "TrunkFeatures" and step.cached]
     assert beam.blessed and beam.metrics == pytest.approx(first.metrics, rel=1e-5)
 

@@ -42,7 +42,7 @@ def test_records_know_their_label(tmp_path, examples):
     found = read_pictures([path], NAMES)
     assert [picture.truth for picture in found] == [*NAMES, None, None, None, None]
     assert [picture.encoded for picture in found] == examples.encoded
-    assert found[3].name == "made:3"
+    assert found[3].name == examples.ids[3].decode()
 
 
 def test_a_folder_without_pictures_is_named(tmp_path):

@@ -9,7 +9,7 @@ class ReportSettings(Section):
     name: str  # of the pipeline
     label_names: tuple[str, ...]
     report: Report
-    config: dict[str, Any]  # the whole configuration of the run, to be shown
+    config: dict[str, Any]  # the settings that made the model, to be shown
     dataset_fingerprint: str  # sha256 of the archive's pictures, labels and names
     backbone_fingerprint: str  # sha256 of the module's files
     metadata: str | None  # SQLite file where the runner notes how long steps took, if it has one
