@@ -100,7 +100,15 @@ def _compile(config: Config, inputs: Inputs) -> dict[str, Any]:
     training = config.training.model_copy(
         update={"epochs": None, "steps": _training_steps(config, inputs)}
     )
-    on_cluster = config.model_copy(update={"root": config.kubeflow.work, "training": training})
+    handle, archive = map(_without_folder, (config.backbone.handle, config.dataset.archive))
+    on_cluster = config.model_copy(
+        update={
+            "root": config.kubeflow.work,
+            "training": training,
+            "backbone": config.backbone.model_copy(update={"handle": handle}),
+            "dataset": config.dataset.model_copy(update={"archive": archive}),
+        }
+    )
     data, serving = map(runtime.placeholder, (runtime.DATA, runtime.SERVING))
     places = Inputs(
         records=f"{data}/{RECORDS}",
@@ -124,6 +132,11 @@ def _compile(config: Config, inputs: Inputs) -> dict[str, Any]:
         )
     )
     return runner.run(create_pipeline(on_cluster, places, make_baseline), write_out=False)
+
+
+def _without_folder(place: str) -> str:
+    """For the report's lineage: where a file lay on this machine is nobody's business there."""
+    return place if "://" in place else Path(place).name
 
 
 def _training_steps(config: Config, inputs: Inputs) -> int:

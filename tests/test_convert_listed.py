@@ -83,7 +83,7 @@ def test_each_picture_is_in_one_split_as_it_was(pictures, converted):
 def test_a_list_in_another_order_gives_the_same_shards(pictures, converted, tmp_path):
     lines = [f"{path.relative_to(pictures)}\t{path.parent.name}" for path in pictures.glob("*/*")]
     (pictures / "list.tsv").write_text("\n".join(sorted(lines, reverse=True)))
-    assert is_listed(str(pictures / "list.tsv")) and is_listed(str(pictures))
+    assert is_listed(pictures / "list.tsv") and is_listed(pictures)
     convert(pictures / "list.tsv", tmp_path / "records")
     shards = sorted(converted.glob("*.tfrecord"))
     assert len(shards) == 9  # three parts
