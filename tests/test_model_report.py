@@ -114,6 +114,8 @@ def test_data_cost_and_lineage_are_what_the_steps_left(facts, smallest_config):
     assert facts.data.anomalies == ()
     assert [row["step"] for row in facts.curves] == [40, 60]
     seconds = {step.name: step.seconds for step in facts.steps}
+    images = {step.name: step.images for step in facts.steps}
+    assert (images["Trainer"], images["TrunkFeatures"]) == (60 * 32, 1295 + 142)
     assert seconds["Trainer"] > seconds["ExampleValidator"] > 0
     assert facts.peak_memory_bytes > 2**28
     assert facts.lineage.config["training"] == smallest_config.training.model_dump(mode="json")

@@ -1,6 +1,6 @@
 """ModelReport, a TFX component: everything about a model on one page, and its model card."""
 
-from typing import Final
+from typing import Any, Final
 
 import tensorflow as tf
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
@@ -57,13 +57,17 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         "Evaluator": evaluation,
     }
     extra = f"{path_utils.serving_model_path(model.uri)}/{features.EXTRA_ASSETS}"
+    curves = learning_curve.read_history(f"{model_run.uri}/{learning_curve.FILE}")
+    steps = curves[-1]["step"] if curves else 0
     gathered = facts.gather(
         chosen,
         answers,
         verdict=read_verdict(evaluation.uri),
-        curves=learning_curve.read_history(f"{model_run.uri}/{learning_curve.FILE}"),
+        curves=curves,
         data=data,
-        steps=step_costs(chosen.metadata, made, _images(data, measured["models"])),
+        steps=step_costs(
+            chosen.metadata, made, _images(data, measured["models"], int(steps), chosen.config)
+        ),
         peak_memory_bytes=measured["peak_memory_bytes"],
         provenance=facts.read_json(f"{extra}/provenance.json"),
         artifacts={name: artifact.uri for name, artifact in made.items()},
@@ -79,10 +83,15 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
             file.write(text)
 
 
-def _images(data: facts.Data, models: int) -> dict[str, int]:
-    """That a step went through, for the steps whose number does not depend on training."""
+def _images(
+    data: facts.Data, models: int, training_steps: int, config: dict[str, Any]
+) -> dict[str, int]:
+    """That a step went through, an image in several views, epochs or models several times."""
     images = {split: found.images for split, found in data.splits.items()}
+    views = len(config["image"]["views"])
     return {
+        "TrunkFeatures": images[features.TRAIN] * views + images[features.VALIDATION],
+        "Trainer": training_steps * config["training"]["batch_size"],
         "ImportExampleGen": sum(images.values()),
         "StatisticsGen": sum(images.values()),
         "TestPredictions": images[features.TEST] * models,
