@@ -13,10 +13,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.errors import UserError
+from components.model_report.settings import PAGE
 from pipeline.config import Config
 from pipeline.runs import Run, read_runs
 
-PAGE: Final = "report.html"  # in ModelReport's artifact
 LATEST: Final = "latest"
 _UNSET: Final = "not set"  # a key that one of two configurations does not have
 _ELSEWHERE: Final = ("root", "cache")  # keys that say where things lie, not what is done

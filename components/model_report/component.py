@@ -1,6 +1,6 @@
 """ModelReport, a TFX component: everything about a model on one page, and its model card."""
 
-from typing import Any, Final
+from typing import Any
 
 import tensorflow as tf
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
@@ -12,16 +12,16 @@ from tfx.utils import path_utils
 from components import features, learning_curve
 from components.model_report import card, facts, page
 from components.model_report.costs import step_costs
-from components.model_report.settings import ReportSettings
+from components.model_report.settings import (
+    CARD_JSON,
+    CARD_MARKDOWN,
+    FACTS,
+    PAGE,
+    ReportSettings,
+)
 from components.model_report.verdict import read_verdict
 from components.test_predictions.component import MEASURED
 from components.test_predictions.store import read_predictions
-
-# Files of the artifact.
-PAGE: Final = "report.html"
-FACTS: Final = "facts.json"
-CARD_JSON: Final = "model_card.json"
-CARD_MARKDOWN: Final = "model_card.md"
 
 
 @component

@@ -1,8 +1,14 @@
-"""What ModelReport is told besides its input artifacts."""
+"""What ModelReport is told besides its input artifacts, and the files that it leaves."""
 
-from typing import Any
+from typing import Any, Final
 
 from components.settings import Report, Section
+
+# Files of the artifact.
+PAGE: Final = "report.html"
+FACTS: Final = "facts.json"
+CARD_JSON: Final = "model_card.json"
+CARD_MARKDOWN: Final = "model_card.md"
 
 
 class ReportSettings(Section):
