@@ -5,7 +5,6 @@ the last blessed model in the same pass, in batches that are bounded.
 """
 
 import json
-import resource
 import time
 from typing import Final
 
@@ -24,6 +23,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from components import features
+from components.peak_memory import begin_peak, peak_bytes
 from components.test_predictions.handler import ExportedModels
 from components.test_predictions.settings import PredictionSettings
 from components.test_predictions.store import encode
@@ -57,6 +57,7 @@ def TestPredictions(  # noqa: N802 - TFX component names are classes' names
     predictions.split_names = artifact_utils.encode_split_names([features.TEST])
     target = artifact_utils.get_split_uri([predictions], features.TEST)
     files = tf.io.gfile.glob(artifact_utils.get_split_uri([examples], features.TEST) + "/*")
+    begin_peak()
     started = time.monotonic()
     with pipeline as root:
         _ = (
@@ -76,8 +77,8 @@ def TestPredictions(  # noqa: N802 - TFX component names are classes' names
     measured = {
         "models": len(directories),
         "seconds": time.monotonic() - started,
-        # Of this process, so of the inference where Beam runs in memory; Linux counts in KiB.
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        # Of this process, so of the inference where Beam runs in memory.
+        "peak_memory_bytes": peak_bytes(),
     }
     with tf.io.gfile.GFile(f"{predictions.uri}/{MEASURED}", "w") as file:
         file.write(json.dumps(measured))
