@@ -6,7 +6,6 @@ from pathlib import Path
 from tfx.components import (
     Evaluator,
     ExampleValidator,
-    ImportExampleGen,
     Pusher,
     StatisticsGen,
     Trainer,
@@ -22,6 +21,7 @@ from tfx.types import BaseChannel
 
 from components import features
 from components.anomalies import AnomalyGate
+from components.example_gen.component import ImportExampleGen
 from components.model_report.component import ModelReport
 from components.model_report.settings import ReportSettings
 from components.test_predictions.component import TestPredictions
