@@ -69,3 +69,14 @@ def test_examples_stream_through_and_none_is_lost(records, tmp_path):
 
     found = read(f"{tmp_path}/Split-train/*.gz", "GZIP")
     assert found == read(f"{records}/train-*", "") and len(found) == 1000
+
+
+def test_a_record_that_is_no_example_is_refused(tmp_path):
+    import tensorflow as tf
+
+    with tf.io.TFRecordWriter(str(tmp_path / "train-0.tfrecord")) as writer:
+        writer.write(b"no example")
+    arguments = [sys.executable, "-c", RUN, str(tmp_path), str(tmp_path / "output")]
+    ran = subprocess.run(arguments, check=False, capture_output=True, text=True)
+    assert ran.returncode != 0
+    assert "Error parsing message with type 'tensorflow.Example'" in ran.stderr

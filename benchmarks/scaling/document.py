@@ -9,7 +9,7 @@ from benchmarks.scaling.model import Assumptions, Cost, feature_bytes, predict
 TARGETS = {"CIFAR-10": 60_000, "ImageNet": 1_280_000, "100 million": 100_000_000}
 WORKERS = (1, 4, 16, 64)
 _PIECE = 2048  # images that TrunkFeatures' workers take at a time
-_BUSY = 1.0  # load before a run
+_BUSY = 0.2  # cores
 _ROW = 56  # bytes of the index, for each record, while it is made
 
 Fits = Mapping[tuple[str, int], Mapping[str, Cost]]
@@ -47,10 +47,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _conditions(runs: Sequence[Run], told: str) -> str:
-    loads = [run.load_before for run in runs]
-    text = f"{told}; load of the machine before each run {min(loads):.1f} to {max(loads):.1f}."
+    busy = max(run.busy_before for run in runs)
+    text = f"{told}; before each run, others kept at most {busy:.2f} cores busy."
     largest = max(run.images for run in runs)
-    if max(loads) >= _BUSY or largest < SIZES[-1]:
+    if busy >= _BUSY or largest < SIZES[-1]:
         text += (
             f" **Preliminary**: other programs ran as well, or there were fewer than {SIZES[-1]:,} "
             "images, so only orders of magnitude hold. A step with `each` of 0.00 was lost in the "

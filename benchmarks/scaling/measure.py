@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import psutil
 
 IMAGE_SIZE: Final = 75  # pixels, of the network's input: InceptionV3's smallest
 SIDE: Final = 32  # pixels, of the pictures
 CLASSES: Final = 10
 SIZES: Final = (1000, 2000, 4000, 8000)  # images
+WATCHED: Final = 2.0  # seconds
 TEST_SHARE: Final = 6  # one picture of six is a test picture, as in CIFAR-10
 SETTINGS: Final = (
     "backbone.handle=standin",
@@ -44,7 +46,7 @@ class Run:
     images: int
     seconds: dict[str, float]  # by step, and "whole command"
     feature_bytes: int  # stored trunk features of train and validation
-    load_before: float  # of the machine, over a minute, before it began
+    busy_before: float  # cores that others kept busy, in the seconds before it began
 
 
 def make_archive(path: Path, images: int) -> Path:
@@ -83,7 +85,7 @@ def run_once(directory: Path, images: int, engine: Engine) -> Run:
         *SETTINGS,
         *engine.overrides,
     ]
-    load = os.getloadavg()[0]
+    busy = psutil.cpu_percent(interval=WATCHED) / 100 * (os.cpu_count() or 1)
     started = time.perf_counter()
     command = Path(sys.executable).with_name("inception-finetune")
     ran = subprocess.run(
@@ -100,7 +102,7 @@ def run_once(directory: Path, images: int, engine: Engine) -> Run:
         images,
         {step.name: step.seconds for step in steps} | {"whole command": whole},
         sum(path.stat().st_size for path in stored),
-        load,
+        busy,
     )
 
 
