@@ -23,22 +23,33 @@ CONFIGURED = (
     "training.epochs=1",
     "gate.min_accuracy=0.1",
 )
-TRAIN, VALIDATION, TEST = 1295, 142, 360
+# Examples that each step sees, of the digits.
+EXPECTED = {
+    **{
+        f"{step} {split}": number
+        for step in ("ImportExampleGen", "StatisticsGen")
+        for split, number in zip(SPLITS, (1295, 142, 360), strict=True)
+    },
+    "TrunkFeatures train": 1295,
+    "TrunkFeatures validation": 142,
+    "TestPredictions test": 360,
+    "Evaluator test": 360,
+}
 METRICS = re.compile(r"^(accuracy|top 2 accuracy|cross entropy): ([\d.]+)$", re.MULTILINE)
 SECONDS = re.compile(r"│ (\w+) +│ +([\d.]+) │ ran")
 
 
+def dag(root: Path, cache: Path, overrides: Sequence[str]) -> list[str]:
+    command = Path(sys.executable).with_name("inception-finetune")
+    places = (f"root={root}", f"cache={cache}")
+    return [str(command), "run", "--config", "digits", *places, *CONFIGURED, *overrides]
+
+
 def run_dag(root: Path, cache: Path, overrides: Sequence[str]) -> tuple[str, float]:
     """What the command said, and how many seconds it took."""
-    command = Path(sys.executable).with_name("inception-finetune")
     started = time.monotonic()
-    ran = subprocess.run(
-        [command, "run", "--config", "digits", f"root={root}", f"cache={cache}"]
-        + [*CONFIGURED, *overrides],
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
+    arguments = dag(root, cache, overrides)
+    ran = subprocess.run(arguments, capture_output=True, text=True, timeout=900, check=False)
     assert ran.returncode == 0, ran.stderr[-3000:]
     return ran.stdout, time.monotonic() - started
 
@@ -99,17 +110,41 @@ def test_the_dag_measures_on_flink_what_it_measures_here(cluster, tmp_path):
     assert all(found == measured["direct, 1"] for found in measured.values())
     finished = [job["state"] for job in cluster.rest("jobs/overview")["jobs"]]
     assert len(finished) >= 12 and set(finished) == {"FINISHED"}
-    expected = {
-        **{
-            f"{step} {split}": number
-            for step in ("ImportExampleGen", "StatisticsGen", "TrunkFeatures")
-            for split, number in zip(SPLITS, (TRAIN, VALIDATION, TEST), strict=True)
-        },
-        "TestPredictions test": TEST,
-        "Evaluator test": TEST,
-    }
-    del expected["TrunkFeatures test"]
-    assert all(found == expected for found in counts.values())
+    assert all(found == EXPECTED for found in counts.values())
+
+
+def test_a_cluster_that_dies_is_one_line_and_the_next_run_loses_and_doubles_nothing(
+    cluster, tmp_path
+):
+    flink = ("beam.runner=flink", f"beam.job_endpoint={cluster.job_endpoint}", "beam.parallelism=2")
+    root, started = tmp_path / "root", time.monotonic()
+
+    def log(text: str) -> None:
+        print(f"{time.monotonic() - started:4.0f} s: {text}")
+
+    run = subprocess.Popen(
+        dag(root, tmp_path / "cache", flink),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    written = "artifacts/TrunkFeatures/trunk_features/*/Split-*/*.tfrecord"
+    while run.poll() is None and not list(root.glob(written)):
+        time.sleep(0.1)
+    cluster.kill_task_managers()
+    log("TrunkFeatures writes; both TaskManagers killed, and none takes their place")
+    _, said = run.communicate(timeout=400)
+    told = [line for line in said.splitlines() if line.startswith("error: ")]
+    log(f"run ended with {run.returncode}: {told}")
+    assert run.returncode == 1
+    assert len(told) == 1 and "the Beam engine must carry a step through" in told[0]
+    assert said.rstrip().endswith(told[0])
+    for _ in range(2):
+        cluster.add_task_manager()
+    cluster.wait_for_task_managers(2)
+    said, seconds = run_dag(root, tmp_path / "cache", flink)
+    log(f"the next run completed in {seconds:.0f} s: {', '.join(SECONDS.findall(said)[0])}")
+    assert examples_at_each_step(root) == EXPECTED
 
 
 def test_a_folder_is_converted_on_flink_to_the_bytes_that_it_gives_here(cluster, tmp_path):
