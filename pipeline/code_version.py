@@ -20,6 +20,7 @@ REPORT_CODE = (
     "components.learning_curve",
     "components.model_report",
     "components.test_predictions",
+    "components.verdict",
 )
 TRAINER_CODE = (*TRUNK_CODE, "trainer")
 

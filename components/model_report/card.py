@@ -121,5 +121,6 @@ def _considerations(facts: Facts) -> dict[str, Any]:
         worst = min(known, key=lambda row: row.recall or 0.0)
         limits.append(f"Weakest class: {worst.name}, of which {worst.recall:.1%} are recognised.")
     if not facts.verdict.blessed:
-        limits.append("The gate refused this model: it must not go out.")
+        limits.append("The gate refused this model; it must not go out.")
+        limits += [f"Gate: {refusal}." for refusal in facts.verdict.refusals]
     return {"limitations": [{"description": text} for text in limits]}

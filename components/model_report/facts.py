@@ -16,9 +16,9 @@ from components.anomalies import read_anomalies
 from components.model_report import measures
 from components.model_report.costs import StepCost
 from components.model_report.settings import ReportSettings
-from components.model_report.verdict import Verdict
 from components.settings import Section
 from components.test_predictions.store import Predictions
+from components.verdict import Verdict
 
 
 class SplitFacts(Section):
