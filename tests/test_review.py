@@ -1,7 +1,6 @@
 """The runs of a pipeline are listed, opened and compared."""
 
 import re
-import sys
 import webbrowser
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,7 +22,6 @@ from components.run_comparison.comparison import (
 )
 from components.settings import Report
 from components.test_predictions.store import Predictions
-from pipeline import cli
 from pipeline.config import load_config
 from pipeline.review import config_difference, open_page
 
@@ -31,18 +29,9 @@ NAMES = ("cat", "dog & co", "newt")
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """``run(*arguments)`` calls the entry point and gives (status, stdout, stderr)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["inception-finetune", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "100")
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        output = capsys.readouterr()
-        return int(caught.value.code or 0), output.out, output.err
-
-    return call
+def run(run_command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    return run_command
 
 
 def png(seed: int) -> bytes:
