@@ -11,6 +11,8 @@ from components.dataset.convert import load_manifest
 from components.dataset.convert_listed import convert_listed
 from components.dataset.folder import read_folder
 from components.dataset.listing import is_listed
+from components.dataset.look import Seen
+from components.dataset.part import Listed, write_part
 from components.errors import UserError
 from pipeline.beam_options import Beam, pipeline_arguments
 from pipeline.failure import user_error
@@ -211,6 +213,15 @@ def test_damaged_pictures_are_left_out_by_name(damaged, tmp_path):
     before = (tmp_path / "records/manifest.json").stat().st_mtime_ns
     assert convert(damaged, tmp_path / "records", policy=SKIP) == manifest
     assert (tmp_path / "records/manifest.json").stat().st_mtime_ns == before
+
+
+def test_a_picture_that_changes_meanwhile_is_named(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"another picture")
+    seen = Seen("png", 8, 8, b"digest")
+    listed = Listed("a.png", str(tmp_path / "a.png"), 0, "train", b"its hash before", seen)
+    with pytest.raises(UserError, match="a.png, which changed; convert again"):
+        write_part((0, [listed]), str(tmp_path), 1, 0, Policy())
+    assert not list(tmp_path.glob("*.json"))
 
 
 def test_one_more_than_the_limit_stops(damaged, tmp_path):

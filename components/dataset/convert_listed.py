@@ -1,8 +1,8 @@
 """Pictures that do not fit one machine become TFRecord shards: a Beam pipeline.
 
-Each worker reads and checks pictures and sends them, by a digest of their pixels, to the one part
-that they belong to. So equal pictures meet, whatever their names, and the same source and settings
-give the same bytes on any engine. What is bad goes the same way, as a name and a reason.
+Each worker reads and checks pictures and sends their names, by a digest of their pixels, to the one
+part that they belong to. So equal pictures meet, whatever their names, and the same source and
+settings give the same bytes on any engine. What is bad goes the same way, with a reason.
 """
 
 from __future__ import annotations
@@ -27,8 +27,16 @@ from components.dataset.leakage import settle
 from components.dataset.listing import Listing, write_listing
 from components.dataset.look import FILE_RULE, LARGEST_FILE, Seen, look
 from components.dataset.manifest import Manifest, Settings, write_manifest
-from components.dataset.part import Bad, Listed, Reports, collect, number, place, write_part
-from components.dataset.source import Picture
+from components.dataset.part import (
+    Bad,
+    Listed,
+    Reports,
+    collect,
+    number,
+    place,
+    read_address,
+    write_part,
+)
 from components.errors import UserError
 from components.features import LABELS_FILE, SPLITS, TEST, TRAIN, VALIDATION
 
@@ -133,12 +141,9 @@ def _run(
 
 
 def _read(line: str, settings: Settings, policy: Policy) -> Listed | Bad:
-    from apache_beam.io.filesystems import FileSystems
-
     identity, address, label, split = json.loads(line)
     try:
-        with FileSystems.open(address) as file:
-            encoded = file.read(LARGEST_FILE + 1)
+        encoded = read_address(address)
     except OSError as error:
         told = " ".join((error.strerror or str(error)).split())
         seen: Seen | str = f"a listed picture can be read, here it cannot ({told})"
@@ -147,8 +152,8 @@ def _read(line: str, settings: Settings, policy: Policy) -> Listed | Bad:
     if isinstance(seen, str):
         Skipped(policy).bad(identity, seen, address)  # stops at once where the policy is to fail
         return Bad(identity, seen)
-    picture = Picture(encoded, seen.format, seen.height, seen.width)
-    return Listed(seen.digest, identity, label, _split(split, seen.digest, settings), picture)
+    split = _split(split, seen.digest, settings)
+    return Listed(identity, address, label, split, hashlib.sha256(encoded).digest(), seen)
 
 
 def _split(named: str, digest: bytes, settings: Settings) -> str:
