@@ -231,6 +231,18 @@ def test_one_more_than_the_limit_stops(damaged, tmp_path):
     assert not (tmp_path / "records").exists()
 
 
+def test_one_class_alone_in_train_is_refused(tmp_path):
+    source = make_pictures(tmp_path / "in", per_class=6)
+    lines = []
+    for place, path in enumerate(sorted(source.glob("*/*"))):
+        split = "test" if "dog" in str(path) else ("train", "validation")[place % 2]
+        lines.append(f"{path}\t{path.parent.name}\t{split}")
+    (tmp_path / "list.tsv").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="two classes or more. Received: images of cat alone"):
+        convert(tmp_path / "list.tsv", tmp_path / "records")
+    assert not (tmp_path / "records").exists()
+
+
 def test_a_line_without_a_class_is_refused(tmp_path):
     (tmp_path / "list.tsv").write_text("a.png\tcat\nb.png\n")
     with pytest.raises(UserError, match="line 2"):
