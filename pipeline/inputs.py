@@ -22,7 +22,6 @@ from components.dataset import (
 from components.dataset.bad_examples import Policy
 from components.dataset.source import Source
 from components.download import download
-from components.errors import UserError
 from components.schema import curated_schema
 from components.settings import SCRATCH_CNN
 from pipeline.beam_options import pipeline_arguments
@@ -137,18 +136,13 @@ def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
 def _convert_on_beam(config: Config, source: Path, directory: Path) -> convert.Manifest:
     """Class folders or a list of addresses: they may be more than fits this machine."""
     dataset = config.dataset
-    if dataset.policy != bad_examples.STRICT:
-        raise UserError(
-            "examples are left out or leaks allowed only where this machine checks all of them "
-            f"together. Received: {source} with dataset.on_bad_example={dataset.on_bad_example} "
-            f"and on_leakage={dataset.on_leakage}; give train/CLASS folders, or leave them at fail"
-        )
     return convert_listed.convert_listed(
         source,
         directory,
         validation_fraction=dataset.validation_fraction,
         test_fraction=dataset.test_fraction,
         seed=dataset.seed,
+        policy=dataset.policy,
         beam_arguments=pipeline_arguments(config.beam),
     )
 

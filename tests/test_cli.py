@@ -27,17 +27,8 @@ def in_an_empty_folder(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """``run(*arguments)`` calls the entry point and gives (status, stdout, stderr)."""
-
-    def call(*arguments: Any) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["inception-finetune", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        output = capsys.readouterr()
-        return int(caught.value.code or 0), output.out, output.err
-
-    return call
+def run(run_command):
+    return run_command
 
 
 def in_a_process(*arguments: Any, **environment: str) -> tuple[int, str, str]:
