@@ -53,7 +53,7 @@ def test_a_pushed_model_answers_and_is_named_in_the_artifact(model, whole, servi
     assert pushed.get_int_custom_property("pushed") == 1
     assert pushed.get_string_custom_property("pushed_destination") == str(serving / version)
     assert pushed.get_string_custom_property("pushed_version") == version
-    assert os.listdir(serving) == [version]
+    assert list(serving.iterdir()) == [serving / version]
 
 
 def test_a_refused_model_is_not_pushed(model, serving, tmp_path):
@@ -137,4 +137,4 @@ def test_a_full_disk_leaves_nothing(model, serving, tmp_path, monkeypatch):
     before_each_copy(monkeypatch, fill)
     with pytest.raises(OSError, match="No space left on device"):
         push(model, serving, tmp_path / "archive")
-    assert not os.listdir(serving)
+    assert not list(serving.iterdir())
