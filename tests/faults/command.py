@@ -63,6 +63,7 @@ class Command:
     def kill(self, step: str, delay: float) -> bool:
         """SIGKILL, `delay` seconds after `step` begins; whether it was still running then."""
         if step == COPYING:
+            unfinished(self.place)  # imports what the next calls need, which takes long
             self.follow("Pusher")
             while not unfinished(self.place) and self.process.poll() is None:
                 time.sleep(0.0002)
