@@ -11,6 +11,12 @@ from pathlib import Path
 BEFORE = "fetch and convert"  # what comes before the first step is announced
 COPYING = "Pusher, while it copies"  # not announced: a hidden folder appears
 NAME = "digits"
+_ENDS = time.monotonic() + 60 * float(os.environ.get("FAULT_MINUTES", "inf"))
+
+
+def in_time() -> bool:
+    """Whether a long suite may go on; where not, it reports as many tries as there were."""
+    return time.monotonic() < _ENDS
 
 
 def serving(place: Path) -> Path:

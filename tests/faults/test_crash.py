@@ -1,15 +1,16 @@
 """The whole command, killed with SIGKILL at random points of random steps; ``make test-faults``.
 
-CRASHES says how many times (3 take about 5 minutes on 2 busy cores), CRASH_SEED where. Beside it,
-a reader looks at the served folder all the time.
+CRASHES says how many times (3 take about 5 minutes on 2 busy cores), CRASH_SEED where, and
+FAULT_MINUTES when to stop earlier. Beside it, a reader looks at the served folder all the time.
 """
 
 import os
 import random
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
-from command import COPYING, Command, missing_artifacts, serving, unfinished
+from command import COPYING, Command, in_time, missing_artifacts, serving, unfinished
 from reader import Reader, digest, numbered, unreadable
 
 pytestmark = pytest.mark.faults
@@ -48,7 +49,7 @@ def test_a_run_killed_anywhere_is_completed_by_the_next_one(tmp_path, recorder):
     # First, so that few crashes have one of these as well; twice, for what matters most.
     steps = [COPYING, *steps[: len(steps) // 2], COPYING, *steps[len(steps) // 2 :]]
     failures = []
-    for number in range(CRASHES):
+    for number in takewhile(lambda _: in_time(), range(CRASHES)):
         step = steps[number % len(steps)]  # each in turn, so that none is left out
         before = versions(tmp_path)
         delay = chance.uniform(0, seconds[step])
