@@ -9,7 +9,7 @@ from rich.table import Table
 from pipeline.config import Config
 from pipeline.evaluation import ACCURACY, CROSS_ENTROPY, TOP_2_ACCURACY
 from pipeline.inputs import serving_directory
-from pipeline.runs import Run, Step, read_runs
+from pipeline.runs import Run, Step, read_latest_run
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Outcome:
 
 def read_outcome(config: Config) -> Outcome:
     """The latest run of the pipeline `config.name`, cached steps included."""
-    return outcome_of(read_runs(config)[-1])
+    return outcome_of(read_latest_run(config))
 
 
 def outcome_of(run: Run) -> Outcome:
