@@ -25,6 +25,7 @@ from components.download import download
 from components.errors import UserError
 from components.schema import curated_schema
 from components.settings import SCRATCH_CNN
+from components.tar import require_whole_tar
 from pipeline.beam_options import pipeline_arguments
 from pipeline.config import Config
 
@@ -88,7 +89,11 @@ def fetch_archive(config: Config) -> Path:
     if source == "cifar10":
         return download(CIFAR10_URL, archives / "cifar-10-python.tar.gz", md5=CIFAR10_MD5)
     address = hashlib.sha256(source.encode()).hexdigest()[:12]
-    return download(source, archives / f"{address}-{Path(source).name}", sha256=sha256)
+    # Without a checksum, only its own end tells a whole archive from half of one, or from a page.
+    is_list = Path(source).suffix in listing.LIST_SUFFIXES
+    check = None if sha256 or is_list else require_whole_tar
+    target = archives / f"{address}-{Path(source).name}"
+    return download(source, target, sha256=sha256, check=check)
 
 
 def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
