@@ -28,6 +28,7 @@ from components.settings import SCRATCH_CNN
 from components.tar import require_whole_tar
 from pipeline.beam_options import pipeline_arguments
 from pipeline.config import Config
+from pipeline.exclusive import in_turn
 
 # https://www.cs.toronto.edu/~kriz/cifar.html gives the address and the checksum.
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -82,6 +83,11 @@ def metadata_file(config: Config) -> Path:
 
 def fetch_archive(config: Config) -> Path:
     """The archive's local path, downloaded or made where it is not there yet."""
+    with in_turn(Path(config.cache).resolve()):
+        return _fetch_archive(config)
+
+
+def _fetch_archive(config: Config) -> Path:
     source, sha256 = config.dataset.archive, config.dataset.sha256
     archives = Path(config.cache).resolve() / "archives"
     if source == "digits":
@@ -160,12 +166,13 @@ def _convert_on_beam(config: Config, source: Path, directory: Path) -> convert.M
 
 def resolve_backbone(config: Config) -> Path:
     """The module's local folder; the handle "standin" makes one that is not pretrained."""
-    backbones = Path(config.cache).resolve() / "backbones"
-    if config.backbone.handle == "standin":
-        directory = backbones / "standin"
-        standin.make_standin(directory, seed=0)
-        return directory
-    return module.resolve(config.backbone.handle, backbones).resolve()
+    cache = Path(config.cache).resolve()
+    with in_turn(cache):
+        if config.backbone.handle == "standin":
+            directory = cache / "backbones/standin"
+            standin.make_standin(directory, seed=0)
+            return directory
+        return module.resolve(config.backbone.handle, cache / "backbones").resolve()
 
 
 def _write_schema(directory: Path, classes: int) -> Path:
