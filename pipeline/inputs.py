@@ -24,8 +24,10 @@ from components.dataset.source import Source
 from components.download import download
 from components.schema import curated_schema
 from components.settings import SCRATCH_CNN
+from components.tar import require_whole_tar
 from pipeline.beam_options import pipeline_arguments
 from pipeline.config import Config
+from pipeline.exclusive import in_turn
 
 # https://www.cs.toronto.edu/~kriz/cifar.html gives the address and the checksum.
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -80,6 +82,11 @@ def metadata_file(config: Config) -> Path:
 
 def fetch_archive(config: Config) -> Path:
     """The archive's local path, downloaded or made where it is not there yet."""
+    with in_turn(Path(config.cache).resolve()):
+        return _fetch_archive(config)
+
+
+def _fetch_archive(config: Config) -> Path:
     source, sha256 = config.dataset.archive, config.dataset.sha256
     archives = Path(config.cache).resolve() / "archives"
     if source == "digits":
@@ -87,7 +94,11 @@ def fetch_archive(config: Config) -> Path:
     if source == "cifar10":
         return download(CIFAR10_URL, archives / "cifar-10-python.tar.gz", md5=CIFAR10_MD5)
     address = hashlib.sha256(source.encode()).hexdigest()[:12]
-    return download(source, archives / f"{address}-{Path(source).name}", sha256=sha256)
+    # Without a checksum, only its own end tells a whole archive from half of one, or from a page.
+    is_list = Path(source).suffix in listing.LIST_SUFFIXES
+    check = None if sha256 or is_list else require_whole_tar
+    target = archives / f"{address}-{Path(source).name}"
+    return download(source, target, sha256=sha256, check=check)
 
 
 def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
@@ -149,12 +160,13 @@ def _convert_on_beam(config: Config, source: Path, directory: Path) -> convert.M
 
 def resolve_backbone(config: Config) -> Path:
     """The module's local folder; the handle "standin" makes one that is not pretrained."""
-    backbones = Path(config.cache).resolve() / "backbones"
-    if config.backbone.handle == "standin":
-        directory = backbones / "standin"
-        standin.make_standin(directory, seed=0)
-        return directory
-    return module.resolve(config.backbone.handle, backbones).resolve()
+    cache = Path(config.cache).resolve()
+    with in_turn(cache):
+        if config.backbone.handle == "standin":
+            directory = cache / "backbones/standin"
+            standin.make_standin(directory, seed=0)
+            return directory
+        return module.resolve(config.backbone.handle, cache / "backbones").resolve()
 
 
 def _write_schema(directory: Path, classes: int) -> Path:

@@ -52,6 +52,7 @@ def test_a_beam_workers_user_error_is_found_in_what_beam_quotes():
         (RuntimeError("ResourceExhaustedError: /x/y; No space left on device"), "make room"),
         (OSError(30, "Read-only file system", "/x/y"), "can be written"),
         (RuntimeError("query: database disk image is malformed"), "restore metadata.sqlite"),
+        (RuntimeError("Concurrent writes aborted after max number of retries."), "end the other"),
     ],
 )
 def test_a_failure_of_the_system_is_one_line_with_its_words_and_a_mend(error, told):

@@ -7,11 +7,10 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
-from components.download import download
+from components.download import download, split_url
 from components.errors import UserError
-from components.tar import extract_tar
+from components.tar import extract_tar, require_whole_tar
 
 DEFAULT_HANDLE: Final = "https://tfhub.dev/google/imagenet/inception_v3/feature_vector/5"
 GRAPH_FILE: Final = "saved_model.pb"
@@ -34,7 +33,7 @@ def resolve(handle: str, cache_dir: Path) -> Path:
     Raises:
         UserError: nothing there, a failed download, or a pinned copy that was changed.
     """
-    if urlsplit(handle).scheme in ("http", "https"):
+    if split_url(handle).scheme in ("http", "https"):
         return _pinned(handle, handle, cache_dir)
     path = Path(handle.removeprefix("file://")).expanduser()
     if path.is_dir():
@@ -142,12 +141,13 @@ def _unpack(handle: str, archive: Path, directory: Path) -> None:
 
 
 def _download(handle: str, target: Path) -> Path:
-    parts = urlsplit(handle)
+    parts = split_url(handle)
     is_archive = parts.path.endswith(ARCHIVE_SUFFIXES) or COMPRESSED in parts.query
     query = parts.query if is_archive else "&".join(filter(None, (parts.query, COMPRESSED)))
     target.unlink(missing_ok=True)  # left by a process that died while unpacking
     try:
-        return download(parts._replace(query=query).geturl(), target)
+        address = parts._replace(query=query).geturl()
+        return download(address, target, check=require_whole_tar)
     except UserError as error:
         raise UserError(f"{error}; {MEND}") from error
 
