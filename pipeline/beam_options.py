@@ -157,7 +157,9 @@ def step_arguments(beam: Beam, step: str) -> list[str]:
 
 def _direct(beam: Beam) -> list[str]:
     # FnApiRunner runs in memory; "DirectRunner" would first try to download a Go runner.
-    flags = ["--runner=FnApiRunner", f"--direct_running_mode={beam.running_mode}"]
+    processes = beam.running_mode == "multi_processing"
+    runner = "components.process_runner.ProcessRunner" if processes else "FnApiRunner"
+    flags = [f"--runner={runner}", f"--direct_running_mode={beam.running_mode}"]
     return [*flags, f"--direct_num_workers={beam.parallelism or 1}"]
 
 
