@@ -134,6 +134,12 @@ class Task:
             self._outputs[key] = artifact["uri"]
             artifact["uri"] = storage.local_copy(artifact["uri"])
             Path(artifact["uri"]).mkdir(parents=True, exist_ok=True)
+        serving = self._parameters.get(SERVING, "")
+        if self._is_pusher and storage.is_remote(serving):
+            # The executor gives the new version a higher number than those that it sees.
+            for file in storage.find(serving):
+                version = Path(storage.local_copy(serving), file.partition("/")[0])
+                version.mkdir(parents=True, exist_ok=True)
         self._output_file = outputs["outputFile"]
         outputs["outputFile"] = storage.local_copy(self._output_file)
         local = Path(outputs["outputFile"])

@@ -19,7 +19,7 @@ from pipeline.failure import in_one_line
 from pipeline.local import in_memory_beam
 from pipeline.outcome import latest_pushed
 from pipeline.predict import read_label_names
-from pipeline.runs import Run, read_runs
+from pipeline.runs import Run, read_latest_run
 from trainer.embedding import Embedder
 
 # The tests that share the chance of a false alarm: labels, each picture statistic, features.
@@ -78,7 +78,7 @@ def check_data(
       UserError: nothing was trained yet, or the records cannot be read.
     """
     files = records.record_files(places)
-    run = read_runs(config)[-1]
+    run = read_latest_run(config)
     directory = model or latest_pushed(config) or run.model_directory
     settings = config.drift
     level = settings.false_alarm / TESTS

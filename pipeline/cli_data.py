@@ -62,8 +62,7 @@ def convert(
     with failure.in_one_line():
         manifest = inputs.convert_dataset(settings, directory)
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
-    left_out = f"; {manifest.left_out} duplicates left out" if manifest.left_out else ""
-    print(f"{directory}: {counts}{left_out}")
+    print(f"{directory}: {counts}")
 
 
 def _parse_sample(text: str) -> tuple[str, int]:

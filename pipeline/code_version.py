@@ -18,8 +18,11 @@ PREDICTION_CODE = ("components.features", "components.test_predictions")
 REPORT_CODE = (
     "components.features",
     "components.learning_curve",
+    "components.measures",
     "components.model_report",
     "components.test_predictions",
+    "components.verdict",
+    "components.web_page",
 )
 TRAINER_CODE = (*TRUNK_CODE, "trainer")
 

@@ -3,6 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,6 @@ from components.dataset import (
 from components.dataset.bad_examples import Policy
 from components.dataset.source import Source
 from components.download import download, is_remote
-from components.errors import UserError
 from components.schema import curated_schema
 from components.settings import SCRATCH_CNN
 from components.tar import require_whole_tar
@@ -87,8 +87,7 @@ def fetch_archive(config: Config) -> Path:
     cache = Path(config.cache).resolve()
     archives = cache / "archives"
     if source == "digits":
-        with in_turn(cache):
-            return digits.write_digits_archive(archives / "digits.tar.gz")
+        return digits.write_digits_archive(archives / "digits.tar.gz")
     if source == "cifar10":
         with in_turn(cache):
             return download(CIFAR10_URL, archives / "cifar-10-python.tar.gz", md5=CIFAR10_MD5)
@@ -149,18 +148,13 @@ def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
 def _convert_on_beam(config: Config, source: Path, directory: Path) -> convert.Manifest:
     """Class folders or a list of addresses: they may be more than fits this machine."""
     dataset = config.dataset
-    if dataset.policy != bad_examples.STRICT:
-        raise UserError(
-            "examples are left out or leaks allowed only where this machine checks all of them "
-            f"together. Received: {source} with dataset.on_bad_example={dataset.on_bad_example} "
-            f"and on_leakage={dataset.on_leakage}; give train/CLASS folders, or leave them at fail"
-        )
     return convert_listed.convert_listed(
         source,
         directory,
         validation_fraction=dataset.validation_fraction,
         test_fraction=dataset.test_fraction,
         seed=dataset.seed,
+        policy=dataset.policy,
         beam_arguments=pipeline_arguments(config.beam),
     )
 
@@ -168,14 +162,14 @@ def _convert_on_beam(config: Config, source: Path, directory: Path) -> convert.M
 def resolve_backbone(config: Config) -> Path:
     """The module's local folder; the handle "standin" makes one that is not pretrained."""
     cache = Path(config.cache).resolve()
-    if Path(config.backbone.handle).is_dir():
-        return module.resolve(config.backbone.handle, cache).resolve()  # it is used where it lies
-    with in_turn(cache):
-        if config.backbone.handle == "standin":
+    handle = config.backbone.handle
+    is_kept = handle == "standin" or is_remote(handle) or Path(handle).is_file()
+    with in_turn(cache) if is_kept else nullcontext():  # else it is used where it lies
+        if handle == "standin":
             directory = cache / "backbones/standin"
             standin.make_standin(directory, seed=0)
             return directory
-        return module.resolve(config.backbone.handle, cache / "backbones").resolve()
+        return module.resolve(handle, cache / "backbones").resolve()
 
 
 def _write_schema(directory: Path, classes: int) -> Path:

@@ -6,8 +6,6 @@ from pathlib import Path
 from tfx.components import (
     Evaluator,
     ExampleValidator,
-    ImportExampleGen,
-    Pusher,
     StatisticsGen,
     Trainer,
     Transform,
@@ -22,8 +20,10 @@ from tfx.types import BaseChannel
 
 from components import features
 from components.anomalies import AnomalyGate
+from components.example_gen.component import ImportExampleGen
 from components.model_report.component import ModelReport
 from components.model_report.settings import ReportSettings
+from components.push import Pusher
 from components.test_predictions.component import TestPredictions
 from components.test_predictions.settings import PredictionSettings
 from components.trunk_features.component import TrunkFeatures

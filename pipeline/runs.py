@@ -23,7 +23,7 @@ class Step:
     name: str
     cached: bool
     failed: bool
-    seconds: float  # of this run; 0 where the result was there already
+    seconds: float  # of this run; 0 where the result was there, or the clock was set back
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,22 @@ def read_runs(config: Config) -> list[Run]:
     Raises:
       UserError: there is no run yet.
     """
+    store, contexts = _opened(config)
+    return [_read_run(store, context, number) for number, context in enumerate(contexts, start=1)]
+
+
+def read_latest_run(config: Config) -> Run:
+    """The newest run of the pipeline `config.name`: all of many are slow to read.
+
+    Raises:
+      UserError: there is no run yet.
+    """
+    store, contexts = _opened(config)
+    return _read_run(store, contexts[-1], len(contexts))
+
+
+def _opened(config: Config) -> tuple[mlmd.MetadataStore, list[metadata_store_pb2.Context]]:
+    """The metadata and the pipeline's runs in it, at least one."""
     store = _open(config)
     contexts = [] if store is None else _run_contexts(store, config.name)
     if store is None or not contexts:
@@ -94,7 +110,7 @@ def read_runs(config: Config) -> list[Run]:
             f"a pipeline must have run before it can be reviewed. {config.name} has no run in "
             f"{metadata_file(config)}; run `inception-finetune run` with the same --config first"
         )
-    return [_read_run(store, context, number) for number, context in enumerate(contexts, start=1)]
+    return store, contexts
 
 
 def record(config: Config, since: datetime, accuracy: float | None = None) -> None:
@@ -172,7 +188,7 @@ def _step(execution: metadata_store_pb2.Execution, node: str) -> Step:
         name=node,
         cached=state == metadata_store_pb2.Execution.CACHED,
         failed=state == metadata_store_pb2.Execution.FAILED,
-        seconds=elapsed / 1000,
+        seconds=max(elapsed, 0) / 1000,
     )
 
 

@@ -44,5 +44,6 @@ def _seconds(metadata_file: str, made: Mapping[str, Artifact]) -> dict[str, floa
             if execution.last_known_state == metadata_store_pb2.Execution.COMPLETE:
                 elapsed = execution.last_update_time_since_epoch
                 elapsed -= execution.create_time_since_epoch
-                found[name] = elapsed / 1000
+                if elapsed >= 0:  # else the clock was set back meanwhile
+                    found[name] = elapsed / 1000
     return found

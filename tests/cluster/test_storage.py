@@ -8,6 +8,7 @@ import s3fs
 from conftest import BUCKET
 
 from components.errors import UserError
+from components.push import next_version
 from kubeflow import entrypoint, storage
 from kubeflow.upload import Upload, schema_name, upload
 from pipeline.inputs import Inputs
@@ -187,13 +188,16 @@ def test_code_that_is_not_in_the_image_is_one_line():
     assert "\n" not in str(caught.value)
 
 
+def pusher(serving: str) -> entrypoint.Task:
+    destination = json.dumps({"filesystem": {"base_directory": serving}})
+    return invoked(
+        {"push_destination": destination, "serving": serving}, "components.push.Executor"
+    )
+
+
 def test_a_pusher_pushes_to_the_store(working_directory):
     serving = f"s3://{BUCKET}/serving/name"
-    destination = json.dumps({"filesystem": {"base_directory": serving}})
-    task = invoked(
-        {"push_destination": destination, "serving": serving},
-        "tfx.components.pusher.executor.Executor",
-    )
+    task = pusher(serving)
     given = json.loads(task.invocation["inputs"]["parameterValues"]["push_destination"])
     folder = Path(given["filesystem"]["base_directory"])
     assert folder == working_directory / "s3" / BUCKET / "serving" / "name"
@@ -202,3 +206,17 @@ def test_a_pusher_pushes_to_the_store(working_directory):
     Path(task.invocation["outputs"]["outputFile"]).write_text('{"artifacts": {}}')
     task.publish({})
     assert storage.find(serving) == ["1/saved_model.pb"]
+
+
+def test_a_pusher_numbers_its_version_above_those_in_the_store(model, working_directory):
+    serving = f"s3://{BUCKET}/serving/above"
+    storage.store(model, f"{serving}/99999999999")  # by a clock that was fast
+    task = pusher(serving)
+    folder = working_directory / "s3" / BUCKET / "serving" / "above"
+    assert next_version(folder) == 100000000000
+    Path(task.invocation["outputs"]["outputFile"]).write_text('{"artifacts": {}}')
+    task.publish({})
+    assert storage.find(serving) == [
+        "99999999999/saved_model.pb",
+        "99999999999/variables/variables.index",
+    ]

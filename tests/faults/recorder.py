@@ -25,6 +25,7 @@ class Row:
 @dataclass
 class Recorder:
     rows: dict[tuple[str, str], Row] = field(default_factory=dict)  # by suite and fault
+    tables: dict[str, list[tuple]] = field(default_factory=dict)  # figures of a suite, by its head
 
     def add(
         self,
@@ -41,6 +42,23 @@ class Recorder:
         row.survived += survived
         row.lost += lost
         row.message = row.message or message
+
+
+def write_table(head: str, rows: list[tuple], report: Path = REPORT) -> None:
+    """Puts figures in the place of those below `head`, a table's first line in the report."""
+    text = report.read_text("utf-8")
+    before, found, after = text.partition(f"{head}\n")
+    assert found, f"{report} has no table {head}"
+    rest = after.splitlines()
+    while rest and rest[0].startswith("|"):
+        rest.pop(0)
+    lines = ["|" + "---:|" * (head.count("|") - 1)]
+    lines += [f"| {' | '.join(map(_figure, row))} |" for row in rows]
+    report.write_text(before + "\n".join([head, *lines, *rest]) + "\n", "utf-8")
+
+
+def _figure(value: float) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else f"{value}"
 
 
 def write_report(rows: dict[tuple[str, str], Row], report: Path = REPORT) -> None:

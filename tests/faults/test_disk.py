@@ -4,9 +4,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pushing import export_model, push, served
+
+from components.errors import UserError
+from components.push import UNFINISHED
+from pipeline.failure import in_one_line
 
 pytestmark = pytest.mark.faults
 
@@ -113,3 +119,60 @@ def test_damaged_metadata_are_named_and_the_pushed_model_stays(
     assert contents(pushed) == before
     assert run(disk).returncode == 0
     recorder.add("disk", "damaged metadata", survived=1, message=shown(message, disk))
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    return export_model(tmp_path / "model", answer=1.0)
+
+
+@contextmanager
+def room(disk: Path, free: int) -> Iterator[None]:
+    """Fills all but `free` bytes."""
+    filler, block = disk / "filler", 2**12
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(block)) == block:
+                pass
+        except OSError:
+            file.truncate(file.tell() - free)
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
+def test_a_push_without_room_leaves_nothing_and_the_next_one_is_whole(
+    disk, pushed, model, recorder, tmp_path
+):
+    serving = disk / "served"
+    push(model, serving, tmp_path / "first")
+    before = served(serving)
+    for free in (0, 2**13, 2**17, 2**18):
+        with (
+            room(disk, free),
+            pytest.raises(UserError, match="make room") as failure,
+            in_one_line(),
+        ):
+            push(model, serving, tmp_path / "second")
+        assert served(serving) == before and not list(serving.glob(f"{UNFINISHED}*"))
+        recorder.add(
+            "disk", "disk full at the push", survived=1, message=shown(str(failure.value), disk)
+        )
+    push(model, serving, tmp_path / "third")
+    assert list(served(serving).values()) == 2 * list(before.values())
+
+
+def test_a_push_to_a_read_only_disk_changes_nothing(disk, pushed, model, recorder, tmp_path):
+    serving = disk / "served"
+    before = served(serving)
+    assert before and mount("-o", "remount,ro", str(disk))
+    try:
+        with pytest.raises(UserError, match="Read-only file system") as failure, in_one_line():
+            push(model, serving, tmp_path / "archive")
+    finally:
+        assert mount("-o", "remount,rw", str(disk))
+    assert served(serving) == before
+    recorder.add(
+        "disk", "read-only disk at the push", survived=1, message=shown(str(failure.value), disk)
+    )

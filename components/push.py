@@ -1,0 +1,114 @@
+"""Pusher, a TFX component: a blessed model becomes the version that is served, whole or not at all.
+
+TFX copies file by file into the version's folder, so that a kill leaves half a version there; and
+it names the folder after the clock alone, so that a clock that was set back gives the new model a
+lower number than the old one's, which TensorFlow Serving then goes on serving.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tfx.components.pusher import component
+from tfx.components.pusher import executor as tfx_executor
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.proto import pusher_pb2
+from tfx.types import Artifact
+from tfx.types.artifact_utils import get_single_instance
+from tfx.types.standard_component_specs import PUSH_DESTINATION_KEY, PUSHED_MODEL_KEY
+from tfx.utils import proto_utils
+
+# Beside the versions, so that a rename is enough; readers take numbers alone for versions.
+UNFINISHED = ".pushing-"
+
+
+class Executor(tfx_executor.Executor):
+    """TFX's, which copies into a hidden folder; one rename then shows the version to readers."""
+
+    def Do(  # noqa: N802 - as TFX calls it
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        pushed = get_single_instance(output_dict[PUSHED_MODEL_KEY])
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed)
+            return
+        destination = pusher_pb2.PushDestination()
+        proto_utils.json_to_proto(exec_properties[PUSH_DESTINATION_KEY], destination)
+        serving = Path(destination.filesystem.base_directory)
+        serving.mkdir(parents=True, exist_ok=True)
+        _remove_unfinished(serving)
+        with _unfinished(serving) as folder:
+            destination.filesystem.base_directory = str(folder)
+            elsewhere = {PUSH_DESTINATION_KEY: proto_utils.proto_to_json(destination)}
+            super().Do(input_dict, output_dict, {**exec_properties, **elsewhere})
+            [copied] = folder.iterdir()
+            for path in [*copied.rglob("*"), copied]:
+                _write_through(path)
+            version = serving / str(next_version(serving))
+            copied.rename(version)
+        _write_through(serving)
+        self._MarkPushed(pushed, pushed_destination=str(version), pushed_version=version.name)
+
+
+class Pusher(component.Pusher):
+    """TFX's, with the executor of this module."""
+
+    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
+
+
+def next_version(serving: Path) -> int:
+    """The time in seconds, or one more than the highest version: that alone is served."""
+    versions = (int(path.name) for path in serving.iterdir() if path.name.isdecimal())
+    return max(int(time.time()), max(versions, default=0) + 1)
+
+
+@contextmanager
+def _unfinished(serving: Path) -> Iterator[Path]:
+    """A hidden folder, held by this process and gone in the end, whatever happens in between."""
+    folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=serving))
+    try:
+        with _held(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_unfinished(serving: Path) -> None:
+    """What killed pushes have left; not what another process is pushing."""
+    for folder in serving.glob(f"{UNFINISHED}*"):
+        with suppress(FileNotFoundError), _held(folder) as held:
+            if held:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Whether this process holds `folder`. The system lets go when it ends, however it does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = True
+        except OSError:  # another process does, or the file system has no locks
+            held = False
+        yield held
+    finally:
+        os.close(descriptor)
+
+
+def _write_through(path: Path) -> None:
+    """What is written to a file or folder outlives a power cut from here on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
