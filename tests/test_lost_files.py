@@ -44,6 +44,14 @@ def test_a_result_that_has_lost_a_file_is_named_and_forgotten_once(made, lose):
     assert forget_lost(config_of(made)) == []
 
 
+def test_to_write_files_down_again_changes_nothing(made):
+    """As where a run fails before TFX has begun it."""
+    path = made.root / "artifacts/Model/2/file"
+    path.unlink()
+    write_down_files(config_of(made))
+    assert forget_lost(config_of(made)) == [str(path)]
+
+
 def test_a_pushed_model_is_held_to_what_serves(made):
     served = made.root / "serving/digits/1/saved_model.pb"
     served.parent.mkdir(parents=True)
