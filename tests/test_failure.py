@@ -87,6 +87,8 @@ def test_a_beam_workers_user_error_is_found_in_what_beam_quotes():
         (OSError(28, "No space left on device", "/x/y"), "make room"),
         (RuntimeError("ResourceExhaustedError: /x/y; No space left on device"), "make room"),
         (OSError(30, "Read-only file system", "/x/y"), "can be written"),
+        (OSError(2, "No such file or directory", "/x/y"), "run again"),
+        (OSError("SavedModel file does not exist at: /x/y"), "run again"),
         (RuntimeError("query: database disk image is malformed"), "restore metadata.sqlite"),
         (RuntimeError("Concurrent writes aborted after max number of retries."), "end the other"),
     ],

@@ -1,4 +1,4 @@
-"""What goes wrong around the command on its machine; ``make test-faults`` (8 minutes on 2 cores).
+"""What goes wrong around the command on its machine; ``make test-faults`` (12 minutes).
 
 One root with a pushed model is prepared once. Each test begins with it as it was then.
 """
@@ -203,7 +203,7 @@ def test_what_vanishes_while_it_runs_is_named_and_the_next_run_completes(place, 
     for fault, step, lost in (
         ("records vanish in a run", "ImportExampleGen", "a root/records"),
         ("backbone vanishes in a run", "TrunkFeatures", "cache/backbones/standin"),
-        ("Transform graph vanishes in a run", "Trainer", "a root/artifacts/Transform/*/*/*"),
+        ("Transform graph vanishes in a run", "Trainer", "a root/artifacts/Transform/*/*/*/*.pb"),
     ):
         line = place.run_and_lose(step, lost, other).line
         recorder.add("system", fault, survived=1, message=place.shown(line))
@@ -330,8 +330,12 @@ def bound() -> tuple[str, ...]:
     ("closed", "change", "afterwards"),
     [
         ("a root", "dataset.seed=1", "dataset.seed=0"),
-        ("a root/artifacts/Transform", "image.central_crop=0.9", "image.central_crop=1.0"),
-        ("cache", "dataset.seed=0", "dataset.seed=0"),
+        (
+            "a root/artifacts/Transform/transform_graph",
+            "image.central_crop=0.9",
+            "image.central_crop=1.0",
+        ),
+        ("cache/archives", "dataset.seed=0", "dataset.seed=0"),
         ("a root/serving/digits", "gate.min_accuracy=0.2", "gate.min_accuracy=0.2"),
     ],
 )
