@@ -10,11 +10,12 @@ TRUNK_CODE = (
     "components.backbone",
     "components.compute_dtype",
     "components.features",
+    "components.pieces",
     "components.record_index",
     "components.trunk_features",
     "components.views",
 )
-PREDICTION_CODE = ("components.features", "components.test_predictions")
+PREDICTION_CODE = ("components.features", "components.pieces", "components.test_predictions")
 REPORT_CODE = (
     "components.features",
     "components.learning_curve",

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
-from apache_beam.options.pipeline_options import PipelineOptions
 from sklearn.datasets import load_digits
 from tfx.types import standard_artifacts
 
@@ -18,7 +17,7 @@ from components.dataset.png import encode_png
 from components.dataset.tfrecord import serialize_example
 from components.errors import UserError
 from components.record_index import COMPRESSION, RecordIndex, RecordReader, rank
-from components.trunk_features import pieces, record, store
+from components.trunk_features import record, store
 from components.trunk_features.component import TrunkFeatures
 from components.trunk_features.handler import batch_size
 from components.trunk_features.room import SAMPLE
@@ -117,32 +116,6 @@ def test_features_that_no_disk_can_hold_are_refused_when_the_first_are_written(t
         write_bundle(tmp_path, keys, records=10**15)
     later = [key._replace(number=key.number + 1) for key in keys]
     write_bundle(tmp_path, later, records=10**15)  # another worker has asked
-
-
-@pytest.mark.parametrize(
-    ("flags", "files", "expected"),
-    [
-        ([], 1, 1),
-        (["--direct_num_workers=2"], 1, 16),
-        (["--direct_num_workers=2"], 5, 4),
-        (["--runner=PortableRunner", "--parallelism=4"], 1, 32),
-        (["--runner=PortableRunner", "--max_num_workers=4"], 64, 1),
-        (["--runner=PortableRunner"], 64, 8),
-    ],
-)
-def test_a_file_is_foundfor_the_workers_that_there_are(flags, files, expected):
-    flags = ["--runner=FnApiRunner", *flags]
-    pipeline = beam.Pipeline(options=PipelineOptions(flags))
-    assert pieces.most_pieces(pipeline, files) == expected
-
-
-def test_pieces_cover_a_file_once():
-    file = store.File(features.TRAIN, 0, "")
-    for examples, most, expected in ((0, 4, 0), (100, 4, 1), (1025, 4, 4), (2048, 16, 8)):
-        found = list(pieces.cut((file, examples), most))
-        assert len(found) == expected
-        covered = [n for piece in found for n in range(piece.start, piece.stop)]
-        assert covered == list(range(examples))
 
 
 def artifact(kind, uri: Path | str, splits: list[str] | None = None):

@@ -1,6 +1,6 @@
 """TrunkFeatures, a TFX component: examples, transform graph and backbone to stored features."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import apache_beam as beam
 import tensorflow as tf
@@ -15,8 +15,9 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
 
 from components import features
-from components.trunk_features import pieces, store
-from components.trunk_features.handler import TrunkHandler
+from components.pieces import CountFiles, CutFiles, File, Piece, files_of, read
+from components.trunk_features import store
+from components.trunk_features.handler import ImageView, TrunkHandler
 from components.trunk_features.settings import TrunkSettings
 
 
@@ -43,33 +44,25 @@ def TrunkFeatures(  # noqa: N802 - TFX component names are classes' names
     for directory in directories.values():
         tf.io.gfile.makedirs(directory)
     files = [
-        store.File(split, number, path)
+        file
         for split in views
-        for number, path in enumerate(
-            sorted(tf.io.gfile.glob(artifact_utils.get_split_uri([examples], split) + "/*"))
-        )
+        for file in files_of(artifact_utils.get_split_uri([examples], split), split)
     ]
     write = store.WriteShards(directories)
     with pipeline as root:
-        counted = (
-            root
-            | "Files" >> beam.Create(files)
-            | "Spread files" >> beam.Reshuffle()
-            | "Count" >> beam.Map(pieces.count)
-        )
+        counted = root | "Count" >> CountFiles(files)
         _ = (
             counted
             | "All counts" >> beam.combiners.ToList()
             | "Write counts" >> beam.Map(store.write_counts, trunk_features.uri)
         )
         records = (
-            counted | "Views" >> beam.Map(_records, views) | "Sum" >> beam.CombineGlobally(sum)
+            counted | "Records" >> beam.Map(_records, views) | "Sum" >> beam.CombineGlobally(sum)
         )
         _ = (
             counted
-            | "Pieces" >> beam.FlatMap(pieces.cut, pieces.most_pieces(pipeline, len(files)))
-            | "Spread pieces" >> beam.Reshuffle()
-            | "Read" >> beam.FlatMap(pieces.read, views)
+            | "Cut" >> CutFiles(len(files))
+            | "Read" >> beam.FlatMap(_read, views)
             | "Trunk" >> RunInference(KeyedModelHandler(TrunkHandler(chosen, transform_graph.uri)))
             | "Write" >> beam.ParDo(write, beam.pvalue.AsSingleton(records))
         )
@@ -80,6 +73,14 @@ def TrunkFeatures(  # noqa: N802 - TFX component names are classes' names
     store.write_origin(trunk_features.uri, examples.uri)
 
 
-def _records(counted: tuple[store.File, int], views: Mapping[str, int]) -> int:
-    file, count = counted
-    return count * views[file.split]
+def _records(counted: tuple[File, int], views: Mapping[str, int]) -> int:
+    file, examples = counted
+    return examples * views[file.split]
+
+
+def _read(piece: Piece, views: Mapping[str, int]) -> Iterator[tuple[store.Key, ImageView]]:
+    """Each example as often as its split has views."""
+    split, file, _ = piece.file
+    for number, serialized in read(piece):
+        for view in range(views[split]):
+            yield store.Key(split, file, number, view), ImageView(serialized, view)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.errors import UserError
+from components.pieces import File
 from components.record_index import IndexedWriter, RecordIndex, rank
 from components.trunk_features.record import TrunkOutput, encode
 from components.trunk_features.room import SAMPLE, check_room
@@ -19,14 +20,6 @@ SHARD_BYTES = 256 * 2**20  # a shard is closed once it is as large as this
 _ORIGIN = "examples-uri.txt"
 _COUNTS = "counts.json"  # until the index is made
 _ROWS = ".rows.npy"  # beside each shard until the index is made: where its records are
-
-
-class File(NamedTuple):
-    """A file of examples, and its number among its split's."""
-
-    split: str
-    number: int
-    path: str
 
 
 class Key(NamedTuple):
