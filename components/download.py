@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from components.errors import UserError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import requests
     from tenacity import RetryCallState
 
-__all__ = ["download", "extract_tar", "split_url"]
+__all__ = ["download", "extract_tar", "is_remote"]
 
 CONNECT_TIMEOUT: Final = 10.0  # seconds
 READ_TIMEOUT: Final = 60.0  # seconds without a byte
@@ -69,7 +69,7 @@ def download(
       UserError: the source is missing, cannot be reached or has another checksum.
     """
     checksums = _Checksums.of(sha256, md5)
-    if split_url(source).scheme not in ("http", "https"):
+    if not is_remote(source):
         return _local(source, checksums)
     if target.exists() and not checksums.mismatch(target) and _passes(check, target):
         return target
@@ -112,10 +112,14 @@ def download(
     return target
 
 
-def split_url(source: str) -> SplitResult:
-    """Raises a UserError where `source` cannot be an address."""
+def is_remote(source: str) -> bool:
+    """Whether it is an http(s) URL.
+
+    Raises:
+      UserError: it cannot be an address, nor a path.
+    """
     try:
-        return urlsplit(source)
+        return urlsplit(source).scheme in ("http", "https")
     except ValueError as error:
         raise UserError(f"{source!r} is no address: {error}; correct it") from error
 

@@ -3,6 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from components.dataset import (
 )
 from components.dataset.bad_examples import Policy
 from components.dataset.source import Source
-from components.download import download
+from components.download import download, is_remote
 from components.schema import curated_schema
 from components.settings import SCRATCH_CNN
 from components.tar import require_whole_tar
@@ -82,23 +83,23 @@ def metadata_file(config: Config) -> Path:
 
 def fetch_archive(config: Config) -> Path:
     """The archive's local path, downloaded or made where it is not there yet."""
-    with in_turn(Path(config.cache).resolve()):
-        return _fetch_archive(config)
-
-
-def _fetch_archive(config: Config) -> Path:
     source, sha256 = config.dataset.archive, config.dataset.sha256
-    archives = Path(config.cache).resolve() / "archives"
+    cache = Path(config.cache).resolve()
+    archives = cache / "archives"
     if source == "digits":
         return digits.write_digits_archive(archives / "digits.tar.gz")
     if source == "cifar10":
-        return download(CIFAR10_URL, archives / "cifar-10-python.tar.gz", md5=CIFAR10_MD5)
+        with in_turn(cache):
+            return download(CIFAR10_URL, archives / "cifar-10-python.tar.gz", md5=CIFAR10_MD5)
+    if not is_remote(source):
+        return download(source, archives, sha256=sha256)  # it is used where it lies
     address = hashlib.sha256(source.encode()).hexdigest()[:12]
     # Without a checksum, only its own end tells a whole archive from half of one, or from a page.
     is_list = Path(source).suffix in listing.LIST_SUFFIXES
     check = None if sha256 or is_list else require_whole_tar
     target = archives / f"{address}-{Path(source).name}"
-    return download(source, target, sha256=sha256, check=check)
+    with in_turn(cache):
+        return download(source, target, sha256=sha256, check=check)
 
 
 def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
@@ -161,12 +162,14 @@ def _convert_on_beam(config: Config, source: Path, directory: Path) -> convert.M
 def resolve_backbone(config: Config) -> Path:
     """The module's local folder; the handle "standin" makes one that is not pretrained."""
     cache = Path(config.cache).resolve()
-    with in_turn(cache):
-        if config.backbone.handle == "standin":
+    handle = config.backbone.handle
+    is_kept = handle == "standin" or is_remote(handle) or Path(handle).is_file()
+    with in_turn(cache) if is_kept else nullcontext():  # else it is used where it lies
+        if handle == "standin":
             directory = cache / "backbones/standin"
             standin.make_standin(directory, seed=0)
             return directory
-        return module.resolve(config.backbone.handle, cache / "backbones").resolve()
+        return module.resolve(handle, cache / "backbones").resolve()
 
 
 def _write_schema(directory: Path, classes: int) -> Path:

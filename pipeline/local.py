@@ -36,7 +36,14 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
     """Runs the DAG on prepared inputs."""
     pipeline = create_pipeline(config, inputs)
     console = Console(stderr=True, highlight=False)
-    announced = node_announcements(lambda node: console.print(f"[dim]{node}[/]"), verbose)
+
+    def announce(node: str) -> None:
+        # What this run has made so far, while it is whole. RuntimeError: the metadata are locked.
+        with suppress(StatusError, OSError, RuntimeError):
+            write_down_files(config)
+        console.print(f"[dim]{node}[/]")
+
+    announced = node_announcements(announce, verbose)
     started = datetime.now(UTC)
     with in_one_line(), announced, in_memory_beam():
         _tell_lost(forget_lost(config))
@@ -45,7 +52,6 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
         except BaseException:
             with suppress(StatusError, OSError):  # the failure itself must be heard of
                 record(config, since=started)
-                write_down_files(config)
             raise
         write_down_files(config)
     outcome = read_outcome(config)

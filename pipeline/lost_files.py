@@ -56,11 +56,12 @@ def write_down_files(config: Config) -> None:
         return
     known = _files(runs)
     files = {
-        artifact.id: {str(path): size for path, size in _sizes(_places(artifact))}
+        str(artifact.id): {str(path): size for path, size in _sizes(_places(artifact))}
         for artifact in store.get_artifacts_by_context(runs[-1].id)
         if artifact.state == _LIVE and str(artifact.id) not in known
     }
-    runs[-1].custom_properties[_FILES].string_value = json.dumps(files)
+    files_of_run = _files(runs[-1:]) | files  # perhaps the newest run is an older one
+    runs[-1].custom_properties[_FILES].string_value = json.dumps(files_of_run)
     store.put_contexts([runs[-1]])
 
 

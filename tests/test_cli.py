@@ -178,9 +178,14 @@ def test_a_wrong_label(run, tmp_path, command):
 
 def test_a_truncated_download(run, server, tmp_path, monkeypatch):
     monkeypatch.setattr(download_module, "FIRST_WAIT", 0.001)
-    result = run("data", "convert", "out", f"dataset.archive={server}", "cache=here")
+    status, out, err = run("data", "convert", "out", f"dataset.archive={server}", "cache=here")
+    *tried, told = err.splitlines(keepends=True)
+    assert ["trying again in" in line for line in tried] == [True] * 4
     assert_one_line(
-        result, f"cannot download {server} in 5 attempts", "broke after 300 bytes", "running"
+        (status, out, told),
+        f"cannot download {server} in 5 attempts",
+        "broke after 300 bytes",
+        "running",
     )
     (part,) = (tmp_path / "here" / "archives").iterdir()
     assert part.name.endswith("pictures.tar.gz.part")

@@ -7,8 +7,9 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
-from components.download import download, split_url
+from components.download import download, is_remote
 from components.errors import UserError
 from components.tar import extract_tar, require_whole_tar
 
@@ -33,7 +34,7 @@ def resolve(handle: str, cache_dir: Path) -> Path:
     Raises:
         UserError: nothing there, a failed download, or a pinned copy that was changed.
     """
-    if split_url(handle).scheme in ("http", "https"):
+    if is_remote(handle):
         return _pinned(handle, handle, cache_dir)
     path = Path(handle.removeprefix("file://")).expanduser()
     if path.is_dir():
@@ -141,7 +142,7 @@ def _unpack(handle: str, archive: Path, directory: Path) -> None:
 
 
 def _download(handle: str, target: Path) -> Path:
-    parts = split_url(handle)
+    parts = urlsplit(handle)
     is_archive = parts.path.endswith(ARCHIVE_SUFFIXES) or COMPRESSED in parts.query
     query = parts.query if is_archive else "&".join(filter(None, (parts.query, COMPRESSED)))
     target.unlink(missing_ok=True)  # left by a process that died while unpacking

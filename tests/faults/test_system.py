@@ -1,4 +1,4 @@
-"""What goes wrong around the command on its machine; ``make test-faults`` (6 minutes on 2 cores).
+"""What goes wrong around the command on its machine; ``make test-faults`` (12 minutes).
 
 One root with a pushed model is prepared once. Each test begins with it as it was then.
 """
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -36,16 +36,18 @@ class Place:
     def cache(self) -> Path:
         return self.directory / "cache"
 
-    def start(self, *overrides: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-        """The pipeline with each of its steps, as small as it can be with a backbone."""
-        arguments = [
+    def arguments(self) -> list[str]:
+        """Each step of the pipeline, as small as it can be with a backbone."""
+        return [
             *("run", "--config", "digits", f"root={self.root}", f"cache={self.cache}"),
             *("backbone.handle=standin", "backbone.trainable_from=head", "feature_cache=true"),
             *("training.epochs=null", "training.steps=30", "training.learning_rate=0.01"),
-            *("gate.min_accuracy=0.1", "gate.max_accuracy_loss=0.9", *overrides),
+            *("gate.min_accuracy=0.1", "gate.max_accuracy_loss=0.9"),
         ]
+
+    def start(self, *overrides: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*before, sys.executable, "-m", "pipeline.cli", *arguments],
+            [*before, sys.executable, "-m", "pipeline.cli", *self.arguments(), *overrides],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -201,7 +203,7 @@ def test_what_vanishes_while_it_runs_is_named_and_the_next_run_completes(place, 
     for fault, step, lost in (
         ("records vanish in a run", "ImportExampleGen", "a root/records"),
         ("backbone vanishes in a run", "TrunkFeatures", "cache/backbones/standin"),
-        ("Transform graph vanishes in a run", "Trainer", "a root/artifacts/Transform/*/*/*"),
+        ("Transform graph vanishes in a run", "Trainer", "a root/artifacts/Transform/*/*/*/*.pb"),
     ):
         line = place.run_and_lose(step, lost, other).line
         recorder.add("system", fault, survived=1, message=place.shown(line))
@@ -279,10 +281,38 @@ def test_two_roots_share_a_cache_at_the_same_time(place, recorder):
     processes = [place.start(f"root={root}", "training.steps=5") for root in roots]
     done = [ended(process, *process.communicate(timeout=300)) for process in processes]
     assert [one.status for one in done] == [0, 0], done
-    [message] = [line for one in done for line in one.told if line.startswith("waiting for")]
-    recorder.add(
-        "system", "two roots share a cache", survived=2, tries=2, message=place.shown(message)
-    )
+    waited = [line for one in done for line in one.told if line.startswith("waiting for")]
+    message = place.shown(waited[0])
+    recorder.add("system", "two roots share a cache", survived=2, tries=2, message=message)
+
+
+def test_a_damaged_test_picture_in_records_that_nobody_checked(place, recorder):
+    """Nothing decodes test pictures before the trained model is asked about them."""
+    import tensorflow as tf
+
+    from components import features
+    from components.errors import UserError
+    from pipeline.config import load_config
+    from pipeline.inputs import prepare_inputs
+    from pipeline.local import run_pipeline
+
+    config = load_config("digits", place.arguments()[3:])
+    inputs = prepare_inputs(config)
+    records = shutil.copytree(inputs.records, place.root / "other records")
+    shard = next(records.glob("test-*"))
+    serialized = list(tf.data.TFRecordDataset(str(shard)).as_numpy_iterator())
+    example = tf.train.Example.FromString(serialized[5])
+    encoded = example.features.feature[features.IMAGE_ENCODED].bytes_list
+    encoded.value[0] = encoded.value[0][:60]
+    identity = example.features.feature[features.IMAGE_ID].bytes_list.value[0].decode()
+    with tf.io.TFRecordWriter(str(shard)) as writer:
+        for one in (*serialized[:5], example.SerializeToString(), *serialized[6:]):
+            writer.write(one)
+    with pytest.raises(UserError, match=f"must be a whole PNG or JPEG.*{identity} ") as failure:
+        run_pipeline(config, replace(inputs, records=str(records)))
+    assert "\n" not in str(failure.value)
+    message = place.shown(str(failure.value))
+    recorder.add("system", "damaged test picture, not checked", survived=1, message=message)
 
 
 @pytest.fixture(scope="session")
@@ -297,24 +327,30 @@ def bound() -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize(
-    ("closed", "overrides"),
+    ("closed", "change", "afterwards"),
     [
-        ("a root", ["dataset.seed=1"]),
-        ("a root/artifacts/Transform", ["image.central_crop=0.9"]),
-        ("cache", []),
-        ("a root/serving/digits", ["gate.min_accuracy=0.2"]),
+        ("a root", "dataset.seed=1", "dataset.seed=0"),
+        (
+            "a root/artifacts/Transform/transform_graph",
+            "image.central_crop=0.9",
+            "image.central_crop=1.0",
+        ),
+        ("cache/archives", "dataset.seed=0", "dataset.seed=0"),
+        ("a root/serving/digits", "gate.min_accuracy=0.2", "gate.min_accuracy=0.2"),
     ],
 )
-def test_a_folder_that_may_not_be_written_is_named(place, bound, recorder, closed, overrides):
+def test_a_folder_that_may_not_be_written_is_named(
+    place, bound, recorder, closed, change, afterwards
+):
     before, directory = place.contents("metadata.sqlite"), place.directory / closed
     directory.chmod(0o500)
     try:
-        line = place.run(*overrides, before=bound).line
+        line = place.run(change, before=bound).line
     finally:
         directory.chmod(0o700)
     assert "Permission denied" in line and str(directory) in line
     after = place.contents("metadata.sqlite")
     assert {name: after.get(name) for name in before} == before
-    last = place.run(*overrides)
+    last = place.run(afterwards)
     assert last.status == 0 and place.serves(), last
     recorder.add("system", "folder may not be written", survived=1, message=place.shown(line))
