@@ -34,16 +34,23 @@ def write(
         lines.encode(x=images, y=seconds, color=engines),
     ).properties(title="measured, and fitted", width=_WIDTH, height=_HEIGHT)
     sizes = alt.Scale(range=_HUES[::2])
+    log = alt.Scale(type="log")
+    workers = alt.Axis(values=sorted({row["workers"] for row in predicted}))
+    decades = alt.Axis(values=[10.0**power for power in range(-2, 5)], format=",~g")
     right = (
         alt.Chart(alt.Data(values=list(predicted)))
         .mark_line(point=True, strokeWidth=1.5)
         .encode(
-            x=alt.X("workers:Q", title="workers", scale=alt.Scale(type="log", base=4)),
-            y=alt.Y("hours:Q", title="hours", scale=alt.Scale(type="log")),
+            x=alt.X("workers:Q", title="workers", scale=log, axis=workers),
+            y=alt.Y("hours:Q", title="hours", scale=log, axis=decades),
             color=alt.Color("images:N", sort=None, scale=sizes, legend=_LEGEND),
-            strokeDash=alt.StrokeDash("machine:N", sort=None, legend=_LEGEND),
+            strokeDash=alt.StrokeDash("machine:N", sort=None, legend=None),
         )
-        .properties(title="predicted at 299 pixels, 5 epochs", width=_WIDTH, height=_HEIGHT)
+        .properties(
+            title="predicted at 299 pixels, 5 epochs; dashed: with a GPU",
+            width=_WIDTH,
+            height=_HEIGHT,
+        )
     )
     both = (
         alt.hconcat(left, right)
