@@ -7,6 +7,7 @@ import altair as alt
 import vl_convert
 
 _WIDTH, _HEIGHT = 360, 260  # pixels
+_PREDICTED = "predicted at 299 pixels, 5 epochs; dashed: with a GPU"
 # Okabe and Ito's hues, which colour-blind people tell apart: https://jfly.uni-koeln.de/color/
 _HUES = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73")
 _LEGEND = alt.Legend(orient="bottom", columns=2, title=None, labelLimit=240)
