@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import requests
     from tenacity import RetryCallState
 
-__all__ = ["download", "extract_tar"]
+__all__ = ["download", "extract_tar", "is_remote"]
 
 CONNECT_TIMEOUT: Final = 10.0  # seconds
 READ_TIMEOUT: Final = 60.0  # seconds without a byte
@@ -32,6 +32,8 @@ CHUNK: Final = 1 << 18  # bytes
 
 # Server faults that pass: request timeout, too early, too many requests, and all of 5xx.
 _PASSING_STATUS: Final = frozenset({408, 425, 429})
+
+_CONNECTION: Final = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")  # in urllib3's words
 
 # md5 tells damage, not malice: CIFAR-10's publisher gives nothing else.
 _ALGORITHMS: Final[dict[str, Callable[[], Any]]] = {
@@ -50,6 +52,7 @@ def download(
     *,
     sha256: str | None = None,
     md5: str | None = None,
+    check: Callable[[Path], None] | None = None,
     attempts: int = 5,
     read_timeout: float = READ_TIMEOUT,
 ) -> Path:
@@ -57,16 +60,18 @@ def download(
 
     `source` is an http(s) URL, a ``file://`` URL or a path; what is local already is verified and
     returned where it is. A `target` that exists is returned at once if its checksums are right, or
-    if none are given. A broken download goes on from ``<target>.part``, in this call or a later
-    one, as long as the server still offers the same file. `read_timeout` is in seconds.
+    none are given, and `check` lets it pass. A broken download goes on from ``<target>.part``, in
+    this call or a later one, as long as the server still offers the same file. `check` is shown
+    what has arrived and raises a UserError where it cannot be what was asked for. `read_timeout` is
+    in seconds.
 
     Raises:
       UserError: the source is missing, cannot be reached or has another checksum.
     """
     checksums = _Checksums.of(sha256, md5)
-    if urlsplit(source).scheme not in ("http", "https"):
+    if not is_remote(source):
         return _local(source, checksums)
-    if target.exists() and not checksums.mismatch(target):
+    if target.exists() and not checksums.mismatch(target) and _passes(check, target):
         return target
 
     import requests
@@ -92,25 +97,64 @@ def download(
         if mismatch := checksums.mismatch(part.path):
             part.discard()
             raise UserError(f"the download of {source} has {mismatch}; nothing of it was kept")
+        if check:
+            _check_part(part, check)
         part.complete()
     except _InterruptedError as error:
         raise UserError(
             f"cannot download {source} in {attempts} attempts: {error}; what has arrived is kept, "
             "so running the command again goes on from there"
         ) from error
-    except requests.RequestException as error:
-        raise UserError(f"cannot download {source}: {error}; check the address") from error
+    except (requests.RequestException, ValueError) as error:  # of an address, or a redirect's
+        raise UserError(f"cannot download {source}: {_reason(error)}; check the address") from error
     except OSError as error:
         raise UserError(f"cannot write the download of {source} to {target}: {error}") from error
     return target
 
 
+def is_remote(source: str) -> bool:
+    """Whether it is an http(s) URL.
+
+    Raises:
+      UserError: it cannot be an address, nor a path.
+    """
+    try:
+        return urlsplit(source).scheme in ("http", "https")
+    except ValueError as error:
+        raise UserError(f"{source!r} is no address: {error}; correct it") from error
+
+
+def _passes(check: Callable[[Path], None] | None, path: Path) -> bool:
+    try:
+        if check:
+            check(path)
+    except UserError:
+        return False
+    return True
+
+
+def _check_part(part: _Part, check: Callable[[Path], None]) -> None:
+    try:
+        check(part.path)
+    except UserError as error:
+        part.discard()
+        raise UserError(
+            f"the download of {part._url} is refused, and nothing of it was kept: {error}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without what requests and urllib3 wrap around it."""
+    reason = error.args[0] if error.args else error
+    told = str(getattr(reason, "reason", None) or reason)
+    return _CONNECTION.sub("", told).rstrip(".")
+
+
 def _announce_retry(state: RetryCallState) -> None:
-    """A logged warning, which Python writes to stderr where nobody has set up logging."""
+    """No log: TensorFlow and TFX take over what is logged, and a run shows errors alone."""
     assert state.outcome is not None and state.next_action is not None
-    logging.getLogger(__name__).warning(
-        "%s; trying again in %.0f s", state.outcome.exception(), state.next_action.sleep
-    )
+    told = f"{state.outcome.exception()}; trying again in {state.next_action.sleep:.0f} s"
+    print(told, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -207,7 +251,7 @@ def _attempt(session: requests.Session, part: _Part, read_timeout: float) -> Non
     except requests.exceptions.SSLError:
         raise
     except (requests.ConnectionError, requests.Timeout) as error:
-        raise _InterruptedError(str(error)) from error
+        raise _InterruptedError(_reason(error)) from error
 
 
 def _receive(response: requests.Response, part: _Part, offset: int, validator: str | None) -> None:
@@ -242,7 +286,7 @@ def _receive(response: requests.Response, part: _Part, offset: int, validator: s
                 advance(len(chunk))
         except HTTPError as error:
             raise _InterruptedError(
-                f"the connection broke after {received} bytes: {error}"
+                f"the connection broke after {received} bytes: {_reason(error)}"
             ) from error
         if total is not None and received != total:
             raise _InterruptedError(f"{received} of {total} bytes arrived")

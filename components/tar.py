@@ -70,6 +70,17 @@ def _check_end(tar: tarfile.TarFile) -> None:
         pass
 
 
+def require_whole_tar(archive: Path) -> None:
+    """Reads all of it.
+
+    Raises:
+      UserError: as `tar_files`.
+    """
+    with tar_files(archive) as files:
+        for _ in files:
+            pass
+
+
 def extract_tar(archive: Path, directory: Path) -> None:
     """Unpacks a tar or tar.gz into `directory`, which must not exist or be empty.
 

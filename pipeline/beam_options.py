@@ -46,7 +46,8 @@ class Beam(Section):
 
     # "direct" is this process, in memory; the others are clusters.
     runner: Engine = "direct"
-    # Direct: in_memory is the fastest up to many thousand images; processes pay beyond.
+    # Direct: in_memory is the fastest at all sizes measured (docs/scaling.md): TensorFlow takes
+    # all cores as it is, and each step that has processes waits 7 s for their imports.
     running_mode: Literal["in_memory", "multi_threading", "multi_processing"] = "in_memory"
     # How many workers a step may have at a time: Flink's slots, Dataflow's machines, or the
     # direct runner's threads or processes. None leaves it to the engine.
@@ -157,7 +158,9 @@ def step_arguments(beam: Beam, step: str) -> list[str]:
 
 def _direct(beam: Beam) -> list[str]:
     # FnApiRunner runs in memory; "DirectRunner" would first try to download a Go runner.
-    flags = ["--runner=FnApiRunner", f"--direct_running_mode={beam.running_mode}"]
+    processes = beam.running_mode == "multi_processing"
+    runner = "components.process_runner.ProcessRunner" if processes else "FnApiRunner"
+    flags = [f"--runner={runner}", f"--direct_running_mode={beam.running_mode}"]
     return [*flags, f"--direct_num_workers={beam.parallelism or 1}"]
 
 

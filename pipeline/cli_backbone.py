@@ -21,9 +21,10 @@ def check(
     """Load a module, compare the Keras network with it, and list every variable."""
     settings = load(config, [*(overrides or ()), f"backbone.handle={handle}"])
     load_tensorflow(verbose)
-    from pipeline import backbone_report
+    from pipeline import backbone_report, failure
 
-    backbone_report.print_report(settings, Console())
+    with failure.in_one_line():
+        backbone_report.print_report(settings, Console())
 
 
 @app.command("make-standin")

@@ -16,9 +16,10 @@ app = typer.Typer(help="Fetch, look at and convert image archives.", no_args_is_
 def fetch(config: ConfigOption = "cifar10", overrides: Overrides = None):
     """Fetch the archive and verify it. Print where it lies."""
     settings = load(config, overrides)
-    from pipeline import inputs
+    from pipeline import failure, inputs
 
-    print(inputs.fetch_archive(settings))
+    with failure.in_one_line():
+        print(inputs.fetch_archive(settings))
 
 
 @app.command()
@@ -35,9 +36,10 @@ def show(
     """Show what is in the archive: batches, labels, oddities, and a picture grid."""
     settings = load(config, overrides)
     from components.dataset import archive, grid, show
-    from pipeline import inputs
+    from pipeline import failure, inputs
 
-    loaded = archive.read_archive(inputs.fetch_archive(settings), settings.dataset.policy)
+    with failure.in_one_line():
+        loaded = archive.read_archive(inputs.fetch_archive(settings), settings.dataset.policy)
     samples = [_parse_sample(text) for text in sample or ()] or [(loaded.batches[0].name, 5)]
     described = show.describe_samples(loaded, samples)
     console = Console()
@@ -60,8 +62,7 @@ def convert(
     with failure.in_one_line():
         manifest = inputs.convert_dataset(settings, directory)
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
-    left_out = f"; {manifest.left_out} duplicates left out" if manifest.left_out else ""
-    print(f"{directory}: {counts}{left_out}")
+    print(f"{directory}: {counts}")
 
 
 def _parse_sample(text: str) -> tuple[str, int]:

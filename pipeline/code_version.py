@@ -10,16 +10,20 @@ TRUNK_CODE = (
     "components.backbone",
     "components.compute_dtype",
     "components.features",
+    "components.pieces",
     "components.record_index",
     "components.trunk_features",
     "components.views",
 )
-PREDICTION_CODE = ("components.features", "components.test_predictions")
+PREDICTION_CODE = ("components.features", "components.pieces", "components.test_predictions")
 REPORT_CODE = (
     "components.features",
     "components.learning_curve",
+    "components.measures",
     "components.model_report",
     "components.test_predictions",
+    "components.verdict",
+    "components.web_page",
 )
 TRAINER_CODE = (*TRUNK_CODE, "trainer")
 

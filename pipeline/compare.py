@@ -1,6 +1,5 @@
 """What `review A B` does: two runs side by side, in tables and on a page."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -15,12 +14,12 @@ from components.drift.records import read_records, record_files
 from components.errors import UserError
 from components.run_comparison import page
 from components.run_comparison.comparison import (
-    METRICS,
     Comparison,
+    Pair,
     Side,
     compare,
-    measure,
-    score_classes,
+    compare_classes,
+    compare_metrics,
 )
 from components.test_predictions.store import read_predictions
 from pipeline.config import Config
@@ -29,7 +28,7 @@ from pipeline.review import config_difference
 from pipeline.runs import Run
 
 FOLDER: Final = "reviews"  # below the pipeline's root
-_F1: Final = 2  # its place in SCORES
+_SCORE: Final = "F1"  # the one that the terminal has room for
 
 
 def compare_runs(config: Config, a: Run, b: Run, console: Console) -> Path:
@@ -45,7 +44,7 @@ def compare_runs(config: Config, a: Run, b: Run, console: Console) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(".part")
-        part.write_text(page.render(config.name, found, difference), "utf-8")
+        part.write_text(page.render(config.name, found, difference, config.report), "utf-8")
         part.replace(target)
     except OSError as error:
         raise UserError(
@@ -84,9 +83,8 @@ def _print(
     sides = (found.a, found.b)
     numbers = [f"run {side.number}" for side in sides]
     table = _table("Metrics", "", *numbers, "change")
-    measured = [measure(side) for side in sides]
-    for metric in METRICS:
-        table.add_row(metric, *_change(*(one[metric] for one in measured)))
+    for metric, pair in compare_metrics(found).items():
+        table.add_row(metric, *_cells(pair))
     table.add_row("blessed", *("yes" if side.blessed else "no" for side in sides), "")
     console.print(table)
     if difference:
@@ -100,12 +98,9 @@ def _print(
             if difference is not None
             else "The configuration of one of the runs was not recorded.\n"
         )
-    table = _table("Classes", "", *(f"F1 {number}" for number in numbers), "change")
-    before, after = (score_classes(side) for side in sides)
-    missing = (math.nan,) * (_F1 + 1)
-    for label in {**before, **after}:
-        scores = (one.get(label, missing)[_F1] for one in (before, after))
-        table.add_row(escape(label), *_change(*scores))
+    table = _table("Classes", "", *(f"{_SCORE} {number}" for number in numbers), "change")
+    for label, scores in compare_classes(found).items():
+        table.add_row(escape(label), *_cells(scores[_SCORE]))
     console.print(table)
     disagreements = len(found.only_a) + len(found.only_b) + len(found.neither)
     console.print(
@@ -117,11 +112,12 @@ def _print(
     )
 
 
-def _change(before: float, after: float) -> tuple[str, str, str]:
-    change = after - before
-    colour = "green" if change > 0 else "red" if change < 0 else "dim"
-    texts = ["–" if math.isnan(value) else f"{value:.4f}" for value in (before, after)]
-    return texts[0], texts[1], "–" if math.isnan(change) else f"[{colour}]{change:+.4f}[/]"
+def _cells(pair: Pair) -> tuple[str, ...]:
+    colour = "green" if pair.rises else "red" if pair.falls else "dim"
+    before, after = (
+        "–" if value is None else f"{value:.4f}" for value in (pair.before, pair.after)
+    )
+    return before, after, "–" if pair.change is None else f"[{colour}]{pair.change:+.4f}[/]"
 
 
 def _table(title: str, *headings: str) -> Table:

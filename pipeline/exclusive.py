@@ -1,10 +1,12 @@
-"""One run at a time in a pipeline's root."""
+"""One run at a time in a pipeline's root, and one after another in a shared cache."""
 
 import fcntl
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from components.errors import UserError
 
@@ -32,3 +34,24 @@ def exclusive(root: Path) -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+@contextmanager
+def in_turn(cache: Path) -> Iterator[None]:
+    """Waits until no other process fetches into `cache`, and keeps those that come later waiting.
+
+    Where nothing can be written, nothing is fetched, and no turn is needed.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            cache.mkdir(parents=True, exist_ok=True)
+            _wait_for(stack.enter_context((cache / LOCK_FILE).open("a", encoding="utf-8")), cache)
+        yield
+
+
+def _wait_for(file: IO[str], cache: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"waiting for another process that fetches into {cache}", file=sys.stderr, flush=True)
+        fcntl.flock(file, fcntl.LOCK_EX)

@@ -18,6 +18,10 @@ MENDS = {
     "Permission denied": "give a root=DIRECTORY and cache=DIRECTORY that can be written",
     "Too many open files": "raise the limit of open files (ulimit -n)",
     "database is locked": "end the other program that has metadata.sqlite open",
+    "No such file or directory": "run again: what a run has made and lost is made again",
+    "SavedModel file does not exist": "run again: what a run has made and lost is made again",
+    # As ML Metadata says that it has waited for a lock, for most of a minute.
+    "Concurrent writes aborted": "end the other program that has metadata.sqlite open",
     "database disk image is malformed": "restore metadata.sqlite from a copy, or give another "
     "root=DIRECTORY; what was pushed still serves",
     "file is not a database": "restore metadata.sqlite from a copy, or give another "

@@ -3,6 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +22,13 @@ from components.dataset import (
 )
 from components.dataset.bad_examples import Policy
 from components.dataset.source import Source
-from components.download import download
-from components.errors import UserError
+from components.download import download, is_remote
 from components.schema import curated_schema
 from components.settings import SCRATCH_CNN
+from components.tar import require_whole_tar
 from pipeline.beam_options import pipeline_arguments
 from pipeline.config import Config
+from pipeline.exclusive import in_turn
 
 # https://www.cs.toronto.edu/~kriz/cifar.html gives the address and the checksum.
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -82,13 +84,22 @@ def metadata_file(config: Config) -> Path:
 def fetch_archive(config: Config) -> Path:
     """The archive's local path, downloaded or made where it is not there yet."""
     source, sha256 = config.dataset.archive, config.dataset.sha256
-    archives = Path(config.cache).resolve() / "archives"
+    cache = Path(config.cache).resolve()
+    archives = cache / "archives"
     if source == "digits":
         return digits.write_digits_archive(archives / "digits.tar.gz")
     if source == "cifar10":
-        return download(CIFAR10_URL, archives / "cifar-10-python.tar.gz", md5=CIFAR10_MD5)
+        with in_turn(cache):
+            return download(CIFAR10_URL, archives / "cifar-10-python.tar.gz", md5=CIFAR10_MD5)
+    if not is_remote(source):
+        return download(source, archives, sha256=sha256)  # it is used where it lies
     address = hashlib.sha256(source.encode()).hexdigest()[:12]
-    return download(source, archives / f"{address}-{Path(source).name}", sha256=sha256)
+    # Without a checksum, only its own end tells a whole archive from half of one, or from a page.
+    is_list = Path(source).suffix in listing.LIST_SUFFIXES
+    check = None if sha256 or is_list else require_whole_tar
+    target = archives / f"{address}-{Path(source).name}"
+    with in_turn(cache):
+        return download(source, target, sha256=sha256, check=check)
 
 
 def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
@@ -137,30 +148,28 @@ def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
 def _convert_on_beam(config: Config, source: Path, directory: Path) -> convert.Manifest:
     """Class folders or a list of addresses: they may be more than fits this machine."""
     dataset = config.dataset
-    if dataset.policy != bad_examples.STRICT:
-        raise UserError(
-            "examples are left out or leaks allowed only where this machine checks all of them "
-            f"together. Received: {source} with dataset.on_bad_example={dataset.on_bad_example} "
-            f"and on_leakage={dataset.on_leakage}; give train/CLASS folders, or leave them at fail"
-        )
     return convert_listed.convert_listed(
         source,
         directory,
         validation_fraction=dataset.validation_fraction,
         test_fraction=dataset.test_fraction,
         seed=dataset.seed,
+        policy=dataset.policy,
         beam_arguments=pipeline_arguments(config.beam),
     )
 
 
 def resolve_backbone(config: Config) -> Path:
     """The module's local folder; the handle "standin" makes one that is not pretrained."""
-    backbones = Path(config.cache).resolve() / "backbones"
-    if config.backbone.handle == "standin":
-        directory = backbones / "standin"
-        standin.make_standin(directory, seed=0)
-        return directory
-    return module.resolve(config.backbone.handle, backbones).resolve()
+    cache = Path(config.cache).resolve()
+    handle = config.backbone.handle
+    is_kept = handle == "standin" or is_remote(handle) or Path(handle).is_file()
+    with in_turn(cache) if is_kept else nullcontext():  # else it is used where it lies
+        if handle == "standin":
+            directory = cache / "backbones/standin"
+            standin.make_standin(directory, seed=0)
+            return directory
+        return module.resolve(handle, cache / "backbones").resolve()
 
 
 def _write_schema(directory: Path, classes: int) -> Path:

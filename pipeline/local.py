@@ -1,5 +1,6 @@
 """Runs the DAG on this machine."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from pipeline.evaluation import ACCURACY
 from pipeline.exclusive import exclusive
 from pipeline.failure import in_one_line
 from pipeline.inputs import Inputs, prepare_inputs
+from pipeline.lost_files import forget_lost, write_down_files
 from pipeline.outcome import Outcome, read_outcome
 from pipeline.pipeline import create_pipeline
 from pipeline.quiet import node_announcements
@@ -34,18 +36,37 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
     """Runs the DAG on prepared inputs."""
     pipeline = create_pipeline(config, inputs)
     console = Console(stderr=True, highlight=False)
-    announced = node_announcements(lambda node: console.print(f"[dim]{node}[/]"), verbose)
+
+    def announce(node: str) -> None:
+        # What this run has made so far, while it is whole. RuntimeError: the metadata are locked.
+        with suppress(StatusError, OSError, RuntimeError):
+            write_down_files(config)
+        console.print(f"[dim]{node}[/]")
+
+    announced = node_announcements(announce, verbose)
     started = datetime.now(UTC)
     with in_one_line(), announced, in_memory_beam():
+        _tell_lost(forget_lost(config))
         try:
             _runner(config).run(pipeline)
         except BaseException:
-            with suppress(StatusError):  # the failure itself is what the user must hear of
+            with suppress(StatusError, OSError):  # the failure itself must be heard of
                 record(config, since=started)
             raise
+        write_down_files(config)
     outcome = read_outcome(config)
     record(config, since=started, accuracy=outcome.metrics[ACCURACY])
     return outcome
+
+
+def _tell_lost(files: list[str]) -> None:
+    if files:
+        print(
+            "results of earlier runs that have lost files, to be made again where they are needed: "
+            f"{len(files)}, for want of {', '.join(files[:3])}{', …' if len(files) > 3 else ''}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 @contextmanager

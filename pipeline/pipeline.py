@@ -6,7 +6,6 @@ from pathlib import Path
 from tfx.components import (
     Evaluator,
     ExampleValidator,
-    ImportExampleGen,
     StatisticsGen,
     Trainer,
     Transform,
@@ -21,6 +20,7 @@ from tfx.types import BaseChannel
 
 from components import features
 from components.anomalies import AnomalyGate
+from components.example_gen.component import ImportExampleGen
 from components.model_report.component import ModelReport
 from components.model_report.settings import ReportSettings
 from components.push import Pusher

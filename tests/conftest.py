@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,21 @@ def standin(tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("backbone") / "standin"
     make_standin(directory, seed=0)
     return directory
+
+
+@pytest.fixture
+def run_command(monkeypatch, capsys):
+    """``run_command(*arguments)`` calls the entry point and gives (status, stdout, stderr)."""
+    from pipeline import cli
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["inception-finetune", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        output = capsys.readouterr()
+        return int(caught.value.code or 0), output.out, output.err
+
+    return call
 
 
 @pytest.fixture(scope="session")

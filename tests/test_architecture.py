@@ -1,6 +1,8 @@
 """Which package may import which, and what single modules must not know, by their imports."""
 
 import ast
+import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,13 @@ def test_keras_2_is_used_everywhere():
         if name == "keras" or name.startswith(("keras.", "tensorflow.keras"))
     }
     assert not wrong
+
+
+def test_the_readmes_map_names_every_module_and_no_other():
+    text = (ROOT / "README.md").read_text("utf-8")
+    places = re.findall(r"`([\w/.*]+)`", text[text.index("## Map") :])
+    patterns = [f"{place}*" if place.endswith("/") else place for place in places if "/" in place]
+    modules = [path.relative_to(ROOT).as_posix() for name in PACKAGES for path in sources(name)]
+    named = [m for m in modules if any(fnmatch(m, pattern) for pattern in patterns)]
+    assert [m for m in modules if m not in named and not m.endswith("__init__.py")] == []
+    assert [place for place in patterns if not list(ROOT.glob(place))] == []

@@ -254,14 +254,17 @@ def test_a_folder_of_pictures_with_strange_names(tmp_path):
     strange = source / "train/cat/$(rm -rf *) `x` ü\n.jpg"
     strange.write_bytes(encoded(7000))
     (source / "train/dog/notes.png").write_text("no picture")
-    (source / "train/dog/nested").mkdir()
+    (source / "train/dog/nested").symlink_to("nowhere")
+    (source / "train/dog/more/.hidden").mkdir(parents=True)
+    (source / "train/dog/more/1.png").write_bytes(encoded(7001))
     (source / "train/.DS_Store").write_text("")
     message = refused(source)
     assert "train/dog/n" in message
     manifest = converted(source, SKIP)
     assert set(manifest.skipped) == {"train/dog/notes.png", "train/dog/nested"}
     found = examples(tmp_path / "out")
-    assert len(found) == 27
+    assert len(found) == 28
+    assert found["train/dog/more/1.png"][1:] == (1, encoded(7001))
     assert found["train/cat/$(rm -rf *) `x` ü\n.jpg"][2] == encoded(7000)
     assert found["test/dog/2.png"] == ("test", 1, encoded(1102))
 
@@ -275,7 +278,7 @@ def test_unchanged_pictures_are_not_decoded_again(tmp_path, monkeypatch, read):
     )
     converted(source)
     before = state(tmp_path / "out")
-    monkeypatch.setattr("components.dataset.stored._look", None)
+    monkeypatch.setattr("components.dataset.stored.look", None)
     converted(source)
     assert state(tmp_path / "out") == before
     if read == "folder":

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import (
     DirectOptions,
@@ -14,6 +15,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     WorkerOptions,
 )
+from apache_beam.testing.util import assert_that, equal_to
 
 from components.errors import UserError
 from pipeline.beam_options import WORKER_SETUP, Beam, pipeline_arguments, step_arguments
@@ -109,3 +111,15 @@ def test_every_worker_is_set_up_as_the_command_is():
 def test_what_an_engine_lacks_is_said_before_anything_starts(overrides, told):
     with pytest.raises(UserError, match=told):
         load_config("digits", overrides)
+
+
+def _has_plugin(_: int) -> bool:
+    return "xmlrpc.server" in sys.modules
+
+
+def test_worker_processes_import_the_plugins_that_they_are_told_of():
+    flags = pipeline_arguments(Beam(running_mode="multi_processing", parallelism=2))
+    flags = [flag.replace(WORKER_SETUP, "xmlrpc.server") for flag in flags]  # a quick one
+    with beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
+        found = pipeline | beam.Create([0]) | beam.Map(_has_plugin)
+        assert_that(found, equal_to([True]))

@@ -2,7 +2,6 @@
 
 import io
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from PIL import Image
 
 from components import features
 from components.errors import UserError
-from pipeline import cli
 
 pytestmark = pytest.mark.e2e
 
@@ -40,20 +38,12 @@ def held_out(smallest_config, first_run) -> Path:
 
 
 @pytest.fixture
-def check(smallest_config, monkeypatch, capsys):
+def check(smallest_config, run_command, monkeypatch):
     """``check(place)`` calls the command and gives (status, stdout, stderr)."""
-
-    def call(place: Path, *options: str) -> tuple[int, str, str]:
-        root = f"root={smallest_config.root}"
-        arguments = ["inception-finetune", "check-data", str(place), root, *options]
-        monkeypatch.setattr(sys, "argv", arguments)
-        monkeypatch.setenv("COLUMNS", "100")
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        output = capsys.readouterr()
-        return int(caught.value.code or 0), output.out, output.err
-
-    return call
+    monkeypatch.setenv("COLUMNS", "100")
+    return lambda place, *options: run_command(
+        "check-data", place, f"root={smallest_config.root}", *options
+    )
 
 
 def change_records(held_out: Path, target: Path, change) -> Path:

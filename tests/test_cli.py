@@ -27,17 +27,8 @@ def in_an_empty_folder(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """``run(*arguments)`` calls the entry point and gives (status, stdout, stderr)."""
-
-    def call(*arguments: Any) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["inception-finetune", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        output = capsys.readouterr()
-        return int(caught.value.code or 0), output.out, output.err
-
-    return call
+def run(run_command):
+    return run_command
 
 
 def in_a_process(*arguments: Any, **environment: str) -> tuple[int, str, str]:
@@ -187,9 +178,14 @@ def test_a_wrong_label(run, tmp_path, command):
 
 def test_a_truncated_download(run, server, tmp_path, monkeypatch):
     monkeypatch.setattr(download_module, "FIRST_WAIT", 0.001)
-    result = run("data", "convert", "out", f"dataset.archive={server}", "cache=here")
+    status, out, err = run("data", "convert", "out", f"dataset.archive={server}", "cache=here")
+    *tried, told = err.splitlines(keepends=True)
+    assert ["trying again in" in line for line in tried] == [True] * 4
     assert_one_line(
-        result, f"cannot download {server} in 5 attempts", "broke after 300 bytes", "running"
+        (status, out, told),
+        f"cannot download {server} in 5 attempts",
+        "broke after 300 bytes",
+        "running",
     )
     (part,) = (tmp_path / "here" / "archives").iterdir()
     assert part.name.endswith("pictures.tar.gz.part")

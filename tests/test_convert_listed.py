@@ -5,8 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.dataset.bad_examples import Policy
+from components.dataset.convert import convert as convert_here
+from components.dataset.convert import load_manifest
 from components.dataset.convert_listed import convert_listed
+from components.dataset.folder import read_folder
 from components.dataset.listing import is_listed
+from components.dataset.look import Seen
+from components.dataset.part import Listed, write_part
 from components.errors import UserError
 from pipeline.beam_options import Beam, pipeline_arguments
 from pipeline.failure import user_error
@@ -97,33 +103,143 @@ def test_a_conversion_that_is_there_is_left_alone(pictures, converted):
     assert {path: path.stat().st_mtime_ns for path in converted.iterdir()} == before
 
 
-def test_of_equal_pictures_one_is_kept_and_none_of_two_minds(tmp_path):
-    source = make_pictures(tmp_path / "in" / "train")
+SKIP = Policy(on_bad_example="skip", on_leakage="skip")
+
+
+def in_splits(root: Path) -> Path:
+    """Both classes in all splits; a picture of test is in train twice, and one in validation."""
+    make_pictures(root / "train", per_class=10)
+    random = np.random.default_rng(1)
     for split in ("test", "validation"):
         for name in ("cat", "dog"):
-            (tmp_path / "in" / split / name).mkdir(parents=True)
-    seen, contradictory = (source / "cat/3.jpg").read_bytes(), (source / "dog/4.png").read_bytes()
-    (tmp_path / "in/test/cat/leaked.jpg").write_bytes(seen)
-    (source / "cat/again.jpg").write_bytes(seen)
-    (source / "cat/wrong.png").write_bytes(contradictory)
-    Image.new("RGB", (8, 8)).save(tmp_path / "in/validation/dog/new.jpg")
-    manifest = convert(tmp_path / "in", tmp_path / "records")
-    found = read(tmp_path / "records")
-    assert list(found["test"]) == ["test/cat/leaked.jpg"]
-    assert list(found["validation"]) == ["validation/dog/new.jpg"]
-    everything = {key for of_split in found.values() for key in of_split}
-    gone = {"train/cat/3.jpg", "train/cat/again.jpg", "train/cat/wrong.png", "train/dog/4.png"}
-    assert not gone & everything
-    assert manifest.left_out == 4 and len(everything) == 60 + 4 - 4
+            (root / split / name).mkdir(parents=True)
+            pixels = random.integers(0, 255, [12, 12, 3], np.uint8)
+            Image.fromarray(pixels).save(root / split / name / "new.png")
+    seen = root / "test/dog/seen.png"
+    Image.open(root / "train/dog/3.png").save(seen, compress_level=1)
+    assert seen.read_bytes() != (root / "train/dog/3.png").read_bytes()
+    for copy in ("train/cat/again.jpg", "validation/dog/again.jpg"):
+        (root / copy).write_bytes(seen.read_bytes())
+    return root
 
 
-def test_a_picture_that_cannot_be_read_is_named_and_nothing_is_written(tmp_path):
-    source = make_pictures(tmp_path / "in", per_class=10)
-    (source / "dog/6.png").write_bytes((source / "dog/6.png").read_bytes()[:60])
-    with pytest.raises(Exception) as raised:
+def test_leaks_are_an_error_left_out_or_allowed(tmp_path):
+    """By the same rule and in the same words as where this machine reads the folder."""
+    source, leaks = in_splits(tmp_path / "in"), ("train/cat/again.jpg", "train/dog/3.png")
+    with pytest.raises(UserError) as raised:
         convert(source, tmp_path / "records")
+    assert "Received: 3 that are, such as train/cat/again.jpg of train = test/dog/seen.png" in str(
+        raised.value
+    )
+    assert not (tmp_path / "records").exists()
+    manifest = convert(source, tmp_path / "records", policy=SKIP)
+    names = [*(f"{leak} of train" for leak in leaks), "validation/dog/again.jpg of validation"]
+    assert manifest.skipped == dict.fromkeys(names, "it is test/dog/seen.png of test too")
+    assert load_manifest(tmp_path / "records") == manifest
+    found = read(tmp_path / "records")
+    assert set(found["test"]) == {"test/cat/new.png", "test/dog/new.png", "test/dog/seen.png"}
+    assert len(found["train"]) == 19 and not set(leaks) & set(found["train"])
+    allowed = convert(source, tmp_path / "records", policy=Policy(on_leakage="allow"))
+    assert allowed.skipped == {} and allowed.counts == {"train": 21, "validation": 3, "test": 3}
+
+
+def test_a_folder_read_here_keeps_and_leaves_out_the_same(tmp_path):
+    source = in_splits(tmp_path / "in")
+    (source / "train/cat/notes.txt").write_text("no picture")
+    (source / "train/cat/.hidden").write_text("not looked at")
+    (source / "train/dog/gone.png").symlink_to("nowhere")
+    there = convert(source, tmp_path / "there", policy=SKIP)
+    here = convert_here(
+        read_folder(source, SKIP),
+        tmp_path / "here",
+        validation_fraction=0.2,
+        seed=0,
+        policy=SKIP,
+    )
+    assert there.skipped == here.skipped and len(here.skipped) == 5
+    assert read(tmp_path / "there") == read(tmp_path / "here")
+
+
+def test_equal_pictures_are_not_parted_and_an_id_is_given_once(pictures, tmp_path):
+    lines = [f"{path}\t{path.parent.name}" for path in sorted(pictures.glob("*/*.*g"))]
+    for number, path in enumerate(sorted(pictures.glob("dog/*.png"))):
+        copy = tmp_path / f"copy-{number}.png"
+        copy.write_bytes(path.read_bytes())
+        lines.append(f"{copy.name}\tdog")
+    (tmp_path / "list.tsv").write_text("\n".join([*lines, lines[0]]))
+    with pytest.raises(UserError, match="an id is given once"):
+        convert(tmp_path / "list.tsv", tmp_path / "records")
+    manifest = convert(tmp_path / "list.tsv", tmp_path / "records", policy=SKIP)
+    [(identity, reason)] = manifest.skipped.items()
+    assert identity == f"{pictures / 'cat/0.jpg'} (again, 2)" and "given once" in reason
+    found = read(tmp_path / "records")
+    splits = {value[4]: split for split, of_split in found.items() for value in of_split.values()}
+    assert len(splits) == 60 and sum(map(len, found.values())) == 90
+    for split, of_split in found.items():
+        assert all(splits[value[4]] == split for value in of_split.values())
+
+
+@pytest.fixture
+def damaged(tmp_path) -> Path:
+    """A list with a cut picture, a text, one that is not there, and one that is listed twice."""
+    source = make_pictures(tmp_path / "in")
+    (source / "dog/6.png").write_bytes((source / "dog/6.png").read_bytes()[:60])
+    (source / "cat/7.jpg").write_text("no picture")
+    lines = [f"{path}\t{path.parent.name}" for path in sorted(source.glob("*/*"))]
+    (tmp_path / "list.tsv").write_text("\n".join([*lines, *["gone.png\tcat"] * 2]))
+    return tmp_path / "list.tsv"
+
+
+def test_a_picture_that_cannot_be_read_is_named_and_nothing_is_written(damaged, tmp_path):
+    with pytest.raises(Exception) as raised:
+        convert(damaged, tmp_path / "records")
     told = str(user_error(raised.value))
-    assert "dog/6.png" in told and "\n" not in told
+    assert "dataset.on_bad_example=skip" in told and "\n" not in told
+    assert any(name in told for name in ("dog/6.png", "cat/7.jpg", "gone.png"))
+    assert not (tmp_path / "records").exists()
+
+
+def test_damaged_pictures_are_left_out_by_name(damaged, tmp_path):
+    manifest = convert(damaged, tmp_path / "records", policy=SKIP)
+    source = tmp_path / "in"
+    reasons = {
+        identity.removeprefix(f"{source}/"): said for identity, said in manifest.skipped.items()
+    }
+    assert list(reasons) == ["cat/7.jpg", "dog/6.png", "gone.png", "gone.png (again, 2)"]
+    assert reasons["dog/6.png"].endswith("here it is another file (60 B)")
+    assert "(No such file or directory)" in reasons["gone.png"]
+    assert sum(map(len, read(tmp_path / "records").values())) == 58
+    # Another policy checks again; the same one leaves all as it is.
+    before = (tmp_path / "records/manifest.json").stat().st_mtime_ns
+    assert convert(damaged, tmp_path / "records", policy=SKIP) == manifest
+    assert (tmp_path / "records/manifest.json").stat().st_mtime_ns == before
+
+
+def test_a_picture_that_changes_meanwhile_is_named(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"another picture")
+    seen = Seen("png", 8, 8, b"digest")
+    listed = Listed("a.png", str(tmp_path / "a.png"), 0, "train", b"its hash before", seen)
+    with pytest.raises(UserError, match="a.png, which changed; convert again"):
+        write_part((0, [listed]), str(tmp_path), 1, 0, Policy())
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_one_more_than_the_limit_stops(damaged, tmp_path):
+    policy = Policy(on_bad_example="skip", max_bad_examples=3)
+    with pytest.raises(UserError, match="at most dataset.max_bad_examples=3.*gone.png .again, 2"):
+        convert(damaged, tmp_path / "records", policy=policy)
+    assert not (tmp_path / "records").exists()
+
+
+def test_one_class_alone_in_train_is_refused(tmp_path):
+    source = make_pictures(tmp_path / "in", per_class=6)
+    lines = []
+    for place, path in enumerate(sorted(source.glob("*/*"))):
+        split = "test" if "dog" in str(path) else ("train", "validation")[place % 2]
+        lines.append(f"{path}\t{path.parent.name}\t{split}")
+    (tmp_path / "list.tsv").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="two classes or more. Received: images of cat alone"):
+        convert(tmp_path / "list.tsv", tmp_path / "records")
     assert not (tmp_path / "records").exists()
 
 

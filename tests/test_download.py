@@ -1,14 +1,11 @@
 """Downloads from a real server that breaks off, changes its file, refuses ranges and stalls."""
 
 import hashlib
-import logging
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from web_server import Server, serving
 
 from components import download as download_module
 from components.download import download
@@ -18,70 +15,11 @@ CONTENT = bytes(range(256)) * 4000  # 1,024,000 bytes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-@dataclass
-class Server:
-    """What the server offers; tests change it between or during requests."""
-
-    content: bytes = CONTENT
-    etag: str | None = '"one"'
-    ranges: bool = True
-    statuses: list[int] = field(default_factory=list)  # of the next answers, before it serves
-    drops: list[int] = field(default_factory=list)  # the next answers break off after so many bytes
-    stall: bool = False
-    requests: list[dict[str, str]] = field(default_factory=list)
-    url: str = ""
-    stopping: threading.Event = field(default_factory=threading.Event)
-
-
-def handler(server: Server) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def do_GET(self) -> None:  # noqa: N802
-            server.requests.append(dict(self.headers))
-            if server.statuses:
-                self.send_error(server.statuses.pop(0))
-                return
-            body, first = server.content, 0
-            wanted = self.headers.get("Range")
-            same = self.headers.get("If-Range") in (None, server.etag)
-            if wanted and server.ranges and same:
-                first = int(wanted.removeprefix("bytes=").rstrip("-"))
-                if first >= len(body):
-                    self.send_error(416)
-                    return
-                self.send_response(206)
-                self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
-            else:
-                self.send_response(200)
-            if server.etag:
-                self.send_header("ETag", server.etag)
-            self.send_header("Content-Length", str(len(body) - first))
-            self.end_headers()
-            end = first + server.drops.pop(0) if server.drops else len(body)
-            self.wfile.write(body[first:end])
-            if server.stall:
-                self.wfile.flush()
-                server.stopping.wait(5)
-
-    return Handler
-
-
 @pytest.fixture
 def server(monkeypatch) -> Iterator[Server]:
     monkeypatch.setattr(download_module, "FIRST_WAIT", 0.01)
-    state = Server()
-    http = ThreadingHTTPServer(("127.0.0.1", 0), handler(state))
-    http.daemon_threads = True
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    state.url = f"http://127.0.0.1:{http.server_port}/archive.tar.gz"
-    yield state
-    state.stopping.set()
-    http.shutdown()
-    thread.join()
-    http.server_close()
+    with serving(CONTENT) as state:
+        yield state
 
 
 @pytest.fixture
@@ -156,25 +94,12 @@ def test_never_glues_different_files_together(server, target, change):
     assert target.read_bytes() == server.content
 
 
-def test_a_server_that_continues_another_file_is_caught(server, target, monkeypatch):
+def test_a_server_that_continues_another_file_is_caught(server, target):
     server.drops = [300_000]
     with pytest.raises(UserError):
         download(server.url, target, attempts=1)
-    stored = target.with_name("archive.tar.gz.part.json")
-    stored.write_text(stored.read_text().replace("one", "two"))
-    monkeypatch.setattr(Server, "etag", '"two"', raising=False)
-    original = server.etag
-
-    class Careless(str):
-        """Equal to every If-Range, as of a server that does not look at it."""
-
-        def __eq__(self, other: object) -> bool:
-            return True
-
-        __hash__ = str.__hash__
-
-    server.etag = Careless(original)
-    server.content = CONTENT[::-1]
+    server.content, server.etag = CONTENT[::-1], '"two"'
+    server.of_ranges = server.content  # it does not look at If-Range
     download(server.url, target)
     assert target.read_bytes() == CONTENT[::-1]
 
@@ -203,14 +128,12 @@ def test_a_refusal_is_not_tried_again(server, target, status):
     assert "\n" not in str(caught.value)
 
 
-def test_a_busy_server_is_tried_again(server, target, caplog):
+def test_a_busy_server_is_tried_again(server, target, capsys):
     server.statuses = [503, 429, 500]
-    caplog.set_level(logging.WARNING)
     download(server.url, target, sha256=SHA256)
     assert len(server.requests) == 4
-    assert [
-        record.getMessage().partition("; trying again in ")[0] for record in caplog.records
-    ] == [
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition("; trying again in ")[0] for line in told[:-1]] == [
         "the server answered 503 Service Unavailable",
         "the server answered 429 Too Many Requests",
         "the server answered 500 Internal Server Error",
@@ -226,7 +149,7 @@ def test_a_truncated_body_is_never_taken_for_the_file(server, target):
 
 
 def test_a_stalled_server_is_given_up(server, target):
-    server.drops, server.stall = [1000], True
+    server.drops, server.stalls = [1000], 1
     with pytest.raises(UserError, match="(?i)timed out"):
         download(server.url, target, attempts=1, read_timeout=0.2)
 

@@ -1,12 +1,14 @@
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from components.errors import UserError
-from pipeline.exclusive import exclusive
+from pipeline.exclusive import exclusive, in_turn
 from pipeline.failure import in_one_line, user_error
 
 HOLD = """
@@ -40,6 +42,40 @@ def test_a_root_in_use_is_refused_with_the_process_that_uses_it(tmp_path):
         holder.stdout.close()
 
 
+HOLD_TURN = """
+import sys
+from pathlib import Path
+from pipeline.exclusive import in_turn
+with in_turn(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_processes_fetch_into_a_cache_one_after_another(tmp_path, capfd):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD_TURN, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with holder:
+        assert holder.stdout.readline() == "held\n"
+        started = time.monotonic()
+        threading.Timer(0.3, holder.stdin.close).start()
+        with in_turn(tmp_path):
+            assert time.monotonic() - started >= 0.3
+    assert capfd.readouterr().err == f"waiting for another process that fetches into {tmp_path}\n"
+
+
+def test_a_cache_that_cannot_be_written_needs_no_turn(tmp_path):
+    (tmp_path / "file").touch()
+    entered = []
+    with in_turn(tmp_path / "file/cache"):
+        entered.append(True)
+    assert entered
+
+
 def test_a_beam_workers_user_error_is_found_in_what_beam_quotes():
     quoted = RuntimeError("Traceback\ncomponents.errors.UserError: mend it [while running 'x']\n")
     assert str(user_error(quoted)) == "mend it"
@@ -51,7 +87,10 @@ def test_a_beam_workers_user_error_is_found_in_what_beam_quotes():
         (OSError(28, "No space left on device", "/x/y"), "make room"),
         (RuntimeError("ResourceExhaustedError: /x/y; No space left on device"), "make room"),
         (OSError(30, "Read-only file system", "/x/y"), "can be written"),
+        (OSError(2, "No such file or directory", "/x/y"), "run again"),
+        (OSError("SavedModel file does not exist at: /x/y"), "run again"),
         (RuntimeError("query: database disk image is malformed"), "restore metadata.sqlite"),
+        (RuntimeError("Concurrent writes aborted after max number of retries."), "end the other"),
     ],
 )
 def test_a_failure_of_the_system_is_one_line_with_its_words_and_a_mend(error, told):

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import celpy
 import pytest
@@ -17,7 +16,6 @@ from kfp_stub import Failure, Stub, serving
 from kubeflow import client as client_module
 from kubeflow import runs
 from kubeflow.verdict import push_only_when_blessed
-from pipeline import cli
 
 TOKEN = "a-token-that-nobody-must-see"
 TASKS = ("ImportExampleGen", "Trainer", "Evaluator", "Pusher")
@@ -53,17 +51,13 @@ def stub():
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(run_command):
     """``call(*arguments)`` runs ``inception-finetune kubeflow`` and gives (status, out, err)."""
 
-    def run(*arguments: Any) -> tuple[int, str, str]:
-        words = ["inception-finetune", "kubeflow", *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        output = capsys.readouterr()
-        assert TOKEN not in output.out + output.err
-        return int(caught.value.code or 0), output.out, output.err
+    def run(*arguments: object) -> tuple[int, str, str]:
+        status, out, err = run_command("kubeflow", *arguments)
+        assert TOKEN not in out + err
+        return status, out, err
 
     return run
 

@@ -9,11 +9,13 @@ import pytest
 from PIL import Image
 from sklearn import metrics
 
-from components.model_report import measures, pictures
+from components import measures
+from components.model_report import pictures
 from components.model_report.facts import Facts
-from components.model_report.page import templates
 from components.settings import Report
 from components.test_predictions.store import Predictions, read_predictions
+from components.web_page.data_address import data_address
+from components.web_page.environment import templates
 
 
 def earliest(config, node: str, key: str) -> Path:
@@ -200,7 +202,7 @@ def test_pictures_are_small_and_small_ones_are_kept_as_they_are():
 
         buffer = io.BytesIO()
         Image.new("RGB", (width, height), (10, 200, 30)).save(buffer, "PNG")
-        kind, data = pictures.data_address(buffer.getvalue(), 96).split(";base64,")
+        kind, data = data_address(buffer.getvalue(), 96).split(";base64,")
         return kind, Image.open(io.BytesIO(base64.b64decode(data)))
 
     kind, small = address(32, 32)
@@ -214,7 +216,7 @@ def test_names_from_the_data_set_cannot_become_html(facts, tmp_path):
     hostile = "</script><img src=x onerror=alert(1)>"
     names = (hostile, *facts.label_names[1:])
     classes = (facts.classes[0].model_copy(update={"name": hostile}), *facts.classes[1:])
-    page = templates().get_template("report.html").render(
+    page = templates("components.model_report").get_template("report.html").render(
         facts=facts.model_copy(update={"name": hostile, "label_names": names, "classes": classes}),
         config=hostile,
         script="",

@@ -1,7 +1,6 @@
 """The runs of a pipeline are listed, opened and compared."""
 
 import re
-import sys
 import webbrowser
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,9 +12,16 @@ import pytest
 from PIL import Image
 
 from components.run_comparison import page
-from components.run_comparison.comparison import Side, compare, measure, score_classes
+from components.run_comparison.comparison import (
+    Pair,
+    Side,
+    compare,
+    compare_classes,
+    compare_metrics,
+    measure,
+)
+from components.settings import Report
 from components.test_predictions.store import Predictions
-from pipeline import cli
 from pipeline.config import load_config
 from pipeline.review import config_difference, open_page
 
@@ -23,18 +29,9 @@ NAMES = ("cat", "dog & co", "newt")
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """``run(*arguments)`` calls the entry point and gives (status, stdout, stderr)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["inception-finetune", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "100")
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        output = capsys.readouterr()
-        return int(caught.value.code or 0), output.out, output.err
-
-    return call
+def run(run_command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    return run_command
 
 
 def png(seed: int) -> bytes:
@@ -86,9 +83,20 @@ def test_metrics_are_scikit_learns():
     other = replace(A, predictions=A.predictions._replace(candidate=distinct))
     top_2 = top_k_accuracy_score(labels, distinct, k=2)
     assert measure(other)["top 2 accuracy"] == pytest.approx(top_2)
-    scores = score_classes(A)
     expected = f1_score(labels, shares.argmax(axis=1), average=None)
-    assert [row[2] for row in scores.values()] == pytest.approx(expected.tolist())
+    found_f1 = [scores["F1"].before for scores in compare_classes(compare(A, B)).values()]
+    assert found_f1 == pytest.approx(expected.tolist())
+
+
+def test_what_is_not_defined_has_no_change():
+    """B never says newt, and the last class is known to one run alone."""
+    classes = compare_classes(compare(A, replace(B, label_names=("cat", "dog & co", "eft"))))
+    assert classes["cat"]["recall"] == Pair(1.0, 0.5)
+    assert classes["cat"]["recall"].falls and not classes["cat"]["recall"].rises
+    assert classes["eft"]["precision"] == Pair(None, None)
+    assert classes["eft"]["recall"] == Pair(None, 0.0) and classes["eft"]["recall"].change is None
+    assert classes["newt"]["recall"] == Pair(0.0, None)
+    assert compare_metrics(compare(A, B))["accuracy"] == Pair(3 / 5, 3 / 5)
 
 
 class Addresses(HTMLParser):
@@ -103,7 +111,7 @@ class Addresses(HTMLParser):
 
 
 def test_the_page_holds_everything_and_escapes_names():
-    text = page.render("digits", compare(A, B), {"training.epochs": ("1", '"<b>"')})
+    text = page.render("digits", compare(A, B), {"training.epochs": ("1", '"<b>"')}, Report())
     parser = Addresses()
     parser.feed(text)
     assert all(address.startswith(("data:", "#")) for address in parser.found)
@@ -111,8 +119,8 @@ def test_the_page_holds_everything_and_escapes_names():
     assert "dog &amp; co" in text and "<b>&#34;" not in text and "&lt;b&gt;" in text
     assert "Run 2 is right, run 1 is not: 1" in text
     assert "not blessed" in text and "http" not in text
-    assert "No setting differs." in page.render("digits", compare(A, B), {})
-    assert "was not recorded" in page.render("digits", compare(A, B), None)
+    assert "No setting differs." in page.render("digits", compare(A, B), {}, Report())
+    assert "was not recorded" in page.render("digits", compare(A, B), None, Report())
 
 
 def test_configurations_differ_by_their_settings_and_not_by_their_places():

@@ -11,7 +11,7 @@ from components.errors import UserError
 from components.learning_curve import read_history
 from components.record_index import IndexedWriter, RecordIndex
 from components.trunk_features.record import TrunkOutput, encode
-from trainer import fit, model, step_progress
+from trainer import fit, input_fn, model, step_progress
 from trainer.checkpoints import Checkpoints, run_directory
 from trainer.input_fn import FeatureSource
 from trainer.settings import TrainerSettings, Training
@@ -55,9 +55,17 @@ class Pictures:
         return 40
 
     def dataset(self, plan, choose):
-        examples, _ = choose(0)
         noise = np.random.default_rng(0).uniform(-1, 1, [40, 20, 20, 3]).astype(np.float32)
-        return tf.data.Dataset.from_tensors((noise[examples], examples))
+
+        def read(number):
+            examples, _ = choose(number)
+            return noise[examples], examples
+
+        def load(number):
+            images, labels = tf.numpy_function(read, [number], [tf.float32, tf.int64])
+            return tf.ensure_shape(images, [None, 20, 20, 3]), labels
+
+        return plan.map(load)
 
 
 def settings_for(**training) -> TrainerSettings:
@@ -192,6 +200,41 @@ def test_every_step_and_epoch_is_logged(sources, tmp_path):
     rows = read_history(str(tmp_path / "logs/history.csv"))
     losses = np.array([value for _, value in steps["loss"]]).reshape(3, 6)
     np.testing.assert_allclose([row["loss"] for row in rows], losses.mean(axis=1), rtol=1e-5)
+
+
+class Watched:
+    """Another source, and how many examples were read from it at a time."""
+
+    def __init__(self, source) -> None:
+        self.source, self.views, self.sizes = source, 1, []
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def dataset(self, plan, choose):
+        def counted(number):
+            examples, views = choose(number)
+            self.sizes.append(len(examples))
+            return examples, views
+
+        return self.source.dataset(plan, counted)
+
+
+def test_no_more_than_a_batch_is_in_memory_and_all_are_embedded(sources, tmp_path, monkeypatch):
+    """400 pictures of 299 pixels at once took 4 GB more than training itself."""
+    monkeypatch.setattr(fit, "SHOWN", 6)
+    train_source, validation, pictures = sources
+    watched = Watched(validation), Watched(pictures)
+    train((train_source, *watched), tmp_path, settings_for(epochs=1))
+    assert [max(one.sizes) for one in watched] == [16, 16]
+    assert (sum(watched[0].sizes), sum(watched[1].sizes)) == (40 + 40, 6 + 40)
+    directory = tmp_path / "logs/validation"
+    vectors = np.fromfile(directory / "vectors.bin", "<f4").reshape(40, 6)
+    assert len(np.unique(vectors, axis=0)) == 40
+    labels = [row.split("\t")[0] for row in (directory / "metadata.tsv").read_text().splitlines()]
+    names = settings_for().label_names
+    [(_, truth)] = input_fn.evaluation_batches(validation, 40)
+    assert labels == ["label", *(names[label] for label in truth)]
 
 
 def test_training_stops_without_progress_and_exports_the_best_epoch(sources, tmp_path):

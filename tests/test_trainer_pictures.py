@@ -17,7 +17,7 @@ def grey(*levels: float) -> np.ndarray:
 
 
 def test_the_sprite_holds_every_image_row_by_row():
-    square = pictures.sprite(grey(-1, 0, 1), 8)
+    square = pictures.sprite(pictures.thumbnails(grey(-1, 0, 1), 8))
     assert square.shape == (16, 16, 3)
     assert [square[y, x, 0] for y, x in ((4, 4), (4, 12), (12, 4), (12, 12))] == [0, 128, 255, 0]
 
@@ -47,7 +47,8 @@ def test_the_confusion_matrix_colours_what_was_confused():
 def test_the_projector_finds_vectors_labels_and_sprite(tmp_path):
     vectors = np.arange(12, dtype=np.float32).reshape(3, 4)
     rows = [("cat", "cat"), ("dog", "owl"), ("a\tb", "dog")]
-    write_projector(str(tmp_path), vectors, grey(-1, 0, 1), rows)
+    small = pictures.thumbnails(grey(-1, 0, 1), SPRITE_SIDE)
+    write_projector(str(tmp_path), vectors, small, rows)
     config = projector.ProjectorConfig()
     text_format.Parse((tmp_path / "projector_config.pbtxt").read_text(), config)
     [embedding] = config.embeddings

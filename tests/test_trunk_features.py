@@ -20,6 +20,7 @@ from components.record_index import COMPRESSION, RecordIndex, RecordReader, rank
 from components.trunk_features import record, store
 from components.trunk_features.component import TrunkFeatures
 from components.trunk_features.handler import batch_size
+from components.trunk_features.room import SAMPLE
 from components.trunk_features.settings import TrunkSettings
 from components.trunk_features.trunk import fold_trunk
 from components.views import VIEWS
@@ -78,12 +79,12 @@ def test_a_damaged_record_is_noticed(damage):
         record.decode(damage(whole))
 
 
-def write_bundle(directory: Path, keys: list[store.Key]) -> None:
+def write_bundle(directory: Path, keys: list[store.Key], records: int = 0) -> None:
     writer = store.WriteShards({features.TRAIN: str(directory)})
     writer.start_bundle()
     for key in keys:
         values = np.full([4], key.number * 10 + key.view, np.float32)
-        writer.process((key, record.TrunkOutput(values, key.number, b"")))
+        writer.process((key, record.TrunkOutput(values, key.number, b"")), records)
     writer.finish_bundle()
 
 
@@ -107,6 +108,14 @@ def test_a_missing_record_is_an_error(tmp_path):
     write_bundle(tmp_path, [store.Key(features.TRAIN, 0, 0, 0), store.Key(features.TRAIN, 0, 2, 0)])
     with pytest.raises(UserError, match="1 of 3 records are missing"):
         store.commit(str(tmp_path), str(tmp_path / "index.npz"), [3], views=1)
+
+
+def test_features_that_no_disk_can_hold_are_refused_when_the_first_are_written(tmp_path):
+    keys = [store.Key(features.TRAIN, 0, n, 0) for n in range(SAMPLE)]
+    with pytest.raises(UserError, match="must fit on the disk.*make room.*feature_cache=false"):
+        write_bundle(tmp_path, keys, records=10**15)
+    later = [key._replace(number=key.number + 1) for key in keys]
+    write_bundle(tmp_path, later, records=10**15)  # another worker has asked
 
 
 def artifact(kind, uri: Path | str, splits: list[str] | None = None):

@@ -1,6 +1,6 @@
 """Puts the parts of training together: network, batches, checkpoints, and who looks on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -14,7 +14,8 @@ from trainer.checkpoints import Checkpoints
 from trainer.history import History
 from trainer.loop import EpochMeans, Plan, run_loop
 from trainer.order import TrainingOrder
-from trainer.projector import write_projector
+from trainer.pictures import thumbnails
+from trainer.projector import SPRITE_SIDE, write_projector
 from trainer.settings import TrainerSettings
 from trainer.step import TrainingStep
 from trainer.step_progress import progress_lines
@@ -60,11 +61,10 @@ def fit(
         weights["upper"] = trainee.upper
     checkpoints = Checkpoints(directory, weights, optimizer=optimizer, means=means.sums)
     start = checkpoints.restore()
-    images = input_fn.first_examples(pictures, EMBEDDED)[0].numpy()
     board = TensorBoardLog(
         log_directory(directory),
         start,
-        samples=images[:SHOWN],
+        samples=input_fn.first_examples(pictures, SHOWN)[0].numpy(),
         variables=trainee.network.trainable_variables,
         label_names=settings.label_names,
         batch_size=training.batch_size,
@@ -95,7 +95,7 @@ def fit(
             observers=[History(log_directory(directory), start), board, lines],
         )
     board.close()
-    _embed(trainee, validation, images, settings.label_names, log_directory(directory))
+    _embed(trainee, validation, pictures, settings, log_directory(directory))
     model.finish_training(trainee, classifier)
 
 
@@ -121,18 +121,26 @@ def _hyperparameters(settings: TrainerSettings) -> dict[str, bool | int | float 
 def _embed(
     trainee: model.Trainee,
     validation: input_fn.Source,
-    images: npt.NDArray[np.float32],
-    names: Sequence[str],
+    pictures: input_fn.ImageSource,
+    settings: TrainerSettings,
     directory: str,
 ) -> None:
-    inputs, labels = input_fn.first_examples(validation, len(images))
-    vectors = tf.cast(trainee.embedding(inputs, training=False), tf.float32)
-    predictions = tf.argmax(trainee.network(inputs, training=False), axis=-1)
-    rows = [
-        (names[label], names[prediction])
-        for label, prediction in zip(labels.numpy(), predictions.numpy(), strict=True)
+    """In batches, as training: all at once would take twice its memory at 299 pixels."""
+    names, size = settings.label_names, settings.training.batch_size
+    vectors: list[npt.NDArray[np.float32]] = []
+    rows: list[tuple[str, str]] = []
+    for inputs, labels in input_fn.evaluation_batches(validation, size, EMBEDDED):
+        vector, logits = trainee.embedding(inputs, training=False)
+        vectors.append(tf.cast(vector, tf.float32).numpy())
+        found = tf.argmax(logits, axis=-1).numpy()
+        rows += [(names[i], names[j]) for i, j in zip(labels.numpy(), found, strict=True)]
+    small = [
+        thumbnails(images.numpy(), SPRITE_SIDE)
+        for images, _ in input_fn.evaluation_batches(pictures, size, EMBEDDED)
     ]
-    write_projector(f"{directory}/{VALIDATION}", vectors.numpy(), images, rows)
+    write_projector(
+        f"{directory}/{VALIDATION}", np.concatenate(vectors), np.concatenate(small), rows
+    )
 
 
 def log_directory(directory: str) -> str:

@@ -172,14 +172,20 @@ def training_batches(
     return source.dataset(plan, choose).prefetch(len(mine))
 
 
-def evaluation_batches(source: Source, batch_size: int) -> tf.data.Dataset:
-    """Every example once, in order and in its first view; the last batch may be shorter."""
+def evaluation_batches(
+    source: Source, batch_size: int, count: int | None = None
+) -> tf.data.Dataset:
+    """Every example once, in order and in its first view; the last batch may be shorter.
+
+    With `count`, the first ones alone.
+    """
+    end = len(source) if count is None else min(count, len(source))
 
     def choose(number: int) -> tuple[npt.NDArray, npt.NDArray]:
-        examples = np.arange(number * batch_size, min((number + 1) * batch_size, len(source)))
+        examples = np.arange(number * batch_size, min((number + 1) * batch_size, end))
         return examples, np.zeros_like(examples)
 
-    plan = tf.data.Dataset.range(-(-len(source) // batch_size))
+    plan = tf.data.Dataset.range(-(-end // batch_size))
     return source.dataset(plan, choose).prefetch(1)
 
 

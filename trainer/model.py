@@ -61,7 +61,7 @@ class Trainee:
 
     network: keras.Model  # images or features at the cut -> logits float32
     upper: keras.Model | None  # in the type that is computed in; float32 variables
-    embedding: keras.Model  # the same inputs -> what the head sees, [B, 2048]
+    embedding: keras.Model  # the same inputs -> what the head sees, [B, 2048], and the logits
 
 
 def prepare_training(
@@ -85,10 +85,11 @@ def prepare_training(
     vector = inputs
     for part in parts:
         vector = part(vector)
+    logits = classifier.head(vector)
     return Trainee(
-        network=keras.Model(inputs, classifier.head(vector), name="trainee"),
+        network=keras.Model(inputs, logits, name="trainee"),
         upper=upper,
-        embedding=keras.Model(inputs, vector, name="embedding"),
+        embedding=keras.Model(inputs, [vector, logits], name="embedding"),
     )
 
 

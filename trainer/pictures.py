@@ -75,15 +75,22 @@ def predictions_picture(
     return _pixels(figure)
 
 
-def sprite(images: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.uint8]:
-    """All images as thumbnails of `side` pixels in one square, row by row."""
+def thumbnails(images: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.uint8]:
+    """``[N, S, S, 3]`` in [-1, 1] to ``[N, side, side, 3]``."""
     from PIL import Image
 
-    columns = int(np.ceil(np.sqrt(len(images))))
+    return np.stack(
+        [np.asarray(Image.fromarray(image).resize((side, side))) for image in _as_bytes(images)]
+    )
+
+
+def sprite(small: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """All thumbnails in one square, row by row."""
+    side = small.shape[1]
+    columns = int(np.ceil(np.sqrt(len(small))))
     square = np.zeros([columns * side, columns * side, 3], np.uint8)
-    for number, image in enumerate(_as_bytes(images)):
+    for number, thumbnail in enumerate(small):
         top, left = (side * part for part in divmod(number, columns))
-        thumbnail = np.asarray(Image.fromarray(image).resize((side, side)))
         square[top : top + side, left : left + side] = thumbnail
     return square
 

@@ -16,14 +16,14 @@ SPRITE_SIDE = 32  # pixels of each thumbnail
 def write_projector(
     directory: str,
     vectors: npt.NDArray[np.float32],
-    images: npt.NDArray[np.float32],
+    thumbnails: npt.NDArray[np.uint8],
     rows: Sequence[tuple[str, str]],
 ) -> None:
     """Writes what the projector reads from a run's folder.
 
     Args:
       vectors: [N, D], what the head sees.
-      images: [N, S, S, 3] in [-1, 1].
+      thumbnails: [N, SPRITE_SIDE, SPRITE_SIDE, 3].
       rows: true and predicted label of each.
     """
     from tensorboard.plugins import projector
@@ -34,7 +34,7 @@ def write_projector(
     table = csv.writer(text, delimiter="\t", lineterminator="\n")
     table.writerows([("label", "predicted"), *rows])
     _write(f"{directory}/metadata.tsv", text.getvalue().encode())
-    _write(f"{directory}/sprite.png", encode_png(sprite(images, SPRITE_SIDE)))
+    _write(f"{directory}/sprite.png", encode_png(sprite(thumbnails)))
 
     config = projector.ProjectorConfig()
     embedding = config.embeddings.add()

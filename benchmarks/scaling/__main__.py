@@ -10,8 +10,16 @@ from typing import Annotated
 import typer
 
 from benchmarks.scaling import document
-from benchmarks.scaling.measure import SIZES, Engine, Run, run_all
-from benchmarks.scaling.model import Assumptions, fit
+from benchmarks.scaling.measure import (
+    SIZES,
+    WHOLE_SIZE,
+    WHOLE_SIZES,
+    Engine,
+    Run,
+    run_all,
+)
+
+HERE = "in this process"
 
 
 def main(
@@ -34,40 +42,38 @@ def main(
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "scaling.json"
-    if reuse:
-        report = json.loads(file.read_text("utf-8"))
-    else:
-        engines = [one for n in parallelism or [1, 2] for one in _engines(n, job_endpoint)]
-        measured = run_all(directory, size or list(SIZES), engines, rounds)
-        report = {
-            "conditions": f"{time.strftime('%Y-%m-%d %H:%M')}, {rounds} round(s), "
-            f"{len(os.sched_getaffinity(0))} cores, no GPU",
-            "runs": [asdict(run) for run in measured],
-        }
-    runs = [Run(**run) for run in report["runs"]]
-    by_engine: dict[tuple[str, int], list[Run]] = {}
-    for run in runs:
-        by_engine.setdefault((run.engine, run.parallelism), []).append(run)
-    fits = {engine: fit(of_engine) for engine, of_engine in by_engine.items()}
-    report["fits"] = [
-        {"engine": name, "parallelism": number, "steps": {k: asdict(v) for k, v in costs.items()}}
-        for (name, number), costs in fits.items()
-    ]
-    file.write_text(json.dumps(report, indent=2), "utf-8")
-    document.write(output, runs, fits, Assumptions(), report["conditions"])
-    print(f"written: {file}, {output}")
+    if not reuse:
+        plan = [
+            (engine, images)
+            for engine in engines(parallelism or [1, 2], job_endpoint)
+            for images in (size or (WHOLE_SIZES if engine.image_size == WHOLE_SIZE else SIZES))
+        ]
+        conditions = (
+            f"{time.strftime('%Y-%m-%d')}, {rounds} round(s), "
+            f"{len(os.sched_getaffinity(0))} cores, no GPU"
+        )
+        runs = []
+        for run in run_all(directory, plan, rounds):
+            runs.append(asdict(run))  # what was measured is kept, should a later one fail
+            file.write_text(json.dumps({"conditions": conditions, "runs": runs}, indent=2), "utf-8")
+    report = json.loads(file.read_text("utf-8"))
+    document.write(output, [Run(**run) for run in report["runs"]], report["conditions"])
+    print(f"written: {output}, of {file}")
 
 
-def _engines(parallelism: int, job_endpoint: str | None) -> list[Engine]:
-    if parallelism == 1:
-        engines = [Engine("in this process", 1, ())]
-    else:
-        processes = ("beam.running_mode=multi_processing", f"beam.parallelism={parallelism}")
-        engines = [Engine("processes", parallelism, processes)]
-    if job_endpoint:
-        flink = ("beam.runner=flink", f"beam.job_endpoint={job_endpoint}")
-        engines.append(Engine("Flink", parallelism, (*flink, f"beam.parallelism={parallelism}")))
-    return engines
+def engines(parallelism: list[int], job_endpoint: str | None) -> list[Engine]:
+    """All that is measured: this machine with each parallelism, Flink, and the whole size."""
+    found = []
+    for number in parallelism:
+        processes = ("beam.running_mode=multi_processing", f"beam.parallelism={number}")
+        if number == 1:
+            found.append(Engine(HERE, 1, ()))
+        else:
+            found.append(Engine("processes", number, processes))
+        if job_endpoint:
+            flink = ("beam.runner=flink", f"beam.job_endpoint={job_endpoint}")
+            found.append(Engine("Flink", number, (*flink, f"beam.parallelism={number}")))
+    return [*found, Engine(HERE, 1, (), WHOLE_SIZE)]
 
 
 if __name__ == "__main__":

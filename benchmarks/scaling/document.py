@@ -1,44 +1,73 @@
 """docs/scaling.md, from measurements alone."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
-from benchmarks.scaling.measure import IMAGE_SIZE, SIZES, Run
-from benchmarks.scaling.model import Assumptions, Cost, feature_bytes, predict
+from benchmarks.scaling import chart
+from benchmarks.scaling.measure import IMAGE_SIZE, SIZES, WHOLE_SIZE, Run
+from benchmarks.scaling.model import (
+    NETWORK,
+    WHOLE,
+    Assumptions,
+    Cost,
+    feature_bytes,
+    fit,
+    predict,
+)
 
-TARGETS = {"CIFAR-10": 60_000, "ImageNet": 1_280_000, "100 million": 100_000_000}
-WORKERS = (1, 4, 16, 64)
-_PIECE = 2048  # images that TrunkFeatures' workers take at a time
-_BUSY = 1.0  # load before a run
-_ROW = 56  # bytes of the index, for each record, while it is made
+TARGETS: Final = {"CIFAR-10": 60_000, "ImageNet": 1_280_000, "100 million": 100_000_000}
+WORKERS: Final = (1, 4, 16, 64)
+_BUSY = 0.2  # cores
+_ROW = 56  # bytes of the features' index, for each record, while it is made
+_ASSUMED = Assumptions()
 
-Fits = Mapping[tuple[str, int], Mapping[str, Cost]]
+Engine = tuple[str, int, int]  # name, parallelism, pixels of the network's input
+Fits = Mapping[Engine, Mapping[str, Cost]]
 
 
-def write(
-    path: Path, runs: Sequence[Run], fits: Fits, assumed: Assumptions, conditions: str
-) -> None:
-    base = next(iter(fits.values()))
-    parts = [
-        "# Scaling: what was measured, and what follows",
-        "Written by `python -m benchmarks.scaling`; change it there.",
-        f"Conditions: {_conditions(runs, conditions)}",
-        "## Measured",
-        f"Seconds of the whole DAG, pictures of 32 pixels, network input of {IMAGE_SIZE} pixels, "
-        "trunk up to Mixed_7a, one epoch (medians):",
-        _measured(runs),
-        "## Fitted cost of each step",
-        "`seconds = fixed + images * each`, by least squares of relative errors; `error` is the "
-        "largest relative difference between fit and median.",
-        *(_fitted(name, parallelism, costs) for (name, parallelism), costs in fits.items()),
-        "## Predicted",
-        _assumptions(assumed, fits),
-        _predicted(base, assumed),
-        "## What breaks first",
-        _breaks(runs, base, assumed),
-    ]
+def write(path: Path, runs: Sequence[Run], conditions: str) -> None:
+    """Writes the document, and the chart beside it as .svg."""
+    by_engine: dict[Engine, list[Run]] = {}
+    for run in runs:
+        by_engine.setdefault((run.engine, run.parallelism, run.image_size), []).append(run)
+    fits = {engine: fit(of_engine) for engine, of_engine in by_engine.items()}
+    costs = _costs(fits)
+    whole = [run for run in runs if run.image_size == WHOLE_SIZE]
+    template = Path(__file__).with_name("scaling.md.jinja")
+    text = _render(
+        template.read_text("utf-8"),
+        conditions=_conditions(runs, conditions),
+        chart=path.with_suffix(".svg").name,
+        measured=_measured(by_engine),
+        fitted=[_fitted(engine, found) for engine, found in fits.items()],
+        predicted=_predicted(costs),
+        breaks=_breaks(whole, costs),
+        assumed=_ASSUMED,
+        small=IMAGE_SIZE,
+        size=WHOLE_SIZE,
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n\n".join(parts) + "\n", "utf-8")
+    path.write_text(text, "utf-8")
+    _draw(path.with_suffix(".svg"), by_engine, fits, costs)
+
+
+def _render(template: str, **values: object) -> str:
+    import jinja2
+
+    # A document in Markdown, of our own figures: nothing in it is to be escaped.
+    environment = jinja2.Environment(  # noqa: S701
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(template).render(**values) + "\n"
+
+
+def _costs(fits: Fits) -> dict[str, Cost]:
+    """Of one worker: steps that run the network at its own size, the others as they are."""
+    small = next(found for (_, _, size), found in fits.items() if size == IMAGE_SIZE)
+    large = next(found for (_, _, size), found in fits.items() if size == WHOLE_SIZE)
+    return {step: (large if step in NETWORK else small)[step] for step in small}
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -46,72 +75,63 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def _named(engine: Engine) -> str:
+    name, parallelism, size = engine
+    where = "" if size == IMAGE_SIZE else f", {size} pixels"
+    return f"{name}, {parallelism} at a time{where}"
+
+
 def _conditions(runs: Sequence[Run], told: str) -> str:
-    loads = [run.load_before for run in runs]
-    text = f"{told}; load of the machine before each run {min(loads):.1f} to {max(loads):.1f}."
-    largest = max(run.images for run in runs)
-    if max(loads) >= _BUSY or largest < SIZES[-1]:
+    busy = max(run.busy_before for run in runs)
+    text = f"{told}; before each run, others kept at most {busy:.2f} cores busy."
+    if busy >= _BUSY or max(run.images for run in runs) < SIZES[-1]:
         text += (
             f" **Preliminary**: other programs ran as well, or there were fewer than {SIZES[-1]:,} "
-            "images, so only orders of magnitude hold. A step with `each` of 0.00 was lost in the "
-            "noise, and is predicted as if it were free. To be repeated by "
-            "`python -m benchmarks.scaling` where nothing else runs."
+            "images, so only orders of magnitude hold."
         )
     return text
 
 
-def _measured(runs: Sequence[Run]) -> str:
-    import statistics
+def _seconds(runs: Sequence[Run], images: int) -> float | None:
+    found = [run.seconds[WHOLE] for run in runs if run.images == images]
+    return statistics.median(found) if found else None
 
-    sizes = sorted({run.images for run in runs})
-    engines = list(dict.fromkeys((run.engine, run.parallelism) for run in runs))
+
+def _measured(by_engine: Mapping[Engine, Sequence[Run]]) -> str:
+    """Seconds, and as a ratio to the first engine where that is another one of the same size."""
+    sizes = sorted({run.images for runs in by_engine.values() for run in runs})
+    first, *_ = by_engine
     rows = []
-    for engine in engines:
-        row = [f"{engine[0]}, {engine[1]} at a time"]
-        for size in sizes:
-            found = [
-                run.seconds["whole command"]
-                for run in runs
-                if (run.engine, run.parallelism, run.images) == (*engine, size)
-            ]
-            row.append(f"{statistics.median(found):.0f}" if found else "")
+    for engine, runs in by_engine.items():
+        row = [_named(engine)]
+        for images in sizes:
+            seconds, base = _seconds(runs, images), _seconds(by_engine[first], images)
+            cell = "" if seconds is None else f"{seconds:.0f}"
+            if seconds and base and engine != first and engine[2] == first[2]:
+                cell += f" ({seconds / base:.2f})"
+            row.append(cell)
         rows.append(row)
-    return _table(["engine", *(f"{size:,} images" for size in sizes)], rows)
+    return _table(["engine", *(f"{images:,} images" for images in sizes)], rows)
 
 
-def _fitted(name: str, parallelism: int, costs: Mapping[str, Cost]) -> str:
+def _fitted(engine: Engine, costs: Mapping[str, Cost]) -> str:
     rows = [
         [step, f"{cost.fixed:.1f}", f"{1000 * cost.each:.2f}", f"{100 * cost.error:.0f} %"]
         for step, cost in costs.items()
         if cost.fixed + 1000 * cost.each > 0.3
     ]
-    head = [f"{name}, {parallelism} at a time", "fixed, s", "each, ms", "error"]
-    return _table(head, rows)
+    return _table([_named(engine), "fixed, s", "each, ms", "error"], rows)
 
 
-def _assumptions(assumed: Assumptions, fits: Fits) -> str:
-    name, parallelism = next(iter(fits))
-    return (
-        f"From the fit of {name}, {parallelism} at a time. Assumed, not measured: a worker is a "
-        f"machine like the one that was measured; shared steps divide by the number of workers, "
-        f"without loss; {assumed.image_size} pixels cost the network "
-        f"({assumed.image_size}/{IMAGE_SIZE})² of {IMAGE_SIZE}; a GPU runs the network "
-        f"{assumed.gpu_speedup:g} times as fast; the Trainer works {assumed.epochs} epochs on one "
-        f"machine; a worker costs {assumed.worker_price:.2f} an hour, with a GPU "
-        f"{assumed.gpu_worker_price:.2f} (examples: put in your own), and all are paid "
-        "while shared steps run, one while the Trainer does."
-    )
-
-
-def _predicted(costs: Mapping[str, Cost], assumed: Assumptions) -> str:
+def _predicted(costs: Mapping[str, Cost]) -> str:
     rows = []
     for name, images in TARGETS.items():
         for gpu in (False, True):
             for workers in WORKERS:
-                seconds = predict(costs, images, workers, assumed, gpu=gpu)
+                seconds = predict(costs, images, workers, _ASSUMED, gpu=gpu)
                 training = seconds["Trainer"]
                 shared = sum(seconds.values()) - training
-                price = assumed.gpu_worker_price if gpu else assumed.worker_price
+                price = _ASSUMED.gpu_worker_price if gpu else _ASSUMED.worker_price
                 cost = (shared * workers + training) / 3600 * price
                 rows.append(
                     [
@@ -123,21 +143,19 @@ def _predicted(costs: Mapping[str, Cost], assumed: Assumptions) -> str:
                         f"{cost:,.2f}",
                     ]
                 )
-    head = ["images", "workers", "shared steps", "Trainer", "whole", "cost"]
-    return _table(head, rows)
+    return _table(["images", "workers", "shared steps", "Trainer", "whole", "cost"], rows)
 
 
-def _breaks(runs: Sequence[Run], costs: Mapping[str, Cost], assumed: Assumptions) -> str:
+def _breaks(runs: Sequence[Run], costs: Mapping[str, Cost]) -> str:
     rows = []
     for name, images in TARGETS.items():
-        gpu = predict(costs, images, 64, assumed, gpu=True)
+        trainer = predict(costs, images, 1, _ASSUMED, gpu=True)["Trainer"]
         rows.append(
             [
                 f"{name} ({images:,})",
-                _duration(gpu["Trainer"]),
-                f"{feature_bytes(runs, images, assumed) / 1e9:,.0f} GB",
+                _duration(trainer),
+                f"{feature_bytes(runs, images) / 1e9:,.0f} GB",
                 f"{images * _ROW / 1e9:,.2f} GB",
-                f"{images // _PIECE + 1:,}",
                 f"{images // 1024 + 1:,}",
             ]
         )
@@ -146,21 +164,35 @@ def _breaks(runs: Sequence[Run], costs: Mapping[str, Cost], assumed: Assumptions
         "Trainer, one GPU",
         "stored features",
         "their index in memory",
-        "TrunkFeatures' pieces",
         "shards of 1,024",
     ]
-    return "\n\n".join(
-        [
-            _table(head, rows),
-            "In this order: the Trainer is one machine and takes no part in Beam's scaling "
-            "(`training.devices=multi_worker` divides it); then the disk that features lie on "
-            "(`feature_cache=false`, or a later `backbone.trainable_from`, needs none or less); "
-            "then the index of features, which one process sorts in memory. Fewer than 2,048 "
-            "images a worker leave workers idle in TrunkFeatures. Metadata grows with runs, not "
-            "with images. The Trainer copies what it reads to its own disk where features are "
-            "not stored.",
-        ]
-    )
+    return _table(head, rows)
+
+
+def _draw(
+    path: Path, by_engine: Mapping[Engine, Sequence[Run]], fits: Fits, costs: Mapping[str, Cost]
+) -> None:
+    measured, fitted = [], []
+    for engine, runs in by_engine.items():
+        name, cost = _named(engine), fits[engine][WHOLE]
+        for run in runs:
+            row = {"engine": name, "images": run.images, "seconds": run.seconds[WHOLE]}
+            measured.append(row)
+        for images in (min(run.images for run in runs), max(run.images for run in runs)):
+            seconds = cost.fixed + cost.each * images
+            fitted.append({"engine": name, "images": images, "seconds": seconds})
+    predicted = [
+        {
+            "images": f"{name} ({images:,})",
+            "workers": workers,
+            "machine": "with a GPU" if gpu else "without a GPU",
+            "hours": sum(predict(costs, images, workers, _ASSUMED, gpu=gpu).values()) / 3600,
+        }
+        for name, images in TARGETS.items()
+        for gpu in (False, True)
+        for workers in WORKERS
+    ]
+    chart.write(path, measured, fitted, predicted)
 
 
 def _duration(seconds: float) -> str:

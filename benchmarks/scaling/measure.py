@@ -8,22 +8,25 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import psutil
 
 IMAGE_SIZE: Final = 75  # pixels, of the network's input: InceptionV3's smallest
+WHOLE_SIZE: Final = 299  # pixels, what InceptionV3 was made for: steps that run it are measured so
 SIDE: Final = 32  # pixels, of the pictures
 CLASSES: Final = 10
 SIZES: Final = (1000, 2000, 4000, 8000)  # images
+WHOLE_SIZES: Final = (500, 1000, 2000)  # images, at WHOLE_SIZE
+WATCHED: Final = 2.0  # seconds
 TEST_SHARE: Final = 6  # one picture of six is a test picture, as in CIFAR-10
 SETTINGS: Final = (
     "backbone.handle=standin",
     "backbone.trainable_from=Mixed_7a",
-    f"image.size={IMAGE_SIZE}",
     "training={epochs: 1, batch_size: 64}",
     "gate.min_accuracy=0",
     "feature_cache=true",
@@ -35,16 +38,18 @@ class Engine:
     name: str
     parallelism: int
     overrides: tuple[str, ...]
+    image_size: int = IMAGE_SIZE  # pixels, of the network's input
 
 
 @dataclass(frozen=True)
 class Run:
     engine: str
     parallelism: int
+    image_size: int
     images: int
     seconds: dict[str, float]  # by step, and "whole command"
     feature_bytes: int  # stored trunk features of train and validation
-    load_before: float  # of the machine, over a minute, before it began
+    busy_before: float  # cores that others kept busy, in the seconds before it began
 
 
 def make_archive(path: Path, images: int) -> Path:
@@ -75,15 +80,19 @@ def run_once(directory: Path, images: int, engine: Engine) -> Run:
     from pipeline.outcome import read_outcome
 
     archive = make_archive(directory / "archives" / f"{images}.tar.gz", images)
-    root = directory / f"{engine.name}-{engine.parallelism}-{images}-{time.time_ns()}"
+    root = (
+        directory
+        / f"{engine.name}-{engine.parallelism}-{engine.image_size}-{images}-{time.time_ns()}"
+    )
     overrides = [
         f"dataset.archive={archive}",
         f"root={root}",
         f"cache={directory / 'cache'}",
         *SETTINGS,
+        f"image.size={engine.image_size}",
         *engine.overrides,
     ]
-    load = os.getloadavg()[0]
+    busy = psutil.cpu_percent(interval=WATCHED) / 100 * (os.cpu_count() or 1)
     started = time.perf_counter()
     command = Path(sys.executable).with_name("inception-finetune")
     ran = subprocess.run(
@@ -97,24 +106,23 @@ def run_once(directory: Path, images: int, engine: Engine) -> Run:
     return Run(
         engine.name,
         engine.parallelism,
+        engine.image_size,
         images,
         {step.name: step.seconds for step in steps} | {"whole command": whole},
         sum(path.stat().st_size for path in stored),
-        load,
+        busy,
     )
 
 
-def run_all(
-    directory: Path, sizes: Sequence[int], engines: Sequence[Engine], rounds: int
-) -> list[Run]:
-    """Rounds are the outer loop, so that what else the machine does hits all alike."""
+def run_all(directory: Path, plan: Sequence[tuple[Engine, int]], rounds: int) -> Iterator[Run]:
+    """Each engine with each number of images that is planned for it.
+
+    Rounds are the outer loop, so that what else the machine does hits all alike.
+    """
     from components.progress import progress
 
-    runs = []
-    with progress("Measuring", rounds * len(sizes) * len(engines), "runs") as advance:
+    with progress("Measuring", rounds * len(plan), "runs") as advance:
         for _ in range(rounds):
-            for engine in engines:
-                for images in sizes:
-                    runs.append(run_once(directory, images, engine))
-                    advance(1, note=f"{engine.name} x{engine.parallelism}, {images} images")
-    return runs
+            for engine, images in plan:
+                yield run_once(directory, images, engine)
+                advance(1, note=f"{engine.name} x{engine.parallelism}, {images} images")

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 from scipy.optimize import nnls
 
-from benchmarks.scaling.measure import IMAGE_SIZE, TEST_SHARE, Run
+from benchmarks.scaling.measure import TEST_SHARE, Run
 
-# Steps that run the network: their cost grows with the picture's area, and a GPU shortens it.
+# Steps that run the network: their cost is that at the network's own size, and a GPU shortens it.
 NETWORK: Final = ("TrunkFeatures", "Trainer", "TestPredictions")
 # Steps that workers share. All others have a fixed cost, or run on one machine.
 SHARED: Final = (
@@ -21,6 +21,7 @@ SHARED: Final = (
     "TestPredictions",
     "Evaluator",
 )
+WHOLE: Final = "whole command"
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,7 @@ class Cost:
 class Assumptions:
     """What was not measured here."""
 
-    image_size: int = 299  # pixels; network steps cost (image_size / 75)^2 of what was measured
-    gpu_speedup: float = 30.0  # of network steps, against a worker of this machine's kind
+    gpu_speedup: float = 30.0  # of network steps, against the machine that was measured
     worker_price: float = 0.10  # an hour, in any currency: put yours in
     gpu_worker_price: float = 0.60
     epochs: int = 5  # of the Trainer, which was measured with one
@@ -62,44 +62,25 @@ def fit(runs: Sequence[Run]) -> dict[str, Cost]:
 
 
 def predict(
-    costs: Mapping[str, Cost],
-    images: int,
-    workers: int,
-    assumed: Assumptions,
-    *,
-    gpu: bool,
+    costs: Mapping[str, Cost], images: int, workers: int, assumed: Assumptions, *, gpu: bool
 ) -> dict[str, float]:
-    """Step -> seconds."""
-    area = (assumed.image_size / IMAGE_SIZE) ** 2
+    """Step -> seconds; `costs` of network steps are those at the network's own size."""
     seconds = {}
     for step, cost in costs.items():
-        if step == "whole command":
+        if step == WHOLE:
             continue
         each = cost.each
-        if step in NETWORK:
-            each *= area / (assumed.gpu_speedup if gpu else 1)
+        if step in NETWORK and gpu:
+            each /= assumed.gpu_speedup
         if step == "Trainer":
             each *= assumed.epochs
         seconds[step] = cost.fixed + images * each / (workers if step in SHARED else 1)
     return seconds
 
 
-def feature_bytes(runs: Sequence[Run], images: int, assumed: Assumptions) -> float:
-    """Of the stored features; of random pictures and a random trunk."""
+def feature_bytes(runs: Sequence[Run], images: int) -> float:
+    """Of the stored features, from runs of one size of input; of random pictures and weights."""
     stored = statistics.median(
         run.feature_bytes / (run.images - run.images // TEST_SHARE) for run in runs
     )
-    # [3, 3, 768] at 75 pixels before Mixed_7a, [17, 17, 768] at 299.
-    cells = _cells(assumed.image_size) / _cells(IMAGE_SIZE)
-    return stored * cells * (images - images // TEST_SHARE)
-
-
-def _cells(image_size: int) -> int:
-    """Positions of InceptionV3's output before Mixed_7a, which five halvings and edges leave."""
-    side = (image_size - 3) // 2 + 1  # 3x3, stride 2, without padding
-    side -= 2  # 3x3, without padding
-    side = (side - 3) // 2 + 1
-    side -= 2
-    side = (side - 3) // 2 + 1
-    side = (side - 3) // 2 + 1
-    return side * side
+    return stored * (images - images // TEST_SHARE)

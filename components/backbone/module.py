@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from components.download import download
+from components.download import download, is_remote
 from components.errors import UserError
-from components.tar import extract_tar
+from components.tar import extract_tar, require_whole_tar
 
 DEFAULT_HANDLE: Final = "https://tfhub.dev/google/imagenet/inception_v3/feature_vector/5"
 GRAPH_FILE: Final = "saved_model.pb"
@@ -34,7 +34,7 @@ def resolve(handle: str, cache_dir: Path) -> Path:
     Raises:
         UserError: nothing there, a failed download, or a pinned copy that was changed.
     """
-    if urlsplit(handle).scheme in ("http", "https"):
+    if is_remote(handle):
         return _pinned(handle, handle, cache_dir)
     path = Path(handle.removeprefix("file://")).expanduser()
     if path.is_dir():
@@ -147,7 +147,8 @@ def _download(handle: str, target: Path) -> Path:
     query = parts.query if is_archive else "&".join(filter(None, (parts.query, COMPRESSED)))
     target.unlink(missing_ok=True)  # left by a process that died while unpacking
     try:
-        return download(parts._replace(query=query).geturl(), target)
+        address = parts._replace(query=query).geturl()
+        return download(address, target, check=require_whole_tar)
     except UserError as error:
         raise UserError(f"{error}; {MEND}") from error
 

@@ -11,6 +11,7 @@ from components.errors import UserError
 
 OnBadExample = Literal["fail", "skip"]
 OnLeakage = Literal["fail", "skip", "allow"]
+GIVEN_ONCE: Final = "an id is given once, here an earlier example has it"
 _NAMED: Final = 3  # ids in a message
 
 

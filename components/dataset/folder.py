@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from components.dataset.bad_examples import Policy, Skipped
+from components.dataset.listing import PLAIN_FILE, class_files, class_folders, identity_of
+from components.dataset.look import FILE_RULE, LARGEST_FILE
 from components.dataset.stored import Found, StoredExamples, check_all, fingerprint_of
 from components.errors import UserError
 from components.features import SPLITS, TEST, TRAIN
-
-_LARGEST_FILE: Final = 1 << 28  # bytes; more than any picture that is read needs
 
 
 def holds_pictures(directory: Path) -> bool:
@@ -19,12 +18,13 @@ def holds_pictures(directory: Path) -> bool:
 
 
 def folder_fingerprint(directory: Path) -> str:
-    plain = [path for _, path in _files(directory, _label_names(directory)) if path.is_file()]
-    return fingerprint_of(plain, directory)
+    _label_names(directory)
+    files = (path for _, _, path in class_files(directory, SPLITS) if path.is_file())
+    return fingerprint_of(files, directory)
 
 
 def read_folder(directory: Path, policy: Policy) -> StoredExamples:
-    """Reads and checks every file; names that begin with a dot are not looked at.
+    """Reads and checks every file.
 
     Raises:
       UserError: a split or a class is missing, or examples are bad and the policy does not leave
@@ -42,7 +42,9 @@ def _label_names(directory: Path) -> tuple[str, ...]:
             raise UserError(
                 f"a folder of pictures holds train/CLASS and test/CLASS. {directory} lacks {split}"
             )
-    classes = {split: _classes(directory / split) for split in SPLITS}
+    classes = {
+        split: [folder.name for folder in class_folders(directory / split)] for split in SPLITS
+    }
     names = classes[TRAIN]
     if len(names) < 2 or not all(name.isprintable() for name in names):
         raise UserError(
@@ -58,32 +60,13 @@ def _label_names(directory: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _classes(directory: Path) -> list[str]:
-    if not directory.is_dir():
-        return []
-    return sorted(path.name for path in directory.iterdir() if path.name[0] != ".")
-
-
-def _files(directory: Path, label_names: tuple[str, ...]) -> Iterator[tuple[int, Path]]:
-    """(label, path) in an order that does not depend on the file system."""
-    for split in SPLITS:
-        for label, name in enumerate(label_names):
-            folder = directory / split / name
-            if folder.is_dir():
-                for path in sorted(folder.iterdir()):
-                    if path.name[0] != ".":
-                        yield label, path
-
-
 def _found(directory: Path, label_names: tuple[str, ...], skipped: Skipped) -> Iterator[Found]:
-    for label, path in _files(directory, label_names):
-        relative = path.relative_to(directory)
-        # A name that is not UTF-8 is written with escapes.
-        id_ = str(relative).encode(errors="backslashreplace").decode()
+    labels = {name: label for label, name in enumerate(label_names)}
+    for split, name, path in class_files(directory, SPLITS):
+        identity = identity_of(path, directory)
         if not path.is_file():
-            skipped.bad(id_, "a class' folder holds plain files", str(directory))
-        elif (size := path.stat().st_size) > _LARGEST_FILE:
-            reason = f"a picture's file has at most {_LARGEST_FILE:,} bytes, here {size:,}"
-            skipped.bad(id_, reason, str(directory))
+            skipped.bad(identity, PLAIN_FILE, str(directory))
+        elif (size := path.stat().st_size) > LARGEST_FILE:
+            skipped.bad(identity, f"{FILE_RULE}, here {size:,}", str(directory))
         else:
-            yield Found(id_, relative.parts[0], label, str(path), 0, path.read_bytes())
+            yield Found(identity, split, labels[name], str(path), 0, path.read_bytes())

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from components.dataset.bad_examples import Skipped
 from components.dataset.source import Source
 from components.errors import UserError
 from components.features import TEST
+
+
+class Leak(NamedTuple):
+    """An example outside of test whose id or picture is in test too."""
+
+    id: str
+    split: str  # its own
+    test_id: str
 
 
 def leave_out_leaks(source: Source, skipped: Skipped) -> set[int]:
@@ -23,19 +32,28 @@ def leave_out_leaks(source: Source, skipped: Skipped) -> set[int]:
         return set()
     kept = [index for index, id_ in enumerate(source.ids) if id_ not in source.skipped]
     leaks = _leaks(source, kept)
+    settle(
+        [Leak(source.ids[i], str(source.splits[i]), source.ids[test]) for i, test in leaks], skipped
+    )
+    return {other for other, _ in leaks}
+
+
+def settle(leaks: Sequence[Leak], skipped: Skipped) -> None:
+    """Lists what is left out.
+
+    Raises:
+      UserError: there are leaks, and the policy is to fail, or to leave out fewer.
+    """
     if leaks and skipped.policy.on_leakage == "fail":
-        other, test = leaks[0]
         raise UserError(
             "no test picture may be in train or validation, or the test flatters. "
-            f"Received: {len(leaks)} that are, such as {source.ids[other]} of "
-            f"{source.splits[other]} = {source.ids[test]} of test; remove them, or leave the "
-            "copies outside of test out with dataset.on_leakage=skip (allow keeps them)"
+            f"Received: {len(leaks)} that are, such as {leaks[0].id} of {leaks[0].split} = "
+            f"{leaks[0].test_id} of {TEST}; remove them, or leave the copies outside of test out "
+            "with dataset.on_leakage=skip (allow keeps them)"
         )
-    for other, test in leaks:
-        where = str(source.splits[other])
-        reason = f"it is {source.ids[test]} of {TEST} too"
-        skipped.leave_out(f"{source.ids[other]} of {where}", reason, where)
-    return {other for other, _ in leaks}
+    for leak in leaks:
+        reason = f"it is {leak.test_id} of {TEST} too"
+        skipped.leave_out(f"{leak.id} of {leak.split}", reason, leak.split)
 
 
 def _leaks(source: Source, kept: Iterable[int]) -> list[tuple[int, int]]:

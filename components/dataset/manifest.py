@@ -39,7 +39,6 @@ class Manifest:
     settings: Settings
     label_names: tuple[str, ...]
     shards: dict[str, tuple[Shard, ...]]  # by split
-    left_out: int = 0  # pictures that are the same as another one
     policy: Policy = STRICT  # that the examples were checked by
     skipped: dict[str, str] = field(default_factory=dict)  # id -> reason, of those left out
 
@@ -93,7 +92,6 @@ def _parse(content: dict[str, Any]) -> Manifest:
             split: tuple(Shard(**shard) for shard in shards)
             for split, shards in content["shards"].items()
         },
-        left_out=content.get("left_out", 0),
         policy=Policy(**content.get("policy", {})),
         skipped=dict(content.get("skipped", {})),
     )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,13 +14,13 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from components.dataset.bad_examples import Skipped
+from components.dataset.bad_examples import GIVEN_ONCE, Skipped
+from components.dataset.look import Seen, look
 from components.dataset.source import Place, StoredPictures
 from components.features import TEST
 from components.progress import progress
 
 _AT_A_TIME: Final = 64  # encoded pictures in memory
-_PNG: Final = b"\x89PNG"
 
 
 class Found(NamedTuple):
@@ -33,13 +32,6 @@ class Found(NamedTuple):
     path: str
     offset: int  # bytes
     encoded: bytes
-
-
-class Seen(NamedTuple):
-    """What decoding a picture told."""
-
-    place: Place
-    digest: bytes  # of its pixels
 
 
 @dataclass(frozen=True)
@@ -70,13 +62,14 @@ def check_all(
     ids: list[str] = []
     splits: list[str] = []
     labels: list[int] = []
-    seen: list[Seen] = []
+    places: list[Place] = []
+    digests: list[bytes] = []
     taken: set[tuple[bool, str]] = set()
     for one, whole in _looked_at(found):
         # The same id in test is a leak, which has a policy of its own.
         if (key := (one.split == TEST, one.id)) in taken:
             again = f"{one.id} (again, at byte {one.offset} of {Path(one.path).name})"
-            skipped.bad(again, "an id is given once, here an earlier example has it", one.path)
+            skipped.bad(again, GIVEN_ONCE, one.path)
         elif isinstance(whole, str):
             skipped.bad(one.id, whole, one.path)
         else:
@@ -84,15 +77,19 @@ def check_all(
             ids.append(one.id)
             splits.append(one.split)
             labels.append(one.label)
-            seen.append(whole)
+            digests.append(whole.digest)
+            size = len(one.encoded)
+            places.append(
+                Place(one.path, one.offset, size, whole.format, whole.height, whole.width)
+            )
     return StoredExamples(
         label_names=label_names,
         fingerprint=fingerprint,
         ids=ids,
         splits=np.array(splits, np.str_),
         labels=np.array(labels, np.int64),
-        digests=[one.digest for one in seen],
-        places=[one.place for one in seen],
+        digests=digests,
+        places=places,
         skipped=skipped.reasons,
     )
 
@@ -109,35 +106,11 @@ def fingerprint_of(files: Iterable[Path], directory: Path) -> str:
 
 def _looked_at(found: Iterable[Found]) -> Iterator[tuple[Found, Seen | str]]:
     """Each example with what its picture is, or the rule that it breaks."""
-    look = _look()
     remaining = iter(found)
     with (
         progress("Checking", None, "images") as advance,
         ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads,
     ):
         while chunk := list(islice(remaining, _AT_A_TIME)):
-            yield from zip(chunk, threads.map(look, chunk), strict=True)
+            yield from zip(chunk, threads.map(look, (one.encoded for one in chunk)), strict=True)
             advance(len(chunk))
-
-
-@cache
-def _look() -> Callable[[Found], Seen | str]:
-    import tensorflow as tf  # seconds, which an archive of bare pixels need not pay
-
-    from components import picture
-
-    decode = tf.function(picture.decode, input_signature=[tf.TensorSpec([], tf.string)])
-
-    def look(one: Found) -> Seen | str:
-        try:
-            pixels = decode(one.encoded).numpy()
-        except tf.errors.InvalidArgumentError:
-            return f"a picture is {picture.RULE}, here it is another file ({len(one.encoded)} B)"
-        height, width, _ = pixels.shape
-        kind = "png" if one.encoded.startswith(_PNG) else "jpeg"
-        digest = hashlib.sha256(f"{height}x{width}".encode())
-        digest.update(pixels)
-        place = Place(one.path, one.offset, len(one.encoded), kind, height, width)
-        return Seen(place, digest.digest())
-
-    return look

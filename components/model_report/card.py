@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from components import features
 from components.model_report.facts import Facts
-from components.model_report.page import templates
 from components.settings import Report
+from components.web_page.environment import templates
 
 SCHEMA_VERSION: Final = "0.0.2"
 
@@ -20,7 +20,11 @@ def as_json(facts: Facts, report: Report) -> str:
 
 def as_markdown(facts: Facts, report: Report) -> str:
     card = model_card(facts, report)
-    return templates().get_template("model_card.md").render(card=card, facts=facts)
+    return (
+        templates("components.model_report")
+        .get_template("model_card.md")
+        .render(card=card, facts=facts)
+    )
 
 
 def model_card(facts: Facts, report: Report) -> dict[str, Any]:
@@ -121,5 +125,6 @@ def _considerations(facts: Facts) -> dict[str, Any]:
         worst = min(known, key=lambda row: row.recall or 0.0)
         limits.append(f"Weakest class: {worst.name}, of which {worst.recall:.1%} are recognised.")
     if not facts.verdict.blessed:
-        limits.append("The gate refused this model: it must not go out.")
+        limits.append("The gate refused this model; it must not go out.")
+        limits += [f"Gate: {refusal}." for refusal in facts.verdict.refusals]
     return {"limitations": [{"description": text} for text in limits]}

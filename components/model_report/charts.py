@@ -7,8 +7,8 @@ import altair as alt
 import numpy as np
 import numpy.typing as npt
 
+from components.measures import Calibration
 from components.model_report.facts import Data, Facts
-from components.model_report.measures import Calibration
 
 _HEIGHT = 240  # pixels
 # Two hues that keep a contrast of 3:1 to a white and to a dark page, and differ for colour-blind

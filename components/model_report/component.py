@@ -19,9 +19,9 @@ from components.model_report.settings import (
     PAGE,
     ReportSettings,
 )
-from components.model_report.verdict import read_verdict
 from components.test_predictions.component import MEASURED
 from components.test_predictions.store import read_predictions
+from components.verdict import read_verdict
 
 
 @component

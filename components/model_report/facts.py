@@ -11,14 +11,13 @@ import numpy.typing as npt
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from components import features
+from components import features, measures
 from components.anomalies import read_anomalies
-from components.model_report import measures
 from components.model_report.costs import StepCost
 from components.model_report.settings import ReportSettings
-from components.model_report.verdict import Verdict
 from components.settings import Section
 from components.test_predictions.store import Predictions
+from components.verdict import Verdict
 
 
 class SplitFacts(Section):

@@ -4,12 +4,12 @@ from typing import Any
 
 import vl_convert
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from components.model_report import charts, pictures
 from components.model_report.facts import Facts
 from components.settings import Report
 from components.test_predictions.store import Predictions
+from components.web_page.environment import templates
 
 _EXPORTS = "window.vegaEmbed = vegaEmbed;"  # what the page's own script needs of Vega's
 _SHARES = 4  # decimals of the probabilities in the page
@@ -28,7 +28,7 @@ def render(facts: Facts, predictions: Predictions, examples_uri: str, report: Re
     )
     confidences = predictions.candidate.max(axis=1)
     hits = predictions.candidate.argmax(axis=1) == predictions.labels
-    return templates().get_template("report.html").render(
+    return templates("components.model_report").get_template("report.html").render(
         facts=facts,
         config=yaml.safe_dump(facts.lineage.config, sort_keys=False),
         script=vl_convert.javascript_bundle(_EXPORTS),
@@ -42,22 +42,6 @@ def render(facts: Facts, predictions: Predictions, examples_uri: str, report: Re
             "confusion": facts.confusion,
         },
     )  # fmt: skip
-
-
-def templates() -> Environment:
-    """Everything that is put into HTML is escaped: label names and ids come from the data set."""
-    environment = Environment(
-        loader=PackageLoader("components.model_report"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.2f} %"
-    environment.filters["share"] = lambda value: "–" if value is None else f"{value:.4f}"
-    environment.filters["cell"] = lambda text: text.replace("|", "\\|")  # of a Markdown table
-    environment.filters["count"] = lambda value: f"{value:,}"
-    return environment
 
 
 def _picture(predictions: Predictions, index: int, sources) -> dict[str, Any]:

@@ -1,24 +1,19 @@
 """Which test images the page shows, and how: small copies inside the page."""
 
-import base64
-import io
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from PIL import Image
 
 from components import features
 from components.record_index import COMPRESSION
 from components.settings import Report
 from components.test_predictions.store import Predictions
+from components.web_page.data_address import data_address
 
 SHOWN = 24  # in the lists of mistakes and of hits
-# Up to this side, a picture is kept without loss: JPEG would smear what pixels there are.
-_LOSSLESS = 48
-_JPEG_QUALITY = 85
 
 
 @dataclass(frozen=True)
@@ -81,14 +76,3 @@ def read_pictures(uri: str, ids: Collection[str], size: int) -> Mapping[str, str
             [encoded] = feature[features.IMAGE_ENCODED].bytes_list.value
             found[identity.decode()] = data_address(encoded, size)
     return found
-
-
-def data_address(encoded: bytes, size: int) -> str:
-    """A `data:` address of the picture, made smaller where a side is longer than `size`."""
-    with Image.open(io.BytesIO(encoded)) as picture:
-        small = picture.convert("RGB")
-    small.thumbnail((size, size))
-    kind = "PNG" if max(small.size) <= _LOSSLESS else "JPEG"
-    buffer = io.BytesIO()
-    small.save(buffer, kind, optimize=True, quality=_JPEG_QUALITY)  # PNG has no quality
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -5,13 +5,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
-from sklearn import metrics
 
+from components import measures
 from components.test_predictions.store import Predictions
 
-METRICS: Final = ("accuracy", "top 2 accuracy", "cross-entropy")
-SCORES: Final = ("precision", "recall", "F1")
+SCORES: Final = ("precision", "recall", "F1")  # fields of ClassScores, as they are written
 _LEAST: Final = 1e-7  # a probability, for the logarithm: as Keras bounds it
 
 
@@ -46,9 +44,7 @@ class Comparison:
 
     @property
     def p_value(self) -> float:
-        """Of McNemar's exact test: how likely so uneven a split were, were both equally good."""
-        gained, lost = len(self.only_b), len(self.only_a)
-        return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+        return measures.mcnemar(gained=len(self.only_b), lost=len(self.only_a))
 
 
 def compare(a: Side, b: Side) -> Comparison:
@@ -77,8 +73,47 @@ def compare(a: Side, b: Side) -> Comparison:
     )
 
 
+class Pair(NamedTuple):
+    """A number of both runs; None where it is not defined, as nothing is of the class."""
+
+    before: float | None
+    after: float | None
+
+    @property
+    def change(self) -> float | None:
+        if self.before is None or self.after is None:
+            return None
+        return self.after - self.before
+
+    @property
+    def rises(self) -> bool:
+        return self.change is not None and self.change > 0
+
+    @property
+    def falls(self) -> bool:
+        return self.change is not None and self.change < 0
+
+
+def compare_metrics(found: Comparison) -> dict[str, Pair]:
+    """Over all test images of each run."""
+    before, after = measure(found.a), measure(found.b)
+    return {metric: Pair(before[metric], after[metric]) for metric in before}
+
+
+def compare_classes(found: Comparison) -> dict[str, dict[str, Pair]]:
+    """`SCORES` of each class that one of the runs knows."""
+    before, after = _score_classes(found.a), _score_classes(found.b)
+    return {
+        label: {
+            score: Pair(*(getattr(one.get(label), score.lower(), None) for one in (before, after)))
+            for score in SCORES
+        }
+        for label in {**before, **after}
+    }
+
+
 def measure(side: Side) -> dict[str, float]:
-    """`METRICS` over all test images of the run."""
+    """What Evaluator measures, of all test images of the run."""
     labels, shares = side.predictions.labels, side.predictions.candidate
     own = shares[np.arange(len(labels)), labels]
     places = (shares > own[:, None]).sum(axis=1)  # classes that are likelier than the true one
@@ -89,14 +124,6 @@ def measure(side: Side) -> dict[str, float]:
     }
 
 
-def score_classes(side: Side) -> dict[str, tuple[float, ...]]:
-    """`SCORES` by class; NaN where one is not defined, as nothing is of the class."""
-    labels, shares = side.predictions.labels, side.predictions.candidate
-    *scores, _ = metrics.precision_recall_fscore_support(
-        labels,
-        shares.argmax(axis=1),
-        labels=np.arange(len(side.label_names)),
-        zero_division=np.nan,
-    )
-    rows = zip(*(column.tolist() for column in scores), strict=True)
-    return dict(zip(side.label_names, rows, strict=True))
+def _score_classes(side: Side) -> dict[str, measures.ClassScores]:
+    labels, said = side.predictions.labels, side.predictions.candidate.argmax(axis=1)
+    return {row.name: row for row in measures.class_scores(labels, said, side.label_names)}

@@ -24,6 +24,7 @@ from tfx.utils import path_utils
 
 from components import features
 from components.peak_memory import begin_peak, peak_bytes
+from components.pieces import CountFiles, CutFiles, files_of, read
 from components.test_predictions.handler import ExportedModels
 from components.test_predictions.settings import PredictionSettings
 from components.test_predictions.store import encode
@@ -56,15 +57,16 @@ def TestPredictions(  # noqa: N802 - TFX component names are classes' names
     }
     predictions.split_names = artifact_utils.encode_split_names([features.TEST])
     target = artifact_utils.get_split_uri([predictions], features.TEST)
-    files = tf.io.gfile.glob(artifact_utils.get_split_uri([examples], features.TEST) + "/*")
+    files = files_of(artifact_utils.get_split_uri([examples], features.TEST), features.TEST)
     begin_peak()
     started = time.monotonic()
     with pipeline as root:
         _ = (
             root
-            | "Files" >> beam.Create(sorted(files))
-            | "Read" >> beam.io.ReadAllFromTFRecord(compression_type=CompressionTypes.GZIP)
-            | "Spread" >> beam.Reshuffle()
+            | "Count" >> CountFiles(files)
+            | "Cut" >> CutFiles(len(files))
+            | "Read" >> beam.FlatMap(read)
+            | "Records" >> beam.Values()
             | "Predict" >> RunInference(ExportedModels(directories, chosen))
             | "Encode" >> beam.Map(encode)
             | "Write"

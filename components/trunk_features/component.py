@@ -1,7 +1,6 @@
 """TrunkFeatures, a TFX component: examples, transform graph and backbone to stored features."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
 
 import apache_beam as beam
 import tensorflow as tf
@@ -16,12 +15,10 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
 
 from components import features
-from components.record_index import COMPRESSION
+from components.pieces import CountFiles, CutFiles, File, Piece, files_of, read
 from components.trunk_features import store
 from components.trunk_features.handler import ImageView, TrunkHandler
 from components.trunk_features.settings import TrunkSettings
-
-_PIECE = 2048  # examples that a worker reads at a time; it skips over those before at 50,000/s
 
 
 @component(use_beam=True)
@@ -37,63 +34,53 @@ def TrunkFeatures(  # noqa: N802 - TFX component names are classes' names
     `settings` is a `TrunkSettings` as JSON. The examples keep their order in the index.
 
     Raises:
-      UserError: the backbone does not fit, an image is damaged, or a record got lost.
+      UserError: the backbone does not fit, an image is damaged, the disk cannot hold all
+        features, or a record got lost.
     """
     chosen = TrunkSettings.model_validate_json(settings)
     views = {features.TRAIN: len(chosen.views), features.VALIDATION: 1}
     trunk_features.split_names = artifact_utils.encode_split_names(list(views))
     directories = {split: artifact_utils.get_split_uri([trunk_features], split) for split in views}
-    files = {
-        split: sorted(tf.io.gfile.glob(artifact_utils.get_split_uri([examples], split) + "/*"))
-        for split in views
-    }
-    counts = {split: [_count(file) for file in files[split]] for split in views}
     for directory in directories.values():
         tf.io.gfile.makedirs(directory)
+    files = [
+        file
+        for split in views
+        for file in files_of(artifact_utils.get_split_uri([examples], split), split)
+    ]
+    write = store.WriteShards(directories)
     with pipeline as root:
+        counted = root | "Count" >> CountFiles(files)
         _ = (
-            root
-            | "Pieces" >> beam.Create(_pieces(files, counts))
-            | "Spread" >> beam.Reshuffle()
+            counted
+            | "All counts" >> beam.combiners.ToList()
+            | "Write counts" >> beam.Map(store.write_counts, trunk_features.uri)
+        )
+        records = (
+            counted | "Records" >> beam.Map(_records, views) | "Sum" >> beam.CombineGlobally(sum)
+        )
+        _ = (
+            counted
+            | "Cut" >> CutFiles(len(files))
             | "Read" >> beam.FlatMap(_read, views)
             | "Trunk" >> RunInference(KeyedModelHandler(TrunkHandler(chosen, transform_graph.uri)))
-            | "Write" >> beam.ParDo(store.WriteShards(directories))
+            | "Write" >> beam.ParDo(write, beam.pvalue.AsSingleton(records))
         )
+    counts = store.take_counts(trunk_features.uri)
     for split, directory in directories.items():
         path = store.index_path(trunk_features.uri, split)
-        store.commit(directory, path, counts[split], views[split])
+        store.commit(directory, path, counts.get(split, []), views[split])
     store.write_origin(trunk_features.uri, examples.uri)
 
 
-class _Piece(NamedTuple):
-    """Examples `start` to `stop - 1` of a file, read by one worker."""
-
-    split: str
-    file: int
-    path: str
-    start: int
-    stop: int
+def _records(counted: tuple[File, int], views: Mapping[str, int]) -> int:
+    file, examples = counted
+    return examples * views[file.split]
 
 
-def _pieces(
-    files: Mapping[str, Sequence[str]], counts: Mapping[str, Sequence[int]]
-) -> list[_Piece]:
-    return [
-        _Piece(split, number, path, start, min(start + _PIECE, count))
-        for split in files
-        for number, (path, count) in enumerate(zip(files[split], counts[split], strict=True))
-        for start in range(0, count, _PIECE)
-    ]
-
-
-def _read(piece: _Piece, views: dict[str, int]) -> Iterator[tuple[store.Key, ImageView]]:
-    split, file, path, start, stop = piece
-    records = tf.data.TFRecordDataset(path, COMPRESSION).skip(start).take(stop - start)
-    for number, serialized in enumerate(records.as_numpy_iterator(), start=start):
+def _read(piece: Piece, views: Mapping[str, int]) -> Iterator[tuple[store.Key, ImageView]]:
+    """Each example as often as its split has views."""
+    split, file, _ = piece.file
+    for number, serialized in read(piece):
         for view in range(views[split]):
             yield store.Key(split, file, number, view), ImageView(serialized, view)
-
-
-def _count(path: str) -> int:
-    records = tf.data.TFRecordDataset(path, COMPRESSION)
-    return int(records.reduce(tf.constant(0, tf.int64), lambda count, _: count + 1))

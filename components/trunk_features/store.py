@@ -1,7 +1,9 @@
 """Features on disk: shards that workers write, and one index for each split, written last."""
 
 import io
+import json
 import uuid
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -9,11 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from components.errors import UserError
+from components.pieces import File
 from components.record_index import IndexedWriter, RecordIndex, rank
 from components.trunk_features.record import TrunkOutput, encode
+from components.trunk_features.room import SAMPLE, check_room
 
 SHARD_BYTES = 256 * 2**20  # a shard is closed once it is as large as this
 _ORIGIN = "examples-uri.txt"
+_COUNTS = "counts.json"  # until the index is made
 _ROWS = ".rows.npy"  # beside each shard until the index is made: where its records are
 
 
@@ -30,6 +35,9 @@ class WriteShards(beam.DoFn):
     """Writes ``(Key, TrunkOutput)`` to shards with a name of their own.
 
     A bundle that Beam repeats leaves shards of its first attempt behind; the index decides.
+
+    Raises:
+      UserError: by the first records' size, the disk cannot hold all `records`.
     """
 
     def __init__(self, directories: dict[str, str]) -> None:
@@ -38,15 +46,20 @@ class WriteShards(beam.DoFn):
     def start_bundle(self) -> None:
         self._writers: dict[str, IndexedWriter] = {}
         self._rows: dict[str, list[tuple[int, ...]]] = {}
+        self._is_first = False  # whether this bundle holds the first record of a split
 
-    def process(self, element: tuple[Key, TrunkOutput]) -> None:
+    def process(self, element: tuple[Key, TrunkOutput], records: int) -> None:
         (split, *position), output = element
+        self._is_first |= not any(position)
         if split not in self._writers:
             path = f"{self._directories[split]}/{uuid.uuid4().hex}.tfrecord"
             self._writers[split], self._rows[split] = IndexedWriter(path), []
         writer = self._writers[split]
         row = (*position, rank(output.id), *writer.write(encode(output)))
         self._rows[split].append(row)
+        if self._is_first and len(self._rows[split]) == SAMPLE:
+            check_room(self._directories[split], writer.size / SAMPLE, records - SAMPLE)
+            self._is_first = False
         if writer.size >= SHARD_BYTES:
             self._close(split)
 
@@ -110,6 +123,24 @@ def _read_rows(directory: str) -> tuple[list[str], np.ndarray]:
         tables.append(np.column_stack([np.full(len(rows), len(shards)), rows]))
         shards.append(path.removesuffix(_ROWS))
     return shards, np.concatenate(tables)
+
+
+def write_counts(counted: Sequence[tuple[File, int]], artifact_uri: str) -> None:
+    """Notes how many examples each input file has."""
+    with tf.io.gfile.GFile(f"{artifact_uri}/{_COUNTS}", "w") as out:
+        json.dump(counted, out)
+
+
+def take_counts(artifact_uri: str) -> dict[str, list[int]]:
+    """Of each split, the counts in the order of its files; what was noted goes."""
+    path = f"{artifact_uri}/{_COUNTS}"
+    with tf.io.gfile.GFile(path) as noted:
+        counted = sorted(json.load(noted))
+    tf.io.gfile.remove(path)
+    counts: dict[str, list[int]] = {}
+    for (split, _, _), count in counted:
+        counts.setdefault(split, []).append(count)
+    return counts
 
 
 def index_path(artifact_uri: str, split: str) -> str:

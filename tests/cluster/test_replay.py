@@ -166,9 +166,10 @@ def metadata(tasks: dict[str, Task], name: str, key: str) -> dict:
 
 
 def measured(tasks: dict[str, Task], in_store) -> float:
-    from pipeline.outcome import _overall_metrics
+    from components.verdict import read_verdict
 
-    return _overall_metrics(in_store(tasks["Evaluator"].outputs["evaluation"]["uri"]))["accuracy"]
+    uri = in_store(tasks["Evaluator"].outputs["evaluation"]["uri"])
+    return read_verdict(uri).metrics["accuracy"]
 
 
 def digit_pictures(folder: Path) -> list[Path]:

@@ -33,6 +33,7 @@ class Case:
 
 def cases() -> Iterator[Case]:
     yield from _damaged_record_files()
+    yield from _pictures_in_records()
     yield from _labels()
     yield from _hostile_pickles()
     yield from _hostile_tars()
@@ -76,6 +77,20 @@ def _damaged_record_files() -> Iterator[Case]:
     ):
         yield Case("file that is no TFRecord", name, "no TFRecord file", damaged(change))
     yield Case("file that is no TFRecord", "empty", "is empty", damaged(lambda _: b""))
+
+
+def _pictures_in_records() -> Iterator[Case]:
+    """Under the default policy, in either split."""
+    for split in ("train", "test"):
+
+        def attempt(folder: Path, split: str = split) -> Any:
+            shards = good_shards()
+            damaged = record(IMAGE_ENCODED=encoded(9000)[:60], LABEL=0)
+            shards[f"{split}-00000-of-00001.tfrecord"].insert(3, damaged)
+            return converted(write_records(folder / "in", shards), folder / "out")
+
+        told = f"picture is a whole PNG or JPEG.*{split}-00000-of-00001.tfrecord:3"
+        yield Case("damaged picture in a record", split, told, attempt)
 
 
 def _labels() -> Iterator[Case]:

@@ -70,6 +70,8 @@ class Cluster:
             "heartbeat.timeout": 60000,
             # The cluster has Beam's classes already; a job need not bring them.
             "classloader.resolve-order": "parent-first",
+            # A job that finds no TaskManager any more waits this long, each time that it restarts.
+            "slot.request.timeout": 20000,
             "restart-strategy.type": "fixed-delay",
             "restart-strategy.fixed-delay.attempts": 3,
             "restart-strategy.fixed-delay.delay": "1 s",
@@ -109,6 +111,12 @@ class Cluster:
             f"--configDir={self.directory}",
         )
         self.task_managers.append(process)
+
+    def kill_task_managers(self) -> None:
+        for process in self.task_managers:
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
 
     def wait_for_task_managers(self, count: int) -> None:
         _wait(

@@ -6,7 +6,7 @@ function picture(index) {
   const shown = facts.pictures[index];
   const figure = document.getElementById("picture").content.cloneNode(true).firstElementChild;
   const image = figure.querySelector("img");
-  image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth <= 48));
+  image.classList.toggle("small", shown.source.startsWith("data:image/png"));
   image.src = shown.source;
   image.alt = `test image ${shown.id}`;
   const caption = figure.querySelector("figcaption");

@@ -1,4 +1,4 @@
-"""What Evaluator wrote: its metrics, and each threshold with value and margin."""
+"""The gate's verdict, as Evaluator wrote it: metrics, and each threshold with value and margin."""
 
 import json
 from collections.abc import Iterator
@@ -31,11 +31,29 @@ class Threshold(Section):
     def passed(self) -> bool:
         return self.margin >= 0
 
+    @property
+    def sentence(self) -> str:
+        """What is asked, what was measured, and what is missing."""
+        if self.change:
+            return (
+                f"{self.slice} {self.metric} must not fall more than {-self.bound:g} below the "
+                f"last blessed model; it changed by {self.value:+.4f}, {-self.margin:.4f} too much"
+            )
+        return (
+            f"{self.slice} {self.metric} must be at least {self.bound:g}; it is {self.value:.4f}, "
+            f"{-self.margin:.4f} short"
+        )
+
 
 class Verdict(Section):
     blessed: bool
     thresholds: tuple[Threshold, ...]
     metrics: dict[str, float]  # of the candidate, over all test images
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """A sentence for each bound that is broken."""
+        return tuple(bound.sentence for bound in self.thresholds if not bound.passed)
 
 
 class _Key(NamedTuple):

@@ -31,7 +31,7 @@ class Comparison(Section):
     accuracy: Accuracy  # of the other model
     gained: int  # images that it got wrong and the candidate right
     lost: int  # images that it got right and the candidate wrong
-    p_value: float  # McNemar's exact test: of so uneven a split, were both equally good
+    p_value: float  # of McNemar's exact test
 
 
 class ClassScores(Section):
@@ -72,8 +72,14 @@ def accuracy(hits: npt.NDArray[np.bool_]) -> Accuracy:
 def compare(hits: npt.NDArray[np.bool_], others: npt.NDArray[np.bool_]) -> Comparison:
     """The candidate's and another model's ``[N]`` answers to the same images."""
     gained, lost = int((hits & ~others).sum()), int((~hits & others).sum())
-    p_value = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
-    return Comparison(accuracy=accuracy(others), gained=gained, lost=lost, p_value=float(p_value))
+    return Comparison(
+        accuracy=accuracy(others), gained=gained, lost=lost, p_value=mcnemar(gained, lost)
+    )
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """McNemar's exact test: how likely so uneven a split were, were both models equally good."""
+    return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
 def confusion(

@@ -1,0 +1,53 @@
+"""docs/scaling.svg: what was measured with its fit, and what follows for more workers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import altair as alt
+import vl_convert
+
+_WIDTH, _HEIGHT = 360, 260  # pixels
+# Okabe and Ito's hues, which colour-blind people tell apart: https://jfly.uni-koeln.de/color/
+_HUES = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73")
+_LEGEND = alt.Legend(orient="bottom", columns=2, title=None, labelLimit=240)
+
+Row = Mapping[str, float | str]
+
+
+def write(
+    path: Path, measured: Sequence[Row], fitted: Sequence[Row], predicted: Sequence[Row]
+) -> None:
+    """Draws both charts side by side.
+
+    Args:
+      measured: ``engine``, ``images``, ``seconds`` of each run.
+      fitted: the same of the ends of each engine's line.
+      predicted: ``images`` in words, ``workers``, ``hours``, ``machine``.
+    """
+    engines = alt.Color("engine:N", scale=alt.Scale(range=_HUES), legend=_LEGEND)
+    images = alt.X("images:Q", title="images")
+    seconds = alt.Y("seconds:Q", title="seconds of the whole command")
+    points = alt.Chart(alt.Data(values=list(measured))).mark_circle(size=50)
+    lines = alt.Chart(alt.Data(values=list(fitted))).mark_line(strokeWidth=1)
+    left = alt.layer(
+        points.encode(x=images, y=seconds, color=engines),
+        lines.encode(x=images, y=seconds, color=engines),
+    ).properties(title="measured, and fitted", width=_WIDTH, height=_HEIGHT)
+    sizes = alt.Scale(range=_HUES[::2])
+    right = (
+        alt.Chart(alt.Data(values=list(predicted)))
+        .mark_line(point=True, strokeWidth=1.5)
+        .encode(
+            x=alt.X("workers:Q", title="workers", scale=alt.Scale(type="log", base=4)),
+            y=alt.Y("hours:Q", title="hours", scale=alt.Scale(type="log")),
+            color=alt.Color("images:N", sort=None, scale=sizes, legend=_LEGEND),
+            strokeDash=alt.StrokeDash("machine:N", sort=None, legend=_LEGEND),
+        )
+        .properties(title="predicted at 299 pixels, 5 epochs", width=_WIDTH, height=_HEIGHT)
+    )
+    both = (
+        alt.hconcat(left, right)
+        .resolve_scale(color="independent")
+        .configure(background="white", font="sans-serif")
+    )
+    path.write_text(vl_convert.vegalite_to_svg(both.to_dict()), "utf-8")

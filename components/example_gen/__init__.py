@@ -1,0 +1,1 @@
+"""TFX's ImportExampleGen, streaming."""

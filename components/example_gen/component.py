@@ -1,0 +1,12 @@
+"""ImportExampleGen, TFX's component with an executor that streams."""
+
+from tfx.components import ImportExampleGen as TfxImportExampleGen
+from tfx.dsl.components.base import executor_spec
+
+from components.example_gen.executor import Executor
+
+
+class ImportExampleGen(TfxImportExampleGen):
+    """TFRecord files of `tf.train.Example`, one pattern for each split, to an Examples artifact."""
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
