@@ -92,7 +92,7 @@ def read_runs(config: Config) -> list[Run]:
 
 
 def read_latest_run(config: Config) -> Run:
-    """The newest run of the pipeline `config.name`: all of many are slow to read.
+    """The newest run of the pipeline `config.name`; the others are not read.
 
     Raises:
       UserError: there is no run yet.

@@ -1,5 +1,6 @@
 """A clock that was set back, under the whole command, with libfaketime; ``make test-faults``."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from command import Command, metadata, serving
 from reader import numbered, unreadable
 
+from components.model_report.settings import FACTS
 from pipeline.config import load_config
 from pipeline.runs import read_runs
 
@@ -76,6 +78,9 @@ def test_runs_go_on_in_their_own_order(place, recorder, tmp_path):
     jumping.complete()
     steps = {step.name: step for step in runs(place)[-1].steps}
     assert 0 <= steps["Trainer"].seconds < 600
+    report = json.loads(Path(runs(place)[-1].uri("ModelReport", "model_report"), FACTS).read_text())
+    [cost] = [step for step in report["steps"] if step["name"] == "Trainer"]
+    assert cost["seconds"] is None  # no figure rather than a negative one
     assert baseline(place) == second
     assert max(map(int, numbered(serving(place)))) == versions[1] + 1
     assert runs(place)[-1].pushed == serving(place) / str(versions[1] + 1)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.faults
 RUNS = int(os.environ.get("RUNS", "5"))  # 5 or more
 CLEAN_EVERY = 10 if RUNS >= 20 else 1
 KEEP = 3
-SHOWN = (1, 10, 50, 100)  # and the last
+SHOWN = (1, 10, 20, 40, 60, 80, 100)  # and the last
 TRAIN, TEST = 20, 5  # pictures of each class
 REFUSED = 3  # the exit status of a run whose model the gate refuses
 MB = 2**20
