@@ -48,7 +48,7 @@ build/flink/jars: tests/flink/pom.xml
 	  -DoutputDirectory=$(CURDIR)/$@
 	@touch $@
 
-test-flink: setup build/flink/jars ## the pipeline on a real Apache Flink, and a killed TaskManager (10 minutes)
+test-flink: setup build/flink/jars ## the pipeline on a real Apache Flink, and killed TaskManagers (15 minutes)
 	$(RUN) pytest -m flink tests/flink -s
 
 bench: setup ## speed of each step as paired ratios: build/bench.json and build/bench.png
