@@ -14,7 +14,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.errors import UserError
 from pipeline.config import Config
-from pipeline.inputs import metadata_file
+from pipeline.runs import open_store, run_contexts
 
 _FILES = "files"  # property of a run's context: artifact id -> path -> bytes, as JSON
 _LIVE, _DELETED = metadata_store_pb2.Artifact.LIVE, metadata_store_pb2.Artifact.DELETED
@@ -29,13 +29,13 @@ def forget_lost(config: Config) -> list[str]:
       UserError: there are results that the metadata do not know.
     """
     artifacts = Path(config.root).resolve() / "artifacts"
-    if not metadata_file(config).exists():
+    store = open_store(config)
+    if store is None:
         _refuse_unknown(artifacts, newest=0)
         return []
-    store = _open(config)
     newest = store.get_executions(mlmd.ListOptions(1, mlmd.OrderByField.ID, is_asc=False))
     _refuse_unknown(artifacts, newest=max((execution.id for execution in newest), default=0))
-    files = _files(_runs(store, config.name))
+    files = _files(run_contexts(store, config.name))
     lost, named = [], []
     for artifact in store.get_artifacts_by_id([int(id_) for id_ in files]):
         missing = _missing(files[str(artifact.id)])
@@ -50,9 +50,9 @@ def forget_lost(config: Config) -> list[str]:
 
 def write_down_files(config: Config) -> None:
     """Of all results that the newest run made, and those that it reused and nobody wrote down."""
-    store = _open(config)
-    runs = _runs(store, config.name)
-    if not runs:
+    store = open_store(config)
+    runs = [] if store is None else run_contexts(store, config.name)
+    if store is None or not runs:
         return
     known = _files(runs)
     files = {
@@ -76,21 +76,6 @@ def _refuse_unknown(artifacts: Path, newest: int) -> None:
             f"copy; put it back, or move {artifacts} away to have all made again (what was pushed "
             "still serves)"
         )
-
-
-def _open(config: Config) -> mlmd.MetadataStore:
-    connection = metadata_store_pb2.ConnectionConfig()
-    connection.sqlite.filename_uri = str(metadata_file(config))
-    return mlmd.MetadataStore(connection)
-
-
-def _runs(store: mlmd.MetadataStore, name: str) -> list[metadata_store_pb2.Context]:
-    """Oldest first."""
-    pipeline = store.get_context_by_type_and_name("pipeline", name)
-    if pipeline is None:
-        return []
-    children = store.get_children_contexts_by_context(pipeline.id)
-    return sorted((run for run in children if run.type == "pipeline_run"), key=lambda run: run.id)
 
 
 def _files(runs: Iterable[metadata_store_pb2.Context]) -> dict[str, dict[str, int]]:

@@ -103,8 +103,8 @@ def read_latest_run(config: Config) -> Run:
 
 def _opened(config: Config) -> tuple[mlmd.MetadataStore, list[metadata_store_pb2.Context]]:
     """The metadata and the pipeline's runs in it, at least one."""
-    store = _open(config)
-    contexts = [] if store is None else _run_contexts(store, config.name)
+    store = open_store(config)
+    contexts = [] if store is None else run_contexts(store, config.name)
     if store is None or not contexts:
         raise UserError(
             f"a pipeline must have run before it can be reviewed. {config.name} has no run in "
@@ -119,8 +119,8 @@ def record(config: Config, since: datetime, accuracy: float | None = None) -> No
     TFX keeps only what each step was told; a review wants to know the rest, the gate's too. That
     the list shows accuracies without TensorFlow makes it a matter of a second.
     """
-    store = _open(config)
-    contexts = [] if store is None else _run_contexts(store, config.name)
+    store = open_store(config)
+    contexts = [] if store is None else run_contexts(store, config.name)
     if store is not None and contexts and _created(contexts[-1]) >= since:
         properties = contexts[-1].custom_properties
         properties[_CONFIG].string_value = config.model_dump_json()
@@ -129,8 +129,8 @@ def record(config: Config, since: datetime, accuracy: float | None = None) -> No
         store.put_contexts([contexts[-1]])
 
 
-def _open(config: Config) -> mlmd.MetadataStore | None:
-    """None where there is no file: the store would make one."""
+def open_store(config: Config) -> mlmd.MetadataStore | None:
+    """The pipeline's metadata; None where there is no file: the store would make one."""
     path = metadata_file(config)
     if not path.exists():
         return None
@@ -139,7 +139,8 @@ def _open(config: Config) -> mlmd.MetadataStore | None:
     return mlmd.MetadataStore(connection)
 
 
-def _run_contexts(store: mlmd.MetadataStore, name: str) -> list[metadata_store_pb2.Context]:
+def run_contexts(store: mlmd.MetadataStore, name: str) -> list[metadata_store_pb2.Context]:
+    """The runs of the pipeline `name`, oldest first."""
     pipeline = store.get_context_by_type_and_name("pipeline", name)
     if pipeline is None:
         return []
