@@ -46,8 +46,8 @@ class Beam(Section):
 
     # "direct" is this process, in memory; the others are clusters.
     runner: Engine = "direct"
-    # Direct: in_memory is the fastest at all sizes measured (docs/scaling.md): TensorFlow takes
-    # all cores as it is, and each step that has processes waits 7 s for their imports.
+    # Direct: in_memory is the fastest from 1,000 images to 60,000 (docs/scaling.md): TensorFlow
+    # takes all cores as it is, and each step that has processes waits 7 s for their imports.
     running_mode: Literal["in_memory", "multi_threading", "multi_processing"] = "in_memory"
     # How many workers a step may have at a time: Flink's slots, Dataflow's machines, or the
     # direct runner's threads or processes. None leaves it to the engine.

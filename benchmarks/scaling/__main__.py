@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 
 from benchmarks.scaling import document
 from benchmarks.scaling.measure import (
+    IMAGE_SIZE,
     SIZES,
     WHOLE_SIZE,
     WHOLE_SIZES,
@@ -32,6 +32,7 @@ def main(
     directory: Annotated[Path, typer.Option(help="For roots and scaling.json.")] = Path(
         "build/scaling"
     ),
+    more: Annotated[bool, typer.Option(help="Add to the rounds of scaling.json.")] = False,
     reuse: Annotated[
         bool, typer.Option(help="Measure nothing; write the document of scaling.json again.")
     ] = False,
@@ -42,38 +43,32 @@ def main(
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "scaling.json"
+    runs = json.loads(file.read_text("utf-8")) if more or reuse else []
     if not reuse:
         plan = [
             (engine, images)
             for engine in engines(parallelism or [1, 2], job_endpoint)
             for images in (size or (WHOLE_SIZES if engine.image_size == WHOLE_SIZE else SIZES))
         ]
-        conditions = (
-            f"{time.strftime('%Y-%m-%d')}, {rounds} round(s), "
-            f"{len(os.sched_getaffinity(0))} cores, no GPU"
-        )
-        runs = []
         for run in run_all(directory, plan, rounds):
             runs.append(asdict(run))  # what was measured is kept, should a later one fail
-            file.write_text(json.dumps({"conditions": conditions, "runs": runs}, indent=2), "utf-8")
-    report = json.loads(file.read_text("utf-8"))
-    document.write(output, [Run(**run) for run in report["runs"]], report["conditions"])
+            file.write_text(json.dumps(runs, indent=2), "utf-8")
+    document.write(output, [Run(**run) for run in runs])
     print(f"written: {output}, of {file}")
 
 
 def engines(parallelism: list[int], job_endpoint: str | None) -> list[Engine]:
-    """All that is measured: this machine with each parallelism, Flink, and the whole size."""
+    """All that is measured: this machine at both image sizes, and Flink at the small one."""
     found = []
     for number in parallelism:
         processes = ("beam.running_mode=multi_processing", f"beam.parallelism={number}")
-        if number == 1:
-            found.append(Engine(HERE, 1, ()))
-        else:
-            found.append(Engine("processes", number, processes))
+        here = (HERE, 1, ()) if number == 1 else ("processes", number, processes)
+        found += [Engine(*here, IMAGE_SIZE), Engine(*here, WHOLE_SIZE)]
         if job_endpoint:
             flink = ("beam.runner=flink", f"beam.job_endpoint={job_endpoint}")
-            found.append(Engine("Flink", number, (*flink, f"beam.parallelism={number}")))
-    return [*found, Engine(HERE, 1, (), WHOLE_SIZE)]
+            flags = (*flink, f"beam.parallelism={number}")
+            found.append(Engine("Flink", number, flags, IMAGE_SIZE))
+    return sorted(found, key=lambda engine: engine.image_size)
 
 
 if __name__ == "__main__":

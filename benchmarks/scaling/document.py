@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from benchmarks.scaling import chart
 from benchmarks.scaling.measure import IMAGE_SIZE, SIZES, WHOLE_SIZE, Run
 from benchmarks.scaling.model import (
@@ -20,6 +22,7 @@ from benchmarks.scaling.model import (
 TARGETS: Final = {"CIFAR-10": 60_000, "ImageNet": 1_280_000, "100 million": 100_000_000}
 WORKERS: Final = (1, 4, 16, 64)
 _BUSY = 0.2  # cores
+_LINE_POINTS = 30  # of a fitted line, which is a curve on logarithmic axes
 _ROW = 56  # bytes of the features' index, for each record, while it is made
 _ASSUMED = Assumptions()
 
@@ -27,7 +30,7 @@ Engine = tuple[str, int, int]  # name, parallelism, pixels of the network's inpu
 Fits = Mapping[Engine, Mapping[str, Cost]]
 
 
-def write(path: Path, runs: Sequence[Run], conditions: str) -> None:
+def write(path: Path, runs: Sequence[Run]) -> None:
     """Writes the document, and the chart beside it as .svg."""
     by_engine: dict[Engine, list[Run]] = {}
     for run in runs:
@@ -38,7 +41,7 @@ def write(path: Path, runs: Sequence[Run], conditions: str) -> None:
     template = Path(__file__).with_name("scaling.md.jinja")
     text = _render(
         template.read_text("utf-8"),
-        conditions=_conditions(runs, conditions),
+        conditions=_conditions(runs),
         chart=path.with_suffix(".svg").name,
         measured=_measured(by_engine),
         fitted=[_fitted(engine, found) for engine, found in fits.items()],
@@ -81,9 +84,20 @@ def _named(engine: Engine) -> str:
     return f"{name}, {parallelism} at a time{where}"
 
 
-def _conditions(runs: Sequence[Run], told: str) -> str:
+def _conditions(runs: Sequence[Run]) -> str:
+    rounds: dict[tuple[Engine, int], list[float]] = {}
+    for run in runs:
+        key = (run.engine, run.parallelism, run.image_size), run.images
+        rounds.setdefault(key, []).append(run.seconds[WHOLE])
     busy = max(run.busy_before for run in runs)
-    text = f"{told}; before each run, others kept at most {busy:.2f} cores busy."
+    several = [max(times) / min(times) - 1 for times in rounds.values() if len(times) > 1]
+    text = (
+        f"{_range([run.day for run in runs])}, {_range([run.cores for run in runs])} cores, no "
+        f"GPU, {_range([len(times) for times in rounds.values()])} runs of each; before each, "
+        f"others kept at most {busy:.2f} cores busy."
+    )
+    if several:
+        text += f" Runs of the same differ by up to {100 * max(several):.0f} %."
     if busy >= _BUSY or max(run.images for run in runs) < SIZES[-1]:
         text += (
             f" **Preliminary**: other programs ran as well, or there were fewer than {SIZES[-1]:,} "
@@ -92,22 +106,27 @@ def _conditions(runs: Sequence[Run], told: str) -> str:
     return text
 
 
+def _range(values: Sequence[str] | Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
 def _seconds(runs: Sequence[Run], images: int) -> float | None:
     found = [run.seconds[WHOLE] for run in runs if run.images == images]
     return statistics.median(found) if found else None
 
 
 def _measured(by_engine: Mapping[Engine, Sequence[Run]]) -> str:
-    """Seconds, and as a ratio to the first engine where that is another one of the same size."""
+    """Seconds, and as a ratio to the first engine with network inputs of that size."""
     sizes = sorted({run.images for runs in by_engine.values() for run in runs})
-    first, *_ = by_engine
     rows = []
     for engine, runs in by_engine.items():
         row = [_named(engine)]
+        first = next(other for other in by_engine if other[2] == engine[2])
         for images in sizes:
             seconds, base = _seconds(runs, images), _seconds(by_engine[first], images)
             cell = "" if seconds is None else f"{seconds:.0f}"
-            if seconds and base and engine != first and engine[2] == first[2]:
+            if seconds and base and engine != first:
                 cell += f" ({seconds / base:.2f})"
             row.append(cell)
         rows.append(row)
@@ -178,7 +197,8 @@ def _draw(
         for run in runs:
             row = {"engine": name, "images": run.images, "seconds": run.seconds[WHOLE]}
             measured.append(row)
-        for images in (min(run.images for run in runs), max(run.images for run in runs)):
+        ends = min(run.images for run in runs), max(run.images for run in runs)
+        for images in np.geomspace(*ends, _LINE_POINTS):
             seconds = cost.fixed + cost.each * images
             fitted.append({"engine": name, "images": images, "seconds": seconds})
     predicted = [
