@@ -12,6 +12,7 @@ from pipeline.config import Config
 from pipeline.exclusive import exclusive
 from pipeline.failure import in_one_line
 from pipeline.inputs import metadata_file
+from pipeline.runs import open_store
 
 _DELETED = metadata_store_pb2.Artifact.DELETED
 
@@ -34,15 +35,15 @@ def clean(config: Config, keep: int) -> Cleaned:
       UserError: there is no pipeline, another process works on it, or files cannot be removed.
     """
     root = Path(config.root).resolve()
-    if not metadata_file(config).is_file():
-        raise UserError(
-            f"clean needs a pipeline that has run. {root} holds no {metadata_file(config).name}; "
-            "give its root=DIRECTORY"
-        )
-    with in_one_line(), exclusive(root):
-        connection = metadata_store_pb2.ConnectionConfig()
-        connection.sqlite.filename_uri = str(metadata_file(config))
-        return _clean(mlmd.MetadataStore(connection), config.name, root / "artifacts", keep)
+    with in_one_line():
+        store = open_store(config)
+        if store is None:
+            raise UserError(
+                f"clean needs a pipeline that has run. {root} holds no {metadata_file(config).name}"
+                "; give its root=DIRECTORY"
+            )
+        with exclusive(root):
+            return _clean(store, config.name, root / "artifacts", keep)
 
 
 def _clean(store: mlmd.MetadataStore, name: str, artifacts: Path, keep: int) -> Cleaned:
