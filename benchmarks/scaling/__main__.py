@@ -19,12 +19,15 @@ from benchmarks.scaling.measure import (
     run_all,
 )
 
-HERE = "in this process"
+HERE, PROCESSES, FLINK = "in this process", "processes", "Flink"
 
 
 def main(
     size: Annotated[list[int] | None, typer.Option(help="Images; repeatable.")] = None,
     parallelism: Annotated[list[int] | None, typer.Option(help="Repeatable.")] = None,
+    engine: Annotated[
+        list[str] | None, typer.Option(help=f"'{HERE}', {PROCESSES}, {FLINK}; repeatable.")
+    ] = None,
     job_endpoint: Annotated[
         str | None, typer.Option(help="HOST:PORT of a Flink job server, to measure it as well.")
     ] = None,
@@ -46,9 +49,10 @@ def main(
     runs = json.loads(file.read_text("utf-8")) if more or reuse else []
     if not reuse:
         plan = [
-            (engine, images)
-            for engine in engines(parallelism or [1, 2], job_endpoint)
-            for images in (size or (WHOLE_SIZES if engine.image_size == WHOLE_SIZE else SIZES))
+            (one, images)
+            for one in engines(parallelism or [1, 2], job_endpoint)
+            if engine is None or one.name in engine
+            for images in (size or (WHOLE_SIZES if one.image_size == WHOLE_SIZE else SIZES))
         ]
         for run in run_all(directory, plan, rounds):
             runs.append(asdict(run))  # what was measured is kept, should a later one fail
@@ -62,12 +66,12 @@ def engines(parallelism: list[int], job_endpoint: str | None) -> list[Engine]:
     found = []
     for number in parallelism:
         processes = ("beam.running_mode=multi_processing", f"beam.parallelism={number}")
-        here = (HERE, 1, ()) if number == 1 else ("processes", number, processes)
+        here = (HERE, 1, ()) if number == 1 else (PROCESSES, number, processes)
         found += [Engine(*here, IMAGE_SIZE), Engine(*here, WHOLE_SIZE)]
         if job_endpoint:
             flink = ("beam.runner=flink", f"beam.job_endpoint={job_endpoint}")
             flags = (*flink, f"beam.parallelism={number}")
-            found.append(Engine("Flink", number, flags, IMAGE_SIZE))
+            found.append(Engine(FLINK, number, flags, IMAGE_SIZE))
     return sorted(found, key=lambda engine: engine.image_size)
 
 

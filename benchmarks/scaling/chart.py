@@ -10,7 +10,7 @@ _WIDTH, _HEIGHT = 360, 260  # pixels
 _COMMAND = "seconds of the whole command"
 _PREDICTED = "predicted for 299 pixels, 5 epochs; dashed: GPU"
 # Okabe and Ito's hues, which colour-blind people tell apart: https://jfly.uni-koeln.de/color/
-_HUES = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73")
+_HUES = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7")
 _LEGEND = alt.Legend(orient="bottom", columns=1, title=None, labelLimit=240)
 
 Row = Mapping[str, float | str]

@@ -33,7 +33,7 @@ Fits = Mapping[Engine, Mapping[str, Cost]]
 def write(path: Path, runs: Sequence[Run]) -> None:
     """Writes the document, and the chart beside it as .svg."""
     by_engine: dict[Engine, list[Run]] = {}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: run.image_size):  # rounds come in any order
         by_engine.setdefault((run.engine, run.parallelism, run.image_size), []).append(run)
     fits = {engine: fit(of_engine) for engine, of_engine in by_engine.items()}
     costs = _costs(fits)
