@@ -197,9 +197,11 @@ def _free_ports(count: int) -> list[int]:
 
 
 def main() -> None:
-    """``python tests/flink/cluster.py``: a cluster to try things on, until Ctrl+C."""
+    """``python tests/flink/cluster.py``: a cluster to try things on, until Ctrl+C or SIGTERM."""
     import tempfile
 
+    for ends in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore SIGINT
+        signal.signal(ends, signal.default_int_handler)
     jars = Path(__file__).parents[2] / "build" / "flink" / "jars"
     with (
         tempfile.TemporaryDirectory(prefix="flink-") as directory,
