@@ -46,6 +46,8 @@ def main(
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "scaling.json"
+    if (more or reuse) and not file.exists():
+        raise typer.BadParameter(f"{file} is not there yet; measure without --more and --reuse")
     runs = json.loads(file.read_text("utf-8")) if more or reuse else []
     if not reuse:
         plan = [
@@ -54,9 +56,13 @@ def main(
             if engine is None or one.name in engine
             for images in (size or (WHOLE_SIZES if one.image_size == WHOLE_SIZE else SIZES))
         ]
+        if not plan:
+            raise typer.BadParameter(f"no such engine: {engine}; {FLINK} needs --job-endpoint")
         for run in run_all(directory, plan, rounds):
             runs.append(asdict(run))  # what was measured is kept, should a later one fail
             file.write_text(json.dumps(runs, indent=2), "utf-8")
+    if {IMAGE_SIZE, WHOLE_SIZE} > {run["image_size"] for run in runs}:
+        raise typer.BadParameter(f"the document needs runs at {IMAGE_SIZE} and {WHOLE_SIZE} pixels")
     document.write(output, [Run(**run) for run in runs])
     print(f"written: {output}, of {file}")
 

@@ -93,7 +93,7 @@ def _conditions(runs: Sequence[Run]) -> str:
     several = [max(times) / min(times) - 1 for times in rounds.values() if len(times) > 1]
     text = (
         f"{_range([run.day for run in runs])}, {_range([run.cores for run in runs])} cores, no "
-        f"GPU, {_range([len(times) for times in rounds.values()])} runs of each; before each, "
+        f"GPU, runs of each: {_range([len(times) for times in rounds.values()])}; before each, "
         f"others kept at most {busy:.2f} cores busy."
     )
     if several:
