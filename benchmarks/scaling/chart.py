@@ -30,9 +30,9 @@ def write(
     log = alt.Scale(type="log")
     sizes = alt.Axis(values=sorted({row["images"] for row in measured}), format=",")
     images = alt.X("images:Q", title="images", scale=alt.Scale(type="log", nice=False), axis=sizes)
-    halves = alt.Axis(values=[30, 45, 60, 90, 120, 180, 240])
+    marks = alt.Axis(values=[30, 45, 60, 90, 120, 180, 240])
     from_half_a_minute = alt.Scale(type="log", nice=False, domainMin=30)
-    seconds = alt.Y("seconds:Q", title=_COMMAND, scale=from_half_a_minute, axis=halves)
+    seconds = alt.Y("seconds:Q", title=_COMMAND, scale=from_half_a_minute, axis=marks)
     points = alt.Chart(alt.Data(values=list(measured))).mark_circle(size=50)
     lines = alt.Chart(alt.Data(values=list(fitted))).mark_line(strokeWidth=1)
     left = alt.layer(

@@ -34,7 +34,7 @@ def write(path: Path, runs: Sequence[Run]) -> None:
     """Writes the document, and the chart beside it as .svg."""
     by_engine: dict[Engine, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.image_size):  # rounds come in any order
-        by_engine.setdefault((run.engine, run.parallelism, run.image_size), []).append(run)
+        by_engine.setdefault(_engine(run), []).append(run)
     fits = {engine: fit(of_engine) for engine, of_engine in by_engine.items()}
     costs = _costs(fits)
     whole = [run for run in runs if run.image_size == WHOLE_SIZE]
@@ -78,6 +78,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def _engine(run: Run) -> Engine:
+    return run.engine, run.parallelism, run.image_size
+
+
 def _named(engine: Engine) -> str:
     name, parallelism, size = engine
     where = "" if size == IMAGE_SIZE else f", {size} pixels"
@@ -87,8 +91,7 @@ def _named(engine: Engine) -> str:
 def _conditions(runs: Sequence[Run]) -> str:
     rounds: dict[tuple[Engine, int], list[float]] = {}
     for run in runs:
-        key = (run.engine, run.parallelism, run.image_size), run.images
-        rounds.setdefault(key, []).append(run.seconds[WHOLE])
+        rounds.setdefault((_engine(run), run.images), []).append(run.seconds[WHOLE])
     busy = max(run.busy_before for run in runs)
     several = [max(times) / min(times) - 1 for times in rounds.values() if len(times) > 1]
     text = (
