@@ -132,6 +132,27 @@ def test_validation_is_stratified_and_follows_the_seed(archive, tmp_path):
     assert held_out[0] == held_out[1] != held_out[2]
 
 
+def test_copies_are_not_parted_between_train_and_validation(tmp_path):
+    """100 pictures of a rare class are ten copies of ten: of 30 seeds, none parts any."""
+    common, rare = made_images(100, 0), np.repeat(made_images(10, 1), 10, axis=0)
+    members = made_members()
+    for name in [name for name in members if name.startswith("data_batch_")]:
+        del members[name]
+    members["data_batch_1"] = {
+        "batch_label": "training batch 1 of 1",
+        "data": np.concatenate([common, rare]).transpose(0, 3, 1, 2).reshape(200, -1),
+        "labels": [0] * 100 + [1] * 100,
+    }
+    archive = read_archive(write_archive(tmp_path / "x.tar.gz", members))
+    for seed in range(30):
+        convert(archive, tmp_path / "out", validation_fraction=0.1, seed=seed)
+        splits = {name: read_examples(tmp_path / "out", name) for name in ("train", "validation")}
+        labels = [label for _, label in splits["validation"].values()]
+        assert np.bincount(labels).tolist() == [10, 10]
+        pixels = [{image.tobytes() for image, _ in of.values()} for of in splits.values()]
+        assert not pixels[0] & pixels[1]
+
+
 def test_train_is_shuffled_by_the_seed(archive, tmp_path):
     convert(archive, tmp_path / "out", **SETTINGS)
     convert(archive, tmp_path / "other", **{**SETTINGS, "seed": 1})

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.dataset.bad_examples import STRICT, Policy, Skipped
+from components.dataset.hold_out import held_out
 from components.dataset.leakage import leave_out_leaks
 from components.dataset.manifest import (
     MANIFEST_FILE,
@@ -37,7 +38,7 @@ from components.progress import progress
 
 __all__ = ["MANIFEST_FILE", "Manifest", "convert", "load_manifest"]
 
-CONVERTER_VERSION: Final = 1  # raise it when the same archive and settings give other bytes
+CONVERTER_VERSION: Final = 2  # raise it when the same archive and settings give other bytes
 EXAMPLES_PER_SHARD: Final = 1024  # 2.4 MB at 32 pixels; also the unit of work of a process
 _SHARD: Final = re.compile(rf"({TRAIN}|{VALIDATION}|{TEST})-\d{{5,}}-of-\d{{5,}}\.tfrecord")
 # A process is worth its start (1 s on a busy machine) where it writes for as long: 8,000 images/s.
@@ -56,9 +57,10 @@ def convert(
 ) -> Manifest:
     """Writes the source to `directory` as train, validation and test examples.
 
-    The validation images are a stratified sample of train, unless the source has some itself.
-    Train examples are shuffled by `seed`. The same source and settings give the same bytes with
-    any number of `workers` (processes; None takes what the machine has and the source deserves).
+    The validation images are a stratified sample of train that parts no copies, unless the source
+    has some itself. Train examples are shuffled by `seed`. The same source and settings give the
+    same bytes with any number of `workers` (processes; None takes what the machine has and the
+    source deserves).
     A directory that holds this very conversion already is left untouched.
 
     Raises:
@@ -197,26 +199,28 @@ def _split(
     )
     labels, splits = source.labels, source.splits
     test = np.flatnonzero(kept & (splits == TEST))
-    random = np.random.default_rng(settings.seed)
-    shuffled = random.permutation(np.flatnonzero(kept & (splits == TRAIN)))
-    held_out = np.flatnonzero(kept & (splits == VALIDATION))
-    carved = not len(held_out)
+    train = np.flatnonzero(kept & (splits == TRAIN))
+    validation = np.flatnonzero(kept & (splits == VALIDATION))
+    carved = not len(validation)
     if carved:
-        validation: list[npt.NDArray[np.int64]] = []
-        for label in range(len(source.label_names)):
-            of_class = shuffled[labels[shuffled] == label]
-            validation.append(of_class[: round(len(of_class) * settings.validation_fraction)])
-        held_out = np.sort(np.concatenate(validation))
-    train = shuffled[~np.isin(shuffled, held_out)]
+        is_held_out = held_out(
+            [source.digests[index] for index in train.tolist()],
+            labels[train],
+            split=VALIDATION,
+            fraction=settings.validation_fraction,
+            seed=settings.seed,
+        )
+        train, validation = train[~is_held_out], train[is_held_out]
     if not len(test):
         raise UserError(
             "the gate measures the test examples, but there are none to be used; "
             "add some to the data"
         )
-    if carved and (not len(held_out) or not len(train)):
+    if carved and (not len(validation) or not len(train)):
         raise UserError(
-            f"validation_fraction {settings.validation_fraction} of {len(shuffled)} images leaves "
-            f"{len(train)} for training and {len(held_out)} for validation; both need some"
+            f"validation_fraction {settings.validation_fraction} of {len(train) + len(validation)} "
+            f"images leaves {len(train)} for training and {len(validation)} for validation; both "
+            "need some"
         )
     present = np.unique(labels[train])
     if len(present) < 2:
@@ -225,7 +229,8 @@ def _split(
             "training needs images of two classes or more. Received: "
             f"{received or 'no image'} alone; add the others to train"
         )
-    return {TRAIN: train, VALIDATION: held_out, TEST: test}
+    shuffled = np.random.default_rng(settings.seed).permutation(train)
+    return {TRAIN: shuffled, VALIDATION: validation, TEST: test}
 
 
 def _write_shards(

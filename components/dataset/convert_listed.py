@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,24 +23,26 @@ from components.dataset.convert import (
     put_in_place,
     refuse_foreign_files,
 )
+from components.dataset.hold_out import bound
 from components.dataset.leakage import settle
 from components.dataset.listing import Listing, write_listing
 from components.dataset.look import FILE_RULE, LARGEST_FILE, Seen, look
 from components.dataset.manifest import Manifest, Settings, write_manifest
 from components.dataset.part import (
+    OPEN,
     Bad,
     Listed,
+    OpenPicture,
     Reports,
     collect,
-    number,
     place,
     read_address,
     write_part,
 )
 from components.errors import UserError
-from components.features import LABELS_FILE, SPLITS, TEST, TRAIN, VALIDATION
+from components.features import LABELS_FILE, SPLITS, TEST, VALIDATION
 
-CONVERTER_VERSION: Final = 2  # raise it when the same source and settings give other bytes
+CONVERTER_VERSION: Final = 3  # raise it when the same source and settings give other bytes
 
 
 def convert_listed(
@@ -57,8 +59,8 @@ def convert_listed(
     """Writes the pictures of a folder or list to `directory`, which all workers must see.
 
     Where the source names no test pictures, `test_fraction` of all become test, and where it
-    names none for validation, `validation_fraction` of what is left to train: by a hash of seed
-    and pixels, so that equal pictures are not parted.
+    names none for validation, `validation_fraction` of what is left to train: of each class, and
+    by a hash of seed and pixels, so that equal pictures are not parted.
 
     Raises:
       UserError: the source fits no layout, a split has nothing to learn from, or pictures are bad
@@ -127,20 +129,31 @@ def _run(
 ) -> None:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.pvalue import AsDict
 
     with beam.Pipeline(options=PipelineOptions(list(beam_arguments))) as root:
-        _ = (
+        pictures = (
             root
             | "Listing" >> beam.io.ReadFromText(str(lines))
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.Map(_read, settings, policy)
+            | "Read" >> beam.Map(_read, policy)
+        )
+        bounds = (
+            pictures
+            | "Rank" >> beam.FlatMap(_ranks, settings)
+            | "Class" >> beam.GroupByKey()
+            | "Bound" >> beam.Map(_bounds, settings)
+        )
+        _ = (
+            pictures
             | "Part" >> beam.Map(lambda found: (place(found) % parts, found))
             | "Meet" >> beam.GroupByKey()
-            | "Write" >> beam.Map(write_part, str(fresh), parts, settings.seed, policy)
+            | "Write"
+            >> beam.Map(write_part, str(fresh), parts, settings.seed, policy, AsDict(bounds))
         )
 
 
-def _read(line: str, settings: Settings, policy: Policy) -> Listed | Bad:
+def _read(line: str, policy: Policy) -> Listed | Bad:
     identity, address, label, split = json.loads(line)
     try:
         encoded = read_address(address)
@@ -152,18 +165,23 @@ def _read(line: str, settings: Settings, policy: Policy) -> Listed | Bad:
     if isinstance(seen, str):
         Skipped(policy).bad(identity, seen, address)  # stops at once where the policy is to fail
         return Bad(identity, seen)
-    split = _split(split, seen.digest, settings)
     return Listed(identity, address, label, split, hashlib.sha256(encoded).digest(), seen)
 
 
-def _split(named: str, digest: bytes, settings: Settings) -> str:
-    """As the source has it or, where it leaves that open, as the digest says."""
-    if named in (TEST, VALIDATION):
-        return named
-    test, validation = (
-        number(hashlib.sha256(f"{settings.seed} {name} ".encode() + digest).digest()) / 2**64
-        for name in (TEST, VALIDATION)
-    )
-    if not named and test < (settings.test_fraction or 0):
-        return TEST
-    return VALIDATION if validation < settings.validation_fraction else TRAIN
+def _ranks(picture: Listed | Bad, settings: Settings) -> Iterator[tuple[int, OpenPicture]]:
+    """The label and ranks of a picture whose split the source leaves open."""
+    if isinstance(picture, Listed) and picture.split in OPEN:
+        yield picture.label, OpenPicture.of(picture, settings.seed)
+
+
+def _bounds(
+    of_label: tuple[int, Iterable[OpenPicture]], settings: Settings
+) -> tuple[int, dict[str, int]]:
+    """The label and, by split, the rank below which its pictures are held out."""
+    label, of_class = of_label[0], list(of_label[1])
+    bounds = dict.fromkeys((TEST, VALIDATION), 0)
+    if testable := [one.test_rank for one in of_class if one.may_be_test]:
+        bounds[TEST] = bound(testable, settings.test_fraction or 0.0)
+    if rest := [one.validation_rank for one in of_class if not one.is_test(bounds[TEST])]:
+        bounds[VALIDATION] = bound(rest, settings.validation_fraction)
+    return label, bounds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
@@ -14,14 +14,16 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from components.dataset.bad_examples import GIVEN_ONCE, Policy
+from components.dataset.hold_out import rank
 from components.dataset.leakage import Leak
 from components.dataset.look import LARGEST_FILE, Seen
 from components.dataset.manifest import Shard
 from components.dataset.shards import ShardSource, write_shard
 from components.dataset.source import Picture
 from components.errors import UserError
-from components.features import SPLITS, TEST, TRAIN
+from components.features import SPLITS, TEST, TRAIN, VALIDATION
 
+OPEN: Final = ("", TRAIN)  # of these splits, pictures are held out for test and validation
 _REPORT: Final = ".json"  # beside a part's shards until the manifest is made
 
 
@@ -38,6 +40,22 @@ class Listed(NamedTuple):
     @property
     def digest(self) -> bytes:
         return self.seen.digest
+
+
+class OpenPicture(NamedTuple):
+    """What decides on the split of a picture that the source names none for, or only train."""
+
+    test_rank: int
+    validation_rank: int
+    may_be_test: bool
+
+    @classmethod
+    def of(cls, picture: Listed, seed: int) -> OpenPicture:
+        test, validation = (rank(picture.digest, split, seed) for split in (TEST, VALIDATION))
+        return cls(test, validation, not picture.split)
+
+    def is_test(self, test_bound: int) -> bool:
+        return self.may_be_test and self.test_rank < test_bound
 
 
 class Bad(NamedTuple):
@@ -91,10 +109,16 @@ def write_part(
     parts: int,
     seed: int,
     policy: Policy,
+    bounds: Mapping[int, Mapping[str, int]],
 ) -> None:
-    """Writes the part's shard of each split. Repeated, it writes the same files again."""
+    """Writes the part's shard of each split. Repeated, it writes the same files again.
+
+    `bounds` are, by label and split, the ranks below which open pictures are held out.
+    """
     here, everything = part[0], list(part[1])
-    pictures = [found for found in everything if isinstance(found, Listed)]
+    pictures = _with_splits(
+        [found for found in everything if isinstance(found, Listed)], bounds, seed
+    )
     bad = sorted(found for found in everything if isinstance(found, Bad))
     for identity, same in groupby(list(bad), key=lambda one: one.id):
         bad += _again(identity, len(list(same)))
@@ -141,6 +165,27 @@ def collect(directory: Path) -> Reports:
         dict(sorted(bad)),
         sorted(leaks),
     )
+
+
+def _with_splits(
+    pictures: Sequence[Listed], bounds: Mapping[int, Mapping[str, int]], seed: int
+) -> list[Listed]:
+    """The pictures, those of open split held out or not; copies go as their smallest label says."""
+    first_label: dict[bytes, int] = {}
+    for one in pictures:
+        if one.split in OPEN:
+            first_label[one.digest] = min(one.label, first_label.get(one.digest, one.label))
+    placed = []
+    for one in pictures:
+        if one.split in OPEN:
+            of_class, ranks = bounds[first_label[one.digest]], OpenPicture.of(one, seed)
+            if ranks.is_test(of_class[TEST]):
+                one = one._replace(split=TEST)
+            else:
+                is_validation = ranks.validation_rank < of_class[VALIDATION]
+                one = one._replace(split=VALIDATION if is_validation else TRAIN)
+        placed.append(one)
+    return placed
 
 
 def _apart(

@@ -1,0 +1,73 @@
+"""Which pictures are held out of train where the source leaves it open: the same on any engine.
+
+A picture's rank is a hash of seed, split and pixels, so that copies have the same rank. Of each
+class, the pictures below a bound are held out; the bound is chosen so that they are the fraction
+that was asked for, as nearly as is possible without parting copies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, groupby
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+_END: Final = 2**64  # above all ranks
+
+
+def rank(digest: bytes, split: str, seed: int) -> int:
+    """A number in [0, 2**64), uniform over pictures; `digest` is that of the pixels."""
+    hashed = hashlib.sha256(f"{seed} {split} ".encode() + digest).digest()
+    return int.from_bytes(hashed[:8], "big")
+
+
+def bound(ranks: Iterable[int], fraction: float) -> int:
+    """The rank below which the pictures of one class are held out.
+
+    Args:
+      ranks: of all pictures of the class, N at least 1; copies have the same one.
+      fraction: of them that is to be held out, in [0, 1].
+
+    Returns:
+      The bound that holds out a number nearest to ``round(N * fraction)``, and fewer than N unless
+      that is N.
+    """
+    groups = [(one, len(list(same))) for one, same in groupby(sorted(ranks))]
+    below = [0, *accumulate(size for _, size in groups)]  # pictures below each distinct rank
+    wanted = round(below[-1] * fraction)
+    if wanted == below[-1]:
+        return _END
+    nearest = min(range(len(groups)), key=lambda place: abs(below[place] - wanted))
+    return groups[nearest][0]
+
+
+def held_out(
+    digests: Sequence[bytes],
+    labels: npt.NDArray[np.int64],
+    *,
+    split: str,
+    fraction: float,
+    seed: int,
+) -> npt.NDArray[np.bool_]:
+    """Which of N pictures are held out for `split`: ``[N]``.
+
+    Copies under several labels go where the smallest of those labels sends them.
+    """
+    ranks = [rank(digest, split, seed) for digest in digests]
+    by_label: defaultdict[int, list[int]] = defaultdict(list)
+    first_label: dict[bytes, int] = {}
+    for digest, label, of_picture in zip(digests, labels.tolist(), ranks, strict=True):
+        by_label[label].append(of_picture)
+        first_label[digest] = min(label, first_label.get(digest, label))
+    bounds = {label: bound(of_class, fraction) for label, of_class in by_label.items()}
+    return np.array(
+        [
+            of_picture < bounds[first_label[digest]]
+            for digest, of_picture in zip(digests, ranks, strict=True)
+        ],
+        bool,
+    )
