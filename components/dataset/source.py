@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from components.dataset.png import encode_png
+
+
+def open_address(address: str) -> IO[bytes]:
+    """A file of this machine, or what Beam's file systems open."""
+    if "://" not in address:
+        return Path(address).open("rb")
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems.open(address)
 
 
 class Picture(NamedTuple):
@@ -89,7 +98,7 @@ class StoredPictures:
 
     def __iter__(self) -> Iterator[Picture]:
         for place in self.places:
-            with Path(place.path).open("rb") as file:
+            with open_address(place.path) as file:
                 file.seek(place.offset)
                 encoded = file.read(place.length)
             yield Picture(encoded, place.format, place.height, place.width)

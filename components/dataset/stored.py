@@ -94,9 +94,9 @@ def check_all(
     )
 
 
-def fingerprint_of(files: Iterable[Path], directory: Path) -> str:
-    """sha256 over the names and bytes of `files`; 1 GB takes a second."""
-    digest = hashlib.sha256()
+def fingerprint_of(files: Iterable[Path], directory: Path, layout: str) -> str:
+    """sha256 over `layout`, the names and bytes of `files`; 1 GB takes a second."""
+    digest = hashlib.sha256(layout.encode(errors="backslashreplace"))
     for path in files:
         digest.update(f"{path.relative_to(directory)}\0".encode(errors="backslashreplace"))
         with path.open("rb") as file:
