@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,10 @@ from components.dataset import (
     convert_listed,
     digits,
     layout,
+    listing,
     records,
 )
-from components.dataset.source import Source
+from components.dataset.source import Shown, Source
 from components.download import download, is_remote
 from components.schema import curated_schema
 from components.settings import SCRATCH_CNN
@@ -140,12 +142,29 @@ def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
             policy=policy,
             beam_arguments=pipeline_arguments(config.beam),
         )
-    for note in manifest.notes:
-        print(note, file=sys.stderr, flush=True)
+    _say(manifest.notes)
     if manifest.skipped:
         line = bad_examples.skipped_line(manifest.skipped, str(directory / convert.MANIFEST_FILE))
         print(line, file=sys.stderr, flush=True)
     return manifest
+
+
+def read_source(found: layout.Layout, policy: bad_examples.Policy) -> Shown:
+    """Reads and checks a data set on this machine, to be looked at; says what was guessed."""
+    if found.kind == "archive":
+        return archive.read_archive(found.path, policy)
+    if found.kind == "records":
+        notes, source = found.notes, records.read_records(found, policy)
+    else:
+        source = listing.read_listed(found, policy)
+        notes = listing.notes_on(found, source.label_names)
+    _say(notes)
+    return source
+
+
+def _say(notes: Sequence[str]) -> None:
+    for note in notes:
+        print(note, file=sys.stderr, flush=True)
 
 
 def resolve_backbone(config: Config) -> Path:

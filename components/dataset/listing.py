@@ -76,7 +76,7 @@ def write_listing(layout: Layout, target: Path, skipped: Skipped) -> Listing:
                 "alone; add it to train, or remove it"
             )
     numbers = {name: number for number, name in enumerate(names)}
-    notes = (*layout.notes, *_notes(layout, names))
+    notes = notes_on(layout, names)
     digest = hashlib.sha256(json.dumps([names, notes]).encode())
     with target.open("w", encoding="utf-8") as file:
         for entry in _entries(layout, skipped):
@@ -191,8 +191,12 @@ def _wrong_line(path: Path, number: int, line: str) -> UserError:
     )
 
 
+def notes_on(layout: Layout, names: tuple[str, ...]) -> tuple[str, ...]:
+    """What is said of the layout, class folders, class names and a list's splits."""
+    return (*layout.notes, *_notes(layout, names))
+
+
 def _notes(layout: Layout, names: tuple[str, ...]) -> Iterator[str]:
-    """What is said of class folders, class names and a list's splits."""
     if layout.kind == "list":
         spelled = Counter(split for _, _, _, split in _rows(layout.path) if split_of(split))
         yield from (note.replace("file", "line") for note in spelling_notes(spelled))

@@ -67,6 +67,24 @@ class Source(Protocol):
     def pictures(self, indices: npt.NDArray[np.int64]) -> Pictures: ...
 
 
+class Shown(Source, Protocol):
+    """A source that can be looked at: `data show`."""
+
+    @property
+    def groups(self) -> npt.NDArray[np.str_]:
+        """[N]: what an example is counted under: its file in an archive, else its split."""
+        ...
+
+    @property
+    def blanks(self) -> npt.NDArray[np.bool_]:
+        """[N]: whether all pixels have one colour."""
+        ...
+
+    def pixels(self, index: int) -> npt.NDArray[np.uint8]:
+        """[height, width, 3]"""
+        ...
+
+
 @dataclass(frozen=True)
 class ArrayPictures:
     """`images` is [N, side, side, 3] uint8."""
