@@ -1,15 +1,20 @@
-"""``inception-finetune data``: fetch, look at and convert image archives."""
+"""``inception-finetune data``: fetch, look at and convert data sets."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from components.errors import UserError
-from pipeline.cli_options import ConfigOption, Overrides, load
+from pipeline.cli_options import ConfigOption, Overrides, load, load_tensorflow
+from pipeline.quiet import set_up_environment
 
-app = typer.Typer(help="Fetch, look at and convert image archives.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from components.dataset.layout import Layout
+    from pipeline.config import Config
+
+app = typer.Typer(help="Fetch, look at and convert data sets.", no_args_is_help=True)
 
 
 @app.command()
@@ -27,20 +32,25 @@ def show(
     config: ConfigOption = "digits",
     overrides: Overrides = None,
     sample: Annotated[
-        list[str] | None, typer.Option(help="BATCH:INDEX of an image to show; repeatable.")
+        list[str] | None,
+        typer.Option(help="BATCH:INDEX, or SPLIT:INDEX, of an image to show; repeatable."),
     ] = None,
     picture: Annotated[Path, typer.Option(help="Where the picture grid goes.")] = Path(
         "build/samples.png"
     ),
 ):
-    """Show what is in the archive: batches, labels, oddities, and a picture grid."""
+    """Show what is in the data set: batches or splits, labels, oddities, and a picture grid."""
     settings = load(config, overrides)
-    from components.dataset import archive, grid, show
+    samples = [_parse_sample(text) for text in sample or ()]
+    found = _fetch(settings)
+    from components.dataset import grid, show
     from pipeline import failure, inputs
 
     with failure.in_one_line():
-        loaded = archive.read_archive(inputs.fetch_archive(settings), settings.dataset.policy)
-    samples = [_parse_sample(text) for text in sample or ()] or [(loaded.batches[0].name, 5)]
+        loaded = inputs.read_source(found, settings.dataset.policy)
+    if not samples:
+        first = show.group_names(loaded)[0]
+        samples = [(first, min(5, int((loaded.groups == first).sum()) - 1))]
     described = show.describe_samples(loaded, samples)
     console = Console()
     show.print_summary(show.summarize(loaded), console)
@@ -57,12 +67,26 @@ def convert(
 ):
     """Convert the archive, folder or list of pictures to TFRecord shards, and labels.txt."""
     settings = load(config, overrides)
+    _fetch(settings)
     from pipeline import failure, inputs
 
     with failure.in_one_line():
         manifest = inputs.convert_dataset(settings, directory)
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
     print(f"{directory}: {counts}")
+
+
+def _fetch(settings: "Config") -> "Layout":
+    """What the data set is, once it lies here; TensorFlow is loaded where it is to decode it."""
+    from components.dataset.layout import layout_of
+    from pipeline import failure, inputs
+
+    set_up_environment(verbose=False)
+    with failure.in_one_line():
+        found = layout_of(inputs.fetch_archive(settings))
+    if found.kind != "archive":
+        load_tensorflow(verbose=False)
+    return found
 
 
 def _parse_sample(text: str) -> tuple[str, int]:

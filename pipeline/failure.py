@@ -8,6 +8,7 @@ from components.errors import UserError
 
 # Beam re-raises a worker's exception as a RuntimeError that only quotes the original.
 QUOTED_USER_ERROR = re.compile(r"components\.errors\.UserError: (.+?)(?: \[while running|\n|$)")
+WHERE_IN_BEAM = re.compile(r" \[while running [^\]]*\]$")  # what Beam adds to any exception
 # In what Python, TensorFlow and SQLite say of the system's own failures: the mend.
 MENDS = {
     "No space left on device": "make room, or give another root=DIRECTORY or TMPDIR",
@@ -47,11 +48,9 @@ def in_one_line() -> Iterator[None]:
     """Turns what libraries make of a foreseeable failure into the UserError that is behind it."""
     try:
         yield
-    except UserError:
-        raise
     except Exception as error:
         mended = user_error(error)
-        if mended is None:
+        if mended is None or mended is error:
             raise
         raise mended from error
 
@@ -63,7 +62,8 @@ def user_error(error: BaseException | None) -> UserError | None:
     """
     while error is not None:
         if isinstance(error, UserError):
-            return error
+            said = WHERE_IN_BEAM.sub("", str(error))
+            return error if said == str(error) else UserError(said)
         quoted = QUOTED_USER_ERROR.search(str(error))
         if quoted:
             return UserError(quoted.group(1))

@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,11 @@ from components.dataset import (
     convert,
     convert_listed,
     digits,
-    folder,
+    layout,
     listing,
     records,
 )
-from components.dataset.bad_examples import Policy
-from components.dataset.source import Source
+from components.dataset.source import Shown, Source
 from components.download import download, is_remote
 from components.schema import curated_schema
 from components.settings import SCRATCH_CNN
@@ -86,6 +85,7 @@ def fetch_archive(config: Config) -> Path:
     source, sha256 = config.dataset.archive, config.dataset.sha256
     cache = Path(config.cache).resolve()
     archives = cache / "archives"
+    layout.require_known_suffix(source)
     if source == "digits":
         return digits.write_digits_archive(archives / "digits.tar.gz")
     if source == "cifar10":
@@ -95,7 +95,7 @@ def fetch_archive(config: Config) -> Path:
         return download(source, archives, sha256=sha256)  # it is used where it lies
     address = hashlib.sha256(source.encode()).hexdigest()[:12]
     # Without a checksum, only its own end tells a whole archive from half of one, or from a page.
-    is_list = Path(source).suffix in listing.LIST_SUFFIXES
+    is_list = Path(source).suffix.lower() in layout.LIST_SUFFIXES
     check = None if sha256 or is_list else require_whole_tar
     target = archives / f"{address}-{Path(source).name}"
     with in_turn(cache):
@@ -105,58 +105,66 @@ def fetch_archive(config: Config) -> Path:
 def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
     """Converts the configured data into `directory`; a no-op where that was done before.
 
-    Examples that are left out are named on stderr, and listed in the manifest.
+    What was guessed, and examples that are left out, is said on stderr and stands in the manifest.
     """
-    dataset, source = config.dataset, fetch_archive(config)
+    dataset, found = config.dataset, layout.layout_of(fetch_archive(config))
     policy = dataset.policy
 
-    def converted(read: Callable[[Path, Policy], Source]) -> convert.Manifest:
+    def converted(source: Source) -> convert.Manifest:
         return convert.convert(
-            read(source, policy),
+            source,
+            directory,
+            validation_fraction=dataset.validation_fraction,
+            seed=dataset.seed,
+            policy=policy,
+            notes=found.notes,
+        )
+
+    if found.kind == "archive":
+        manifest = converted(archive.read_archive(found.path, policy))
+    elif found.kind == "records":
+        # To decode all pictures takes longer than to hash their files.
+        unchanged = convert.converted(
+            records.records_fingerprint(found),
             directory,
             validation_fraction=dataset.validation_fraction,
             seed=dataset.seed,
             policy=policy,
         )
-
-    def unless_unchanged(fingerprint: str) -> convert.Manifest | None:
-        """What is there already: to decode all pictures takes longer than to hash their files."""
-        return convert.converted(
-            fingerprint,
-            directory,
-            validation_fraction=dataset.validation_fraction,
-            seed=dataset.seed,
-            policy=policy,
-        )
-
-    if source.is_dir() and records.holds_records(source):
-        manifest = unless_unchanged(records.records_fingerprint(source))
-        manifest = manifest or converted(records.read_records)
-    elif source.is_dir() and folder.holds_pictures(source):
-        manifest = unless_unchanged(folder.folder_fingerprint(source))
-        manifest = manifest or converted(folder.read_folder)
-    elif listing.is_listed(source):
-        manifest = _convert_on_beam(config, source, directory)
+        manifest = unchanged or converted(records.read_records(found, policy))
     else:
-        manifest = converted(archive.read_archive)
+        manifest = convert_listed.convert_listed(
+            found,
+            directory,
+            validation_fraction=dataset.validation_fraction,
+            test_fraction=dataset.test_fraction,
+            seed=dataset.seed,
+            policy=policy,
+            beam_arguments=pipeline_arguments(config.beam),
+        )
+    _say(manifest.notes)
     if manifest.skipped:
         line = bad_examples.skipped_line(manifest.skipped, str(directory / convert.MANIFEST_FILE))
         print(line, file=sys.stderr, flush=True)
     return manifest
 
 
-def _convert_on_beam(config: Config, source: Path, directory: Path) -> convert.Manifest:
-    """Class folders or a list of addresses: they may be more than fits this machine."""
-    dataset = config.dataset
-    return convert_listed.convert_listed(
-        source,
-        directory,
-        validation_fraction=dataset.validation_fraction,
-        test_fraction=dataset.test_fraction,
-        seed=dataset.seed,
-        policy=dataset.policy,
-        beam_arguments=pipeline_arguments(config.beam),
-    )
+def read_source(found: layout.Layout, policy: bad_examples.Policy) -> Shown:
+    """Reads and checks a data set on this machine, to be looked at; says what was guessed."""
+    if found.kind == "archive":
+        return archive.read_archive(found.path, policy)
+    if found.kind == "records":
+        notes, source = found.notes, records.read_records(found, policy)
+    else:
+        source = listing.read_listed(found, policy)
+        notes = listing.notes_on(found, source.label_names)
+    _say(notes)
+    return source
+
+
+def _say(notes: Sequence[str]) -> None:
+    for note in notes:
+        print(note, file=sys.stderr, flush=True)
 
 
 def resolve_backbone(config: Config) -> Path:

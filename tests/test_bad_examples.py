@@ -1,6 +1,9 @@
 """Bad examples stop a conversion, or are left out by name; nothing is dropped in silence."""
 
 import json
+import os
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -136,16 +139,35 @@ def test_a_leak_is_left_out_of_train_or_allowed(tmp_path):
     assert len(examples(tmp_path / "out")) == 90
 
 
-@pytest.mark.parametrize("labels", [[1] * 30, [2, 0] * 15])
-def test_one_class_alone_is_refused(tmp_path, labels):
+@pytest.mark.parametrize(
+    ("labels", "missing"), [([1] * 30, "red, blue"), ([2, 0] * 15, "green"), ([0, 1, 2] * 10, "")]
+)
+def test_a_class_that_nothing_teaches_is_refused_by_name(tmp_path, labels, missing):
     members = made_members(train_batches=1)
     members["data_batch_1"]["labels"] = labels
     source = write_archive(tmp_path / "x.tar.gz", members)
-    if len(set(labels)) == 1:
-        message = refused(source)
-        assert "two classes or more. Received: 24 images of green alone" in message
+    if missing:
+        assert f"nothing teaches it. None is left of {missing}; add" in refused(source)
     else:
         assert converted(source).counts["train"] == 24
+
+
+def test_a_class_that_leaving_out_has_emptied_is_refused_by_name(tmp_path):
+    source = write_folder(tmp_path / "in")
+    for path in (source / "train/dog").iterdir():
+        path.write_text("no picture")
+    assert "nothing teaches it. None is left of dog; add" in refused(source, SKIP)
+
+
+def test_a_class_without_a_test_picture_is_said_each_time(tmp_path, capsys):
+    source = write_folder(tmp_path / "in")
+    (source / "test/dog").rename(tmp_path / "away")
+    for _ in range(2):
+        assert converted(source).counts["test"] == 3
+        told = capsys.readouterr().err.splitlines()
+        assert told == ["no test picture, so nothing is measured, of dog"]
+    listed = json.loads((tmp_path / "out/manifest.json").read_text())["notes"]
+    assert listed == told
 
 
 def test_records_of_another_converter_are_taken_as_they_are(tmp_path):
@@ -279,10 +301,15 @@ def test_unchanged_pictures_are_not_decoded_again(tmp_path, monkeypatch, read):
     converted(source)
     before = state(tmp_path / "out")
     monkeypatch.setattr("components.dataset.stored.look", None)
+    monkeypatch.setattr("components.dataset.convert_listed.look", None)
     converted(source)
     assert state(tmp_path / "out") == before
     if read == "folder":
-        (source / "train/cat/0.png").write_bytes(encoded(1))
+        changed = source / "train/cat/0.png"
+        before = changed.stat()
+        changed.write_bytes(encoded(1))
+        assert changed.stat().st_size == before.st_size
+        os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
         with pytest.raises(TypeError):
             converted(source)
 
@@ -291,8 +318,16 @@ def test_unchanged_pictures_are_not_decoded_again(tmp_path, monkeypatch, read):
     ("change", "told"),
     [
         (lambda folder: (folder / "test").rename(folder / "tests"), "lacks test"),
-        (lambda folder: (folder / "test/bird").mkdir(), "Received: 'bird' in"),
-        (lambda folder: (folder / "train/dog").rename(folder / "dog"), "two classes or more"),
+        (
+            lambda folder: shutil.copytree(folder / "test/dog", folder / "test/bird"),
+            "'bird' in test",
+        ),
+        (lambda folder: (folder / "train/dog").rename(folder / "dog"), "'dog' in test of"),
+        (lambda folder: shutil.rmtree(folder / "train/dog"), "'dog' in test of"),
+        (
+            lambda folder: shutil.copytree(folder / "test", folder / "Test"),
+            "Test and test for test",
+        ),
     ],
 )
 def test_what_a_folder_lacks_is_named(tmp_path, change, told):
@@ -311,7 +346,7 @@ def test_the_same_pixels_are_found_under_another_encoding(tmp_path):
     Image.open(source / "train/dog/4.png").save(buffer, "PNG", compress_level=1, pnginfo=None)
     assert buffer.getvalue() != (source / "train/dog/4.png").read_bytes()
     (source / "test/dog/9.png").write_bytes(buffer.getvalue())
-    assert "train/dog/4.png of train = test/dog/9.png of test" in refused(source)
+    assert re.search("train/dog/4.png of .* = test/dog/9.png of test", refused(source))
 
 
 def test_records_of_both_kinds_are_split_alike(tmp_path):

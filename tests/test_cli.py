@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from made_archives import made_members, write_archive
+from made_pictures import write_folder
 
 from components import download as download_module
 from pipeline import cli
@@ -238,6 +239,14 @@ def test_a_wrong_sample(run, archive, tmp_path, sample, message):
     result = run("data", "show", f"dataset.archive={archive}", "--sample", sample)
     assert_one_line(result, message)
     assert everything_below(tmp_path) == ["made.tar.gz"]
+
+
+def test_a_bad_picture_is_one_line_without_beams_traceback(tmp_path):
+    source = write_folder(tmp_path / "in")
+    (source / "train/cat/0.png").write_text("no picture")
+    result = in_a_process("data", "convert", tmp_path / "out", f"dataset.archive={source}")
+    assert_one_line(result, "example train/cat/0.png of", "dataset.on_bad_example=skip")
+    assert "while running" not in result[2]
 
 
 def test_convert_never_replaces_files_of_others(run, archive, tmp_path):

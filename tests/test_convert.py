@@ -138,6 +138,8 @@ def test_copies_are_not_parted_between_train_and_validation(tmp_path):
     members = made_members()
     for name in [name for name in members if name.startswith("data_batch_")]:
         del members[name]
+    members["batches.meta"]["label_names"] = ["common", "rare"]
+    members["test_batch"]["labels"] = [label % 2 for label in members["test_batch"]["labels"]]
     members["data_batch_1"] = {
         "batch_label": "training batch 1 of 1",
         "data": np.concatenate([common, rare]).transpose(0, 3, 1, 2).reshape(200, -1),

@@ -79,6 +79,9 @@ def test_a_cache_that_cannot_be_written_needs_no_turn(tmp_path):
 def test_a_beam_workers_user_error_is_found_in_what_beam_quotes():
     quoted = RuntimeError("Traceback\ncomponents.errors.UserError: mend it [while running 'x']\n")
     assert str(user_error(quoted)) == "mend it"
+    assert str(user_error(UserError("mend it [while running 'x']"))) == "mend it"
+    with pytest.raises(UserError, match="^mend it$"), in_one_line():
+        raise UserError("mend it [while running 'x']")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is said of an archive is true of it: counts, labels, oddities, and the picture grid."""
+"""What is said of a data set is true of it: counts, labels, oddities, and the picture grid."""
 
 import io
 import re
@@ -8,13 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 from made_archives import made_batch, made_images, made_members, write_archive
+from made_pictures import encoded, good_shards, write_folder, write_records
 from PIL import Image
 from rich.console import Console
 
 from components.dataset import show
 from components.dataset.archive import Archive, read_archive
+from components.dataset.bad_examples import STRICT
 from components.dataset.grid import draw_grid
+from components.dataset.layout import layout_of
+from components.dataset.source import Shown
 from components.errors import UserError
+from pipeline.inputs import read_source
 
 
 def archive_of(tmp_path: Path, members: dict[str, Any]) -> Archive:
@@ -239,3 +244,62 @@ def test_real_cifar_10(cifar_archive, tmp_path):
     assert max(map(len, text.splitlines())) <= 80
     draw_grid(archive, tmp_path / "grid.png", samples=[("data_batch_1", 5)], seed=0)
     assert Image.open(tmp_path / "grid.png").size[0] > 1000
+
+
+def shown(source: Path) -> Shown:
+    return read_source(layout_of(source), STRICT)
+
+
+def list_of(folder: Path) -> Path:
+    """The same pictures as a list without splits."""
+    rows = [f"{path}\t{path.parent.name}\n" for path in sorted(folder.glob("*/*/*.png"))]
+    (folder.parent / "list.tsv").write_text("".join(rows))
+    return folder.parent / "list.tsv"
+
+
+@pytest.mark.parametrize("kind", ["splits", "classes", "list", "records"])
+def test_every_layout_is_counted_and_drawn(tmp_path, kind):
+    if kind == "records":
+        source = write_records(tmp_path / "in", good_shards())
+    else:
+        folder = write_folder(tmp_path / "in")
+        source = {"splits": folder, "classes": folder / "train", "list": list_of(folder)}[kind]
+    loaded = shown(source)
+    summary = show.summarize(loaded)
+    counts = {batch.name: batch.label_counts for batch in summary.batches}
+    assert (
+        counts
+        == {
+            "splits": {"train": (10, 10), "test": (3, 3)},
+            "classes": {"all": (10, 10)},
+            "list": {"all": (13, 13)},
+            "records": {"train": (10, 10), "test": (3, 3)},
+        }[kind]
+    )
+    assert summary.label_names == ("cat", "dog") and summary.problems == ()
+    first = summary.batches[0].name
+    [sample] = show.describe_samples(loaded, [(first, 0)])
+    assert (sample.shape, sample.label_name) == ((8, 8, 3), "cat")
+    target = draw_grid(loaded, tmp_path / "grid.png", samples=[(first, 0)], seed=0)
+    assert Image.open(target).size[0] > 1000
+
+
+def test_oddities_of_a_folder_are_found_by_the_names_of_its_files(tmp_path):
+    source = write_folder(tmp_path / "in")
+    (source / "test/cat/copy.png").write_bytes((source / "train/dog/4.png").read_bytes())
+    Image.new("RGB", (30, 300), "red").save(source / "train/cat/red.png")
+    summary = show.summarize(shown(source))
+    assert summary.leaks == (("train/dog/4.png", "test/cat/copy.png"),)
+    assert summary.blanks == ("train/cat/red.png",)
+
+
+def test_many_classes_are_counted_and_fifty_shown(tmp_path):
+    for number in range(53):
+        path = tmp_path / f"in/class {number:02}/0.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(encoded(number, side=120))
+    loaded = shown(tmp_path / "in")
+    text = printed(80, (show.print_summary, show.summarize(loaded)))
+    assert "49 class 49" in text and "50 class 50" not in text and "and 3 more labels" in text
+    picture = Image.open(draw_grid(loaded, tmp_path / "grid.png", samples=[], seed=0))
+    assert picture.size[1] < 50 * 0.75 * 150 * 1.2

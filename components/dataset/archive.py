@@ -75,6 +75,26 @@ class Archive:
             for image in batch.images
         ]
 
+    @cached_property
+    def groups(self) -> npt.NDArray[np.str_]:
+        return np.concatenate([np.full(len(batch.labels), batch.name) for batch in self.batches])
+
+    @cached_property
+    def blanks(self) -> npt.NDArray[np.bool_]:
+        return np.concatenate(
+            [
+                (batch.images == batch.images[:, :1, :1]).all(axis=(1, 2, 3))
+                for batch in self.batches
+            ]
+        )
+
+    def pixels(self, index: int) -> npt.NDArray[np.uint8]:
+        for batch in self.batches:
+            if index < len(batch.images):
+                return batch.images[index]
+            index -= len(batch.images)
+        raise IndexError(index)
+
     def pictures(self, indices: npt.NDArray[np.int64]) -> ArrayPictures:
         return ArrayPictures(self._images[indices])
 

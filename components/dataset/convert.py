@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import re
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -43,6 +43,7 @@ EXAMPLES_PER_SHARD: Final = 1024  # 2.4 MB at 32 pixels; also the unit of work o
 _SHARD: Final = re.compile(rf"({TRAIN}|{VALIDATION}|{TEST})-\d{{5,}}-of-\d{{5,}}\.tfrecord")
 # A process is worth its start (1 s on a busy machine) where it writes for as long: 8,000 images/s.
 _IMAGES_PER_WORKER: Final = 8192
+_NAMED: Final = 5  # classes in a message
 
 
 def convert(
@@ -52,6 +53,7 @@ def convert(
     validation_fraction: float,
     seed: int,
     policy: Policy = STRICT,
+    notes: Sequence[str] = (),
     examples_per_shard: int = EXAMPLES_PER_SHARD,
     workers: int | None = None,
 ) -> Manifest:
@@ -60,7 +62,7 @@ def convert(
     The validation images are a stratified sample of train that parts no copies, unless the source
     has some itself. Train examples are shuffled by `seed`. The same source and settings give the
     same bytes with any number of `workers` (processes; None takes what the machine has and the
-    source deserves).
+    source deserves). `notes` on the source go to the manifest.
     A directory that holds this very conversion already is left untouched.
 
     Raises:
@@ -88,7 +90,12 @@ def convert(
             fresh.mkdir()
             shards = _write_shards(source, splits, fresh, examples_per_shard, workers)
             manifest = Manifest(
-                *made_of, source.label_names, shards, policy=policy, skipped=skipped.reasons
+                *made_of,
+                source.label_names,
+                shards,
+                policy=policy,
+                skipped=skipped.reasons,
+                notes=(*notes, *not_measured(source.label_names, source.labels[splits[TEST]])),
             )
             (fresh / LABELS_FILE).write_text(labels_text(source.label_names), encoding="utf-8")
             write_manifest(manifest, fresh)
@@ -186,6 +193,33 @@ def put_in_place(fresh: Path, directory: Path, old: Path) -> None:
         raise
 
 
+def require_all_taught(label_names: Sequence[str], train_labels: Iterable[int]) -> None:
+    """`train_labels` are those of the train examples to be written.
+
+    Raises:
+      UserError: a class has none.
+    """
+    if missing := _without(label_names, train_labels):
+        raise UserError(
+            f"every class has pictures in train, or nothing teaches it. None is left of {missing}; "
+            "add some to train, or remove the class"
+        )
+
+
+def not_measured(label_names: Sequence[str], test_labels: Iterable[int]) -> list[str]:
+    """What is said of classes that no test example is of."""
+    missing = _without(label_names, test_labels)
+    return [f"no test picture, so nothing is measured, of {missing}"] if missing else []
+
+
+def _without(label_names: Sequence[str], labels: Iterable[int]) -> str:
+    """The classes that none of `labels` is, in words; the first of them by name."""
+    present = set(labels)
+    missing = [name for label, name in enumerate(label_names) if label not in present]
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    return ", ".join(missing[:_NAMED]) + more
+
+
 def labels_text(label_names: Sequence[str]) -> str:
     return "".join(f"{label}:{name}\n" for label, name in enumerate(label_names))
 
@@ -222,13 +256,7 @@ def _split(
             f"images leaves {len(train)} for training and {len(validation)} for validation; both "
             "need some"
         )
-    present = np.unique(labels[train])
-    if len(present) < 2:
-        received = f"{len(train)} images of {source.label_names[present[0]]}" if len(train) else 0
-        raise UserError(
-            "training needs images of two classes or more. Received: "
-            f"{received or 'no image'} alone; add the others to train"
-        )
+    require_all_taught(source.label_names, labels[train])
     shuffled = np.random.default_rng(settings.seed).permutation(train)
     return {TRAIN: shuffled, VALIDATION: validation, TEST: test}
 

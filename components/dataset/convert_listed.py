@@ -20,13 +20,16 @@ from components.dataset.convert import (
     EXAMPLES_PER_SHARD,
     existing_conversion,
     labels_text,
+    not_measured,
     put_in_place,
     refuse_foreign_files,
+    require_all_taught,
 )
 from components.dataset.hold_out import bound
+from components.dataset.layout import Layout
 from components.dataset.leakage import settle
 from components.dataset.listing import Listing, write_listing
-from components.dataset.look import FILE_RULE, LARGEST_FILE, Seen, look
+from components.dataset.look import look
 from components.dataset.manifest import Manifest, Settings, write_manifest
 from components.dataset.part import (
     OPEN,
@@ -35,18 +38,18 @@ from components.dataset.part import (
     OpenPicture,
     Reports,
     collect,
+    encoded_at,
     place,
-    read_address,
     write_part,
 )
 from components.errors import UserError
-from components.features import LABELS_FILE, SPLITS, TEST, VALIDATION
+from components.features import LABELS_FILE, SPLITS, TEST, TRAIN, VALIDATION
 
 CONVERTER_VERSION: Final = 3  # raise it when the same source and settings give other bytes
 
 
 def convert_listed(
-    source: Path,
+    layout: Layout,
     directory: Path,
     *,
     validation_fraction: float,
@@ -71,7 +74,7 @@ def convert_listed(
     with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as tmp:
         lines, fresh = Path(tmp) / "listing.jsonl", Path(tmp) / "new"
         skipped = Skipped(policy)
-        listing = write_listing(source, lines, skipped)
+        listing = write_listing(layout, lines, skipped)
         if TEST in listing.splits:
             test_fraction = 0.0
         if VALIDATION in listing.splits:
@@ -86,11 +89,16 @@ def convert_listed(
         _run(lines, fresh, parts, settings, policy, beam_arguments)
         found = collect(fresh)
         for identity, reason in found.bad.items():
-            skipped.bad(identity, reason, str(source))
+            skipped.bad(identity, reason, str(layout.path))
         settle(found.leaks, skipped)
-        _check(found, listing, source)
+        _check(found, listing, layout.path)
         manifest = Manifest(
-            *made_of, listing.label_names, found.shards, policy=policy, skipped=skipped.reasons
+            *made_of,
+            listing.label_names,
+            found.shards,
+            policy=policy,
+            skipped=skipped.reasons,
+            notes=(*listing.notes, *not_measured(listing.label_names, found.labels[TEST])),
         )
         (fresh / LABELS_FILE).write_text(labels_text(listing.label_names), encoding="utf-8")
         write_manifest(manifest, fresh)
@@ -111,12 +119,7 @@ def _check(found: Reports, listing: Listing, source: Path) -> None:
             f"{listing.count} pictures leaves {', '.join(missing)} empty; give more pictures "
             "or larger dataset.validation_fraction and dataset.test_fraction"
         )
-    if len(found.train_labels) < 2:
-        [label] = found.train_labels
-        raise UserError(
-            "training needs images of two classes or more. Received: images of "
-            f"{listing.label_names[label]} alone in {source}; add the others to train"
-        )
+    require_all_taught(listing.label_names, found.labels[TRAIN])
 
 
 def _run(
@@ -155,17 +158,18 @@ def _run(
 
 def _read(line: str, policy: Policy) -> Listed | Bad:
     identity, address, label, split = json.loads(line)
-    try:
-        encoded = read_address(address)
-    except OSError as error:
-        told = " ".join((error.strerror or str(error)).split())
-        seen: Seen | str = f"a listed picture can be read, here it cannot ({told})"
-    else:
-        seen = f"{FILE_RULE}, here more" if len(encoded) > LARGEST_FILE else look(encoded)
+    encoded = encoded_at(address)
+    if isinstance(encoded, str):
+        return _bad(identity, encoded, address, policy)
+    seen = look(encoded)
     if isinstance(seen, str):
-        Skipped(policy).bad(identity, seen, address)  # stops at once where the policy is to fail
-        return Bad(identity, seen)
+        return _bad(identity, seen, address, policy)
     return Listed(identity, address, label, split, hashlib.sha256(encoded).digest(), seen)
+
+
+def _bad(identity: str, reason: str, address: str, policy: Policy) -> Bad:
+    Skipped(policy).bad(identity, reason, address)  # stops at once where the policy is to fail
+    return Bad(identity, reason)
 
 
 def _ranks(picture: Listed | Bad, settings: Settings) -> Iterator[tuple[int, OpenPicture]]:

@@ -1,4 +1,4 @@
-"""A picture of an archive: random images of each class, and below them chosen samples."""
+"""A picture of a data set: random images of each class, and below them chosen samples."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from components.dataset.archive import Archive
-from components.dataset.show import describe_samples, find_batch
+from components.dataset.show import CLASSES_SHOWN, describe_samples, place_of
+from components.dataset.source import Shown
 from components.errors import UserError
 from components.features import TRAIN
 
@@ -27,11 +28,12 @@ _CLASS_HEIGHT: Final = 0.75  # inches
 _SAMPLE_HEIGHT: Final = 2.1  # inches
 _TITLE_HEIGHT: Final = 0.5  # inches, of each of the two parts
 _DOTS_PER_INCH: Final = 150
+_LARGEST_SIDE: Final = 96  # pixels, of a random image
 _GREY: Final = "#555555"
 
 
 def draw_grid(
-    archive: Archive, target: Path, *, samples: Sequence[tuple[str, int]], seed: int
+    source: Shown, target: Path, *, samples: Sequence[tuple[str, int]], seed: int
 ) -> Path:
     """Draws 10 random train images of each class and the chosen samples as a PNG.
 
@@ -42,63 +44,74 @@ def draw_grid(
     """
     from matplotlib.figure import Figure
 
-    describe_samples(archive, samples)  # refuses what does not exist before anything is drawn
+    describe_samples(source, samples)  # refuses what does not exist before anything is drawn
     sample_rows = math.ceil(len(samples) / _SAMPLES_PER_ROW)
-    heights = [len(archive.label_names) * _CLASS_HEIGHT + _TITLE_HEIGHT]
+    heights = [min(len(source.label_names), CLASSES_SHOWN) * _CLASS_HEIGHT + _TITLE_HEIGHT]
     if samples:
         heights.append(sample_rows * _SAMPLE_HEIGHT + _TITLE_HEIGHT)
     figure = Figure(figsize=(_WIDTH, sum(heights)), dpi=_DOTS_PER_INCH, layout="constrained")
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    _draw_classes(archive, parts[0], seed)
+    _draw_classes(source, parts[0], seed)
     if samples:
-        _draw_samples(archive, parts[1], samples, sample_rows)
+        _draw_samples(source, parts[1], samples, sample_rows)
     save_figure(figure, target)
     return target
 
 
-def _draw_classes(archive: Archive, part: SubFigure, seed: int) -> None:
+def _draw_classes(source: Shown, part: SubFigure, seed: int) -> None:
+    names = source.label_names[:CLASSES_SHOWN]
     rows = [
-        _random_images(archive, label, np.random.default_rng([seed, label]))
-        for label in range(len(archive.label_names))
+        _random_images(source, label, np.random.default_rng([seed, label]))
+        for label in range(len(names))
     ]
-    side = archive.batches[0].images.shape[1]
+    side = max((max(image.shape[:2]) for images in rows for image in images), default=1)
     gap = max(1, side // 16)
     step = side + gap
     mosaic = np.full((len(rows) * step - gap, IMAGES_PER_CLASS * step - gap, 3), 255, np.uint8)
     for row, images in enumerate(rows):
         for column, image in enumerate(images):
+            height, width, _ = image.shape
             top, left = row * step, column * step
-            mosaic[top : top + side, left : left + side] = image
+            mosaic[top : top + height, left : left + width] = image
     axes = part.subplots()
     show_image(axes, mosaic)
     axes.set_yticks(
         [row * step + side / 2 for row in range(len(rows))],
-        [f"{name}  {label}" for label, name in enumerate(archive.label_names)],
+        [f"{name}  {label}" for label, name in enumerate(names)],
     )
     axes.tick_params(length=0, pad=8, labelsize=11)
-    _head(part, "Train images, chosen at random")
+    of_all = f", of {len(names)} classes" if len(names) < len(source.label_names) else ""
+    _head(part, f"Train images, chosen at random{of_all}")
 
 
 def _random_images(
-    archive: Archive, label: int, random: np.random.Generator
-) -> npt.NDArray[np.uint8]:
-    images = np.concatenate(
-        [batch.images[batch.labels == label] for batch in archive.batches if batch.split == TRAIN]
-    )
-    return images[random.permutation(len(images))[:IMAGES_PER_CLASS]]
+    source: Shown, label: int, random: np.random.Generator
+) -> list[npt.NDArray[np.uint8]]:
+    """At most 10, none with a side above _LARGEST_SIDE."""
+    places = np.flatnonzero((source.labels == label) & np.isin(source.splits, (TRAIN, "")))
+    chosen = places[random.permutation(len(places))[:IMAGES_PER_CLASS]]
+    return [_small(source.pixels(int(place))) for place in chosen]
+
+
+def _small(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    if max(image.shape[:2]) <= _LARGEST_SIDE:
+        return image
+    picture = Image.fromarray(image)
+    picture.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
+    return np.asarray(picture)
 
 
 def _draw_samples(
-    archive: Archive, part: SubFigure, samples: Sequence[tuple[str, int]], rows: int
+    source: Shown, part: SubFigure, samples: Sequence[tuple[str, int]], rows: int
 ) -> None:
     grid = part.subplots(rows, _SAMPLES_PER_ROW, squeeze=False)
-    described = describe_samples(archive, samples)
+    described = describe_samples(source, samples)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, (name, index), sample in zip(grid.flat, samples, described, strict=False):
         shape = "x".join(map(str, sample.shape))
         axes.set_axis_on()
-        show_image(axes, find_batch(archive, name, index).images[index])
+        show_image(axes, source.pixels(place_of(source, name, index)))
         axes.set_title(f"{sample.label}  {sample.label_name}", fontsize=11)
         axes.set_xlabel(
             f"{sample.id}\n{shape}, {sample.minimum} to {sample.maximum}", fontsize=8, color=_GREY

@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import cache
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 LARGEST_FILE: Final = 1 << 28  # bytes; more than any picture that is read needs
 FILE_RULE: Final = f"a picture's file has at most {LARGEST_FILE:,} bytes"
@@ -19,6 +23,7 @@ class Seen(NamedTuple):
     height: int  # pixels
     width: int
     digest: bytes  # of its pixels: the same however they are encoded
+    blank: bool = False  # all pixels have one colour
 
 
 def look(encoded: bytes) -> Seen | str:
@@ -35,7 +40,14 @@ def look(encoded: bytes) -> Seen | str:
     digest = hashlib.sha256(f"{height}x{width}".encode())
     digest.update(pixels)
     kind = "png" if encoded.startswith(_PNG) else "jpeg"
-    return Seen(kind, height, width, digest.digest())
+    blank = bool((pixels == pixels[:1, :1]).all())
+    return Seen(kind, height, width, digest.digest(), blank)
+
+
+def pixels_of(encoded: bytes) -> npt.NDArray[np.uint8]:
+    """[height, width, 3] of a whole picture, as training sees it."""
+    pixels: npt.NDArray[np.uint8] = _decoder()(encoded).numpy()
+    return pixels
 
 
 @cache

@@ -41,6 +41,7 @@ class Manifest:
     shards: dict[str, tuple[Shard, ...]]  # by split
     policy: Policy = STRICT  # that the examples were checked by
     skipped: dict[str, str] = field(default_factory=dict)  # id -> reason, of those left out
+    notes: tuple[str, ...] = ()  # what was guessed of the source or is not looked at, in words
 
     @property
     def counts(self) -> dict[str, int]:
@@ -94,6 +95,7 @@ def _parse(content: dict[str, Any]) -> Manifest:
         },
         policy=Policy(**content.get("policy", {})),
         skipped=dict(content.get("skipped", {})),
+        notes=tuple(content.get("notes", ())),
     )
     if manifest.counts != content["counts"]:
         raise ValueError(f"counts {content['counts']} do not fit the shards' {manifest.counts}")

@@ -16,14 +16,15 @@ import numpy as np
 from components.dataset.bad_examples import GIVEN_ONCE, Policy
 from components.dataset.hold_out import rank
 from components.dataset.leakage import Leak
-from components.dataset.look import LARGEST_FILE, Seen
+from components.dataset.look import FILE_RULE, LARGEST_FILE, Seen
 from components.dataset.manifest import Shard
 from components.dataset.shards import ShardSource, write_shard
-from components.dataset.source import Picture
+from components.dataset.source import Picture, open_address
 from components.errors import UserError
 from components.features import SPLITS, TEST, TRAIN, VALIDATION
 
 OPEN: Final = ("", TRAIN)  # of these splits, pictures are held out for test and validation
+_LONGEST: Final = 160  # characters of a library's own words
 _REPORT: Final = ".json"  # beside a part's shards until the manifest is made
 
 
@@ -70,7 +71,7 @@ class Reports:
     """What all parts together came to."""
 
     shards: dict[str, tuple[Shard, ...]]
-    train_labels: frozenset[int]
+    labels: dict[str, frozenset[int]]  # by split
     bad: dict[str, str]  # id -> reason
     leaks: list[Leak]
 
@@ -79,16 +80,15 @@ class Reports:
         return sum(shard.examples for shard in chain(*self.shards.values()))
 
 
-def read_address(address: str) -> bytes:
-    """A picture's file, or a byte more than one may have.
-
-    Raises:
-      OSError: it cannot be read.
-    """
-    from apache_beam.io.filesystems import FileSystems
-
-    with FileSystems.open(address) as file:
-        return bytes(file.read(LARGEST_FILE + 1))
+def encoded_at(address: str) -> bytes | str:
+    """A picture's file, or the rule that it breaks."""
+    try:
+        with open_address(address) as file:
+            encoded = bytes(file.read(LARGEST_FILE + 1))
+    except Exception as error:  # noqa: BLE001 (each of Beam's file systems raises its own)
+        reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
+        return f"a listed picture can be read, here it cannot ({reason[:_LONGEST]})"
+    return f"{FILE_RULE}, here more" if len(encoded) > LARGEST_FILE else encoded
 
 
 def place(found: Listed | Bad) -> int:
@@ -132,7 +132,9 @@ def write_part(
             shards[split] = asdict(_write(Path(directory) / name, of_split))
     report = {
         "shards": shards,
-        "train_labels": sorted({one.label for one in chosen if one.split == TRAIN}),
+        "labels": {
+            split: sorted({one.label for one in chosen if one.split == split}) for split in SPLITS
+        },
         "bad": [*dict.fromkeys(bad), *again],
         "leaks": leaks,
     }
@@ -145,12 +147,13 @@ def write_part(
 def collect(directory: Path) -> Reports:
     """What the parts say they wrote and left out; tidies up."""
     shards: dict[str, list[Shard]] = {split: [] for split in SPLITS}
-    labels: set[int] = set()
+    labels: dict[str, set[int]] = {split: set() for split in SPLITS}
     bad: list[Bad] = []
     leaks: list[Leak] = []
     for path in sorted(directory.glob(f"part-*{_REPORT}")):
         report = json.loads(path.read_text("utf-8"))
-        labels |= set(report["train_labels"])
+        for split, of_split in report["labels"].items():
+            labels[split] |= set(of_split)
         bad += [Bad(*one) for one in report["bad"]]
         leaks += [Leak(*one) for one in report["leaks"]]
         for split, shard in report["shards"].items():
@@ -161,7 +164,7 @@ def collect(directory: Path) -> Reports:
             path.unlink()  # reports, and what a worker that died left behind
     return Reports(
         {split: tuple(found) for split, found in shards.items()},
-        frozenset(labels),
+        {split: frozenset(found) for split, found in labels.items()},
         dict(sorted(bad)),
         sorted(leaks),
     )
@@ -237,8 +240,8 @@ class _Pictures:
 
     def __iter__(self) -> Iterator[Picture]:
         for one in self.examples:
-            encoded = read_address(one.address)
-            if hashlib.sha256(encoded).digest() != one.sha256:
+            encoded = encoded_at(one.address)
+            if isinstance(encoded, str) or hashlib.sha256(encoded).digest() != one.sha256:
                 raise UserError(
                     "pictures must stay as they are while they are converted. Received: "
                     f"{one.address}, which changed; convert again"

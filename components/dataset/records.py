@@ -1,57 +1,45 @@
 """TFRecords that somebody else's converter wrote, read without trusting them.
 
-A folder with `labels.txt` (``0:cat``, ``1:dog``, …) and `train-*.tfrecord`, `test-*.tfrecord` and
-perhaps `validation-*.tfrecord`, of `tf.train.Example` with ``image/encoded`` (PNG or JPEG) and
-``image/class/label``, as TF-Slim's converters write them. ``image/id`` is taken where it is given;
-all other features are left alone.
+A folder with `labels.txt` (``0:cat``, ``1:dog``, …) and files of train, test and perhaps validation
+(`components.dataset.layout` knows their names), of `tf.train.Example` with ``image/encoded`` (PNG
+or JPEG) and ``image/class/label``, as TF-Slim's converters write them. ``image/id`` is taken where
+it is given; all other features are left alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.dataset.bad_examples import Policy, Skipped
+from components.dataset.layout import Layout
 from components.dataset.stored import Found, StoredExamples, check_all, fingerprint_of
 from components.dataset.tfrecord import read_frames
 from components.dataset.unpickle import describe
 from components.errors import UserError
-from components.features import IMAGE_ENCODED, IMAGE_ID, LABEL, LABELS_FILE, SPLITS, TEST, TRAIN
+from components.features import IMAGE_ENCODED, IMAGE_ID, LABEL, LABELS_FILE
 
 if TYPE_CHECKING:
     from tensorflow.core.example.feature_pb2 import Feature
 
 
-def holds_records(directory: Path) -> bool:
-    return any(directory.glob("*.tfrecord"))
+def records_fingerprint(layout: Layout) -> str:
+    """Another one where any file, its name or what is said of the layout is."""
+    files = [_labels_file(layout.path), *(path for _, path in layout.parts)]
+    return fingerprint_of(files, layout.path, repr((layout.parts, layout.notes)))
 
 
-def records_fingerprint(directory: Path) -> str:
-    return fingerprint_of([_labels_file(directory), *_files(directory)], directory)
-
-
-def read_records(directory: Path, policy: Policy) -> StoredExamples:
+def read_records(layout: Layout, policy: Policy) -> StoredExamples:
     """Reads and checks every record.
 
     Raises:
-      UserError: a split or the labels are missing, a file is cut or its framing damaged, or
-        examples are bad and the policy does not leave them out.
+      UserError: the labels are missing, a file is cut or its framing damaged, or examples are bad
+        and the policy does not leave them out.
     """
-    label_names, skipped = _label_names(_labels_file(directory)), Skipped(policy)
-    found = _found(_files(directory), len(label_names), skipped)
-    return check_all(found, label_names, records_fingerprint(directory), skipped)
-
-
-def _files(directory: Path) -> list[Path]:
-    files = {split: sorted(directory.glob(f"{split}-*.tfrecord")) for split in SPLITS}
-    for split in (TRAIN, TEST):
-        if not files[split]:
-            raise UserError(
-                f"records lie in files named train-*.tfrecord and test-*.tfrecord. {directory} "
-                f"holds none of {split}; name them so, or add them"
-            )
-    return [path for split in SPLITS for path in files[split]]
+    label_names, skipped = _label_names(_labels_file(layout.path)), Skipped(policy)
+    found = _found(layout.parts, len(label_names), skipped)
+    return check_all(found, label_names, records_fingerprint(layout), skipped)
 
 
 def _labels_file(directory: Path) -> Path:
@@ -66,7 +54,7 @@ def _labels_file(directory: Path) -> Path:
 
 def _label_names(path: Path) -> tuple[str, ...]:
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"{path} must be UTF-8 text: {error}; write it again") from None
     names = tuple(
@@ -82,9 +70,9 @@ def _label_names(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _found(files: list[Path], classes: int, skipped: Skipped) -> Iterator[Found]:
-    for path in files:
-        split, count = path.name.partition("-")[0], 0
+def _found(parts: Sequence[tuple[str, Path]], classes: int, skipped: Skipped) -> Iterator[Found]:
+    for split, path in parts:
+        count = 0
         for offset, record in read_frames(path):
             place = f"{path.name}:{count}"
             count += 1

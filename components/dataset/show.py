@@ -1,17 +1,18 @@
-"""What is in an archive: counts, labels, oddities and pictures, before anything is trained."""
+"""What is in a data set: counts, labels, oddities and pictures, before anything is trained."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from components.dataset.archive import NO_LABEL, Archive, Batch
+from components.dataset.archive import NO_LABEL
+from components.dataset.source import Shown
 from components.errors import UserError
-from components.features import TEST, TRAIN
+from components.features import TEST, VALIDATION
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +22,7 @@ FIRST_LABELS: Final = 20  # as many as the original article prints
 # CIFAR-10 is 1.0 and the digits are 1.1; from here on accuracy alone begins to flatter.
 IMBALANCE_RATIO: Final = 1.5  # images of the largest class over those of the smallest
 _EXAMPLES_NAMED: Final = 3  # in the text of a problem
+CLASSES_SHOWN: Final = 50  # in the tables and the picture
 
 
 @dataclass(frozen=True)
@@ -52,67 +54,73 @@ class Sample:
     label_name: str
 
 
-def summarize(archive: Archive) -> Summary:
+def summarize(source: Shown) -> Summary:
     """Counts labels and looks for duplicate and blank images and class imbalance."""
-    groups = _identical_images(archive)
-    tests = {batch.name for batch in archive.batches if batch.split == TEST}
+    same = _identical_images(source)
+    groups = tuple(tuple(source.ids[i] for i in indices) for indices in same)
     leaks = tuple(
-        group for group in groups if len({_batch_name(id_) in tests for id_ in group}) == 2
+        group
+        for group, indices in zip(groups, same, strict=True)
+        if len({source.splits[i] == TEST for i in indices}) == 2
     )
-    blanks = tuple(
-        f"{batch.name}:{index}"
-        for batch in archive.batches
-        for index in np.flatnonzero((batch.images == batch.images[:, :1, :1]).all(axis=(1, 2, 3)))
-    )
-    batches = tuple(
-        BatchSummary(
-            name=batch.name,
-            split=batch.split,
-            count=len(batch.labels),
-            label_counts=_label_counts(archive, batch),
-            first_labels=tuple(batch.labels[:FIRST_LABELS].tolist()),
-        )
-        for batch in archive.batches
-    )
+    blanks = tuple(source.ids[i] for i in np.flatnonzero(source.blanks).tolist())
+    batches = tuple(_summarize(source, name) for name in group_names(source))
     problems = [
-        *(f"left out: {identity}: {reason}" for identity, reason in archive.skipped.items()),
+        *(f"left out: {identity}: {reason}" for identity, reason in source.skipped.items()),
         *_describe_duplicates(groups, leaks),
         *_describe_blanks(blanks),
-        *_describe_imbalance(archive.label_names, batches),
+        *_describe_imbalance(source.label_names, batches),
     ]
-    return Summary(archive.label_names, batches, groups, leaks, blanks, tuple(problems))
+    return Summary(source.label_names, batches, groups, leaks, blanks, tuple(problems))
 
 
-def describe_samples(archive: Archive, samples: Sequence[tuple[str, int]]) -> tuple[Sample, ...]:
+def group_names(source: Shown) -> list[str]:
+    """In the order of the examples.
+
+    Raises:
+      UserError: there are no examples.
+    """
+    if not len(source.ids):
+        raise UserError("a data set holds examples, but all of this one were left out; mend it")
+    return list(dict.fromkeys(source.groups.tolist()))
+
+
+def describe_samples(source: Shown, samples: Sequence[tuple[str, int]]) -> tuple[Sample, ...]:
     """Shape, range and label of the images that (batch name, index) choose.
 
     Raises:
       UserError: there is no such batch or index.
     """
     described = []
-    for name, index in samples:
-        batch = find_batch(archive, name, index)
-        image, label = batch.images[index], int(batch.labels[index])
+    for name, number in samples:
+        index = place_of(source, name, number)
+        image, label = source.pixels(index), int(source.labels[index])
         described.append(
             Sample(
-                id=f"{name}:{index}",
+                id=source.ids[index],
                 shape=image.shape,
                 minimum=int(image.min()),
                 maximum=int(image.max()),
                 label=label,
-                label_name="left out" if label == NO_LABEL else archive.label_names[label],
+                label_name="left out" if label == NO_LABEL else source.label_names[label],
             )
         )
     return tuple(described)
 
 
-def find_batch(archive: Archive, name: str, index: int) -> Batch:
-    batches = {batch.name: batch for batch in archive.batches}
-    if name not in batches:
-        raise UserError(f"no batch {name!r} in this archive; it has {', '.join(batches)}")
-    if not 0 <= index < len(batches[name].labels):
-        raise UserError(f"{name} has images 0 to {len(batches[name].labels) - 1}, received {index}")
-    return batches[name]
+def place_of(source: Shown, name: str, number: int) -> int:
+    """Where the image stands that has this number in a batch, or else in a split.
+
+    Raises:
+      UserError: there is no such batch or number.
+    """
+    names = group_names(source)
+    if name not in names:
+        raise UserError(f"no batch {name!r} in this archive; it has {', '.join(names)}")
+    places = np.flatnonzero(source.groups == name)
+    if not 0 <= number < len(places):
+        raise UserError(f"{name} has images 0 to {len(places) - 1}, received {number}")
+    return int(places[number])
 
 
 def print_summary(summary: Summary, console: Console) -> None:
@@ -134,10 +142,12 @@ def print_summary(summary: Summary, console: Console) -> None:
     for batch in summary.batches:
         counts.add_column(batch.name.replace("_batch", "").replace("_", " "), justify="right")
     counts.add_column("all", justify="right", style="bold")
-    for label, name in enumerate(summary.label_names):
+    for label, name in enumerate(summary.label_names[:CLASSES_SHOWN]):
         row = [batch.label_counts[label] for batch in summary.batches]
         counts.add_row(f"{label} {escape(name)}", *(f"{n:,}" for n in row), f"{sum(row):,}")
     console.print(counts)
+    if (more := len(summary.label_names) - CLASSES_SHOWN) > 0:
+        console.print(f"and {more:,} more labels\n", highlight=False)
 
     for problem in summary.problems:
         console.print(f"[yellow]![/] {escape(problem)}", highlight=False)
@@ -151,11 +161,12 @@ def print_samples(samples: Sequence[Sample], console: Console) -> None:
 
     table = _table("Samples")
     for heading in ("image", "shape", "min", "max", "label"):
-        table.add_column(heading, justify="right" if heading in ("min", "max") else "left")
+        justify: Literal["right", "left"] = "right" if heading in ("min", "max") else "left"
+        table.add_column(heading, justify=justify, overflow="fold")
     for sample in samples:
         shape = "x".join(map(str, sample.shape))
         label = f"{sample.label} {escape(sample.label_name)}"
-        table.add_row(sample.id, shape, str(sample.minimum), str(sample.maximum), label)
+        table.add_row(escape(sample.id), shape, str(sample.minimum), str(sample.maximum), label)
     console.print(table)
 
 
@@ -166,20 +177,25 @@ def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
 
 
-def _batch_name(image_id: str) -> str:
-    return image_id.rpartition(":")[0]
+def _summarize(source: Shown, name: str) -> BatchSummary:
+    places = np.flatnonzero(source.groups == name)
+    labels = source.labels[places]
+    counts = np.bincount(labels[labels != NO_LABEL], minlength=len(source.label_names))
+    return BatchSummary(
+        name=name,
+        split=str(source.splits[places[0]]),
+        count=len(places),
+        label_counts=tuple(counts.tolist()),
+        first_labels=tuple(labels[:FIRST_LABELS].tolist()),
+    )
 
 
-def _label_counts(archive: Archive, batch: Batch) -> tuple[int, ...]:
-    labels = batch.labels[batch.labels != NO_LABEL]
-    return tuple(np.bincount(labels, minlength=len(archive.label_names)).tolist())
-
-
-def _identical_images(archive: Archive) -> tuple[tuple[str, ...], ...]:
-    by_pixels: defaultdict[bytes, list[str]] = defaultdict(list)
-    for identity, digest in zip(archive.ids, archive.digests, strict=True):
-        by_pixels[digest].append(identity)
-    return tuple(tuple(group) for group in by_pixels.values() if len(group) > 1)
+def _identical_images(source: Shown) -> list[list[int]]:
+    """The places of each group of images with the very same pixels."""
+    by_pixels: defaultdict[bytes, list[int]] = defaultdict(list)
+    for index, digest in enumerate(source.digests):
+        by_pixels[digest].append(index)
+    return [places for places in by_pixels.values() if len(places) > 1]
 
 
 def _describe_duplicates(
@@ -207,13 +223,13 @@ def _describe_blanks(blanks: Sequence[str]) -> list[str]:
 
 def _describe_imbalance(names: Sequence[str], batches: Sequence[BatchSummary]) -> list[str]:
     problems = []
-    for split in (TRAIN, TEST):
+    for split in dict.fromkeys(batch.split for batch in batches if batch.split != VALIDATION):
         counts = np.sum([batch.label_counts for batch in batches if batch.split == split], axis=0)
         least, most = int(counts.argmin()), int(counts.argmax())
         if counts[most] > IMBALANCE_RATIO * counts[least]:
             problems.append(
-                f"the classes of {split} are out of balance: {counts[most]:,} of {names[most]}, "
-                f"{counts[least]:,} of {names[least]}"
+                f"the classes of {split or 'all'} are out of balance: "
+                f"{counts[most]:,} of {names[most]}, {counts[least]:,} of {names[least]}"
             )
     return problems
 

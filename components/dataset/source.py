@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from components.dataset.png import encode_png
+
+
+def open_address(address: str) -> IO[bytes]:
+    """A file of this machine, or what Beam's file systems open."""
+    if "://" not in address:
+        return Path(address).open("rb")
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems.open(address)
 
 
 class Picture(NamedTuple):
@@ -58,6 +67,24 @@ class Source(Protocol):
     def pictures(self, indices: npt.NDArray[np.int64]) -> Pictures: ...
 
 
+class Shown(Source, Protocol):
+    """A source that can be looked at: `data show`."""
+
+    @property
+    def groups(self) -> npt.NDArray[np.str_]:
+        """[N]: what an example is counted under: its file in an archive, else its split."""
+        ...
+
+    @property
+    def blanks(self) -> npt.NDArray[np.bool_]:
+        """[N]: whether all pixels have one colour."""
+        ...
+
+    def pixels(self, index: int) -> npt.NDArray[np.uint8]:
+        """[height, width, 3]"""
+        ...
+
+
 @dataclass(frozen=True)
 class ArrayPictures:
     """`images` is [N, side, side, 3] uint8."""
@@ -89,7 +116,7 @@ class StoredPictures:
 
     def __iter__(self) -> Iterator[Picture]:
         for place in self.places:
-            with Path(place.path).open("rb") as file:
+            with open_address(place.path) as file:
                 file.seek(place.offset)
                 encoded = file.read(place.length)
             yield Picture(encoded, place.format, place.height, place.width)

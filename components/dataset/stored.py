@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.dataset.bad_examples import GIVEN_ONCE, Skipped
-from components.dataset.look import Seen, look
+from components.dataset.look import Seen, look, pixels_of
 from components.dataset.source import Place, StoredPictures
 from components.features import TEST
 from components.progress import progress
@@ -44,8 +44,17 @@ class StoredExamples:
     splits: npt.NDArray[np.str_]
     labels: npt.NDArray[np.int64]
     digests: list[bytes]
+    blanks: npt.NDArray[np.bool_]
     places: list[Place]
     skipped: dict[str, str]
+
+    @property
+    def groups(self) -> npt.NDArray[np.str_]:
+        return np.where(self.splits == "", "all", self.splits)
+
+    def pixels(self, index: int) -> npt.NDArray[np.uint8]:
+        [picture] = StoredPictures((self.places[index],))
+        return pixels_of(picture.encoded)
 
     def pictures(self, indices: npt.NDArray[np.int64]) -> StoredPictures:
         return StoredPictures(tuple(self.places[index] for index in indices))
@@ -64,6 +73,7 @@ def check_all(
     labels: list[int] = []
     places: list[Place] = []
     digests: list[bytes] = []
+    blanks: list[bool] = []
     taken: set[tuple[bool, str]] = set()
     for one, whole in _looked_at(found):
         # The same id in test is a leak, which has a policy of its own.
@@ -78,6 +88,7 @@ def check_all(
             splits.append(one.split)
             labels.append(one.label)
             digests.append(whole.digest)
+            blanks.append(whole.blank)
             size = len(one.encoded)
             places.append(
                 Place(one.path, one.offset, size, whole.format, whole.height, whole.width)
@@ -89,14 +100,15 @@ def check_all(
         splits=np.array(splits, np.str_),
         labels=np.array(labels, np.int64),
         digests=digests,
+        blanks=np.array(blanks, np.bool_),
         places=places,
         skipped=skipped.reasons,
     )
 
 
-def fingerprint_of(files: Iterable[Path], directory: Path) -> str:
-    """sha256 over the names and bytes of `files`; 1 GB takes a second."""
-    digest = hashlib.sha256()
+def fingerprint_of(files: Iterable[Path], directory: Path, layout: str) -> str:
+    """sha256 over `layout`, the names and bytes of `files`; 1 GB takes a second."""
+    digest = hashlib.sha256(layout.encode(errors="backslashreplace"))
     for path in files:
         digest.update(f"{path.relative_to(directory)}\0".encode(errors="backslashreplace"))
         with path.open("rb") as file:
