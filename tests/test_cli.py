@@ -244,9 +244,13 @@ def test_a_wrong_sample(run, archive, tmp_path, sample, message):
 def test_a_bad_picture_is_one_line_without_beams_traceback(tmp_path):
     source = write_folder(tmp_path / "in")
     (source / "train/cat/0.png").write_text("no picture")
-    result = in_a_process("data", "convert", tmp_path / "out", f"dataset.archive={source}")
+    status, out, err = in_a_process(
+        "data", "convert", tmp_path / "out", f"dataset.archive={source}"
+    )
+    # libjpeg says on its own that it is none.
+    result = (status, out, err.removeprefix("Not a JPEG file: starts with 0x6e 0x6f\n"))
     assert_one_line(result, "example train/cat/0.png of", "dataset.on_bad_example=skip")
-    assert "while running" not in result[2]
+    assert "while running" not in err
 
 
 def test_convert_never_replaces_files_of_others(run, archive, tmp_path):
