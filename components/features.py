@@ -1,4 +1,4 @@
-"""Feature keys, splits and value ranges: the one leaf that every other module shares."""
+"""Feature keys, splits, value ranges and metrics: the one leaf that every other module shares."""
 
 from typing import Final
 
@@ -32,6 +32,11 @@ EXTRA_ASSETS: Final = "assets.extra"
 # Stored predictions, as `components.test_predictions` writes them, beside LABEL and IMAGE_ID.
 CANDIDATE: Final = "candidate/probabilities"  # float32 [classes], the model that was just trained
 BASELINE: Final = "baseline/probabilities"  # the same of the last blessed model, if there was one
+
+# What the gate measures, as Evaluator names it.
+ACCURACY: Final = "accuracy"  # the one that is bounded
+TOP_2_ACCURACY: Final = "top_2_accuracy"
+CROSS_ENTROPY: Final = "cross_entropy"
 
 # Outputs of the serving signatures.
 PROBABILITIES: Final = "probabilities"  # float32 [B, classes], each row sums to 1

@@ -32,6 +32,8 @@ class Comparison(Section):
     gained: int  # images that it got wrong and the candidate right
     lost: int  # images that it got right and the candidate wrong
     p_value: float  # of McNemar's exact test
+    low: float  # the 95 % interval of the candidate's gain in accuracy, exact as the test is
+    high: float
 
 
 class ClassScores(Section):
@@ -72,9 +74,28 @@ def accuracy(hits: npt.NDArray[np.bool_]) -> Accuracy:
 def compare(hits: npt.NDArray[np.bool_], others: npt.NDArray[np.bool_]) -> Comparison:
     """The candidate's and another model's ``[N]`` answers to the same images."""
     gained, lost = int((hits & ~others).sum()), int((~hits & others).sum())
+    low, high = _gain_interval(gained, lost, len(hits))
     return Comparison(
-        accuracy=accuracy(others), gained=gained, lost=lost, p_value=mcnemar(gained, lost)
+        accuracy=accuracy(others),
+        gained=gained,
+        lost=lost,
+        p_value=mcnemar(gained, lost),
+        low=low,
+        high=high,
     )
+
+
+def _gain_interval(gained: int, lost: int, images: int) -> tuple[float, float]:
+    """Clopper and Pearson's, of the share of gains among the images on which the models differ.
+
+    It holds 0 where McNemar's exact test finds no difference at the same level.
+    """
+    differing = gained + lost
+    if not differing:
+        return 0.0, 0.0
+    share = stats.binomtest(gained, differing).proportion_ci(CONFIDENCE, method="exact")
+    scale = differing / images
+    return (2 * float(share.low) - 1) * scale, (2 * float(share.high) - 1) * scale
 
 
 def mcnemar(gained: int, lost: int) -> float:

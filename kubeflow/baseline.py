@@ -12,6 +12,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types.standard_artifacts import Model
 from tfx.utils import path_utils
 
+from components.label_names import why_incomparable
 from kubeflow import storage
 
 ABSENT = "absent"  # property of an artifact that holds nothing; readers are not given it
@@ -21,17 +22,24 @@ _GRAPH = "saved_model.pb"
 
 @component
 def PushedBaseline(  # noqa: N802 - TFX component names are classes' names
-    candidate: InputArtifact[Model], model: OutputArtifact[Model], pushed: Parameter[str]
+    candidate: InputArtifact[Model],
+    model: OutputArtifact[Model],
+    incomparable_model: OutputArtifact[Model],
+    pushed: Parameter[str],
 ) -> None:
     """The newest version in the folder `pushed` that is not `candidate` itself.
 
-    The first run has none: `model` then is marked as absent.
+    It becomes `incomparable_model` where it knows other classes, else `model`; what there is not
+    is marked as absent. The first run has neither.
     """
-    folder = latest_other(Path(path_utils.serving_model_path(candidate.uri)), pushed)
-    if folder is None:
-        model.set_int_custom_property(ABSENT, 1)
-    else:
-        shutil.copytree(folder, path_utils.serving_model_dir(model.uri), dirs_exist_ok=True)
+    exported = Path(path_utils.serving_model_path(candidate.uri))
+    folder = latest_other(exported, pushed)
+    comparable = folder is not None and why_incomparable(exported, folder) is None
+    for output, wanted in ((model, comparable), (incomparable_model, not comparable)):
+        if folder is None or not wanted:
+            output.set_int_custom_property(ABSENT, 1)
+        else:
+            shutil.copytree(folder, path_utils.serving_model_dir(output.uri), dirs_exist_ok=True)
 
 
 def latest_other(candidate: Path, pushed: str) -> Path | None:

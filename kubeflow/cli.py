@@ -28,14 +28,15 @@ def upload(
     settings = load(config, overrides)
     load_tensorflow(verbose)
     from kubeflow.upload import plan_upload, upload
+    from pipeline.exclusive import exclusive
     from pipeline.failure import in_one_line
     from pipeline.inputs import prepare_inputs
 
-    with in_one_line():
-        plan = plan_upload(prepare_inputs(settings))
-    place = to or plan.place(settings)
     console = Console(stderr=True, highlight=False)
-    upload(plan, place, lambda part: console.print(f"[dim]{part}[/]"))
+    with in_one_line(), exclusive(Path(settings.root)):
+        plan = plan_upload(prepare_inputs(settings))
+        place = to or plan.place(settings)
+        upload(plan, place, lambda part: console.print(f"[dim]{part}[/]"))
     print(place)
 
 

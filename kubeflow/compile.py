@@ -22,6 +22,7 @@ from kubeflow.baseline import PushedBaseline
 from kubeflow.upload import BACKBONE, RECORDS, plan_upload, schema_name, storage_folder
 from kubeflow.verdict import push_only_when_blessed
 from pipeline.config import Config
+from pipeline.exclusive import exclusive
 from pipeline.failure import in_one_line
 from pipeline.inputs import Inputs, prepare_inputs
 from pipeline.pipeline import create_pipeline
@@ -39,20 +40,20 @@ def compile_pipeline(config: Config, output: Path) -> None:
     label names, the backbone's fingerprint, the length of an epoch.
 
     Raises:
-      UserError: the image is not pinned, storage is missing or does not fit, or a task is unknown.
+      UserError: the image is not pinned, storage is missing or does not fit, a task is unknown, or
+        another process works in the pipeline's root.
     """
     _check(config, output)
-    with in_one_line():
+    with in_one_line(), exclusive(Path(config.root)):
         inputs = prepare_inputs(config)
-    plan = plan_upload(inputs)
-    job = _compile(config, inputs)
+        plan = plan_upload(inputs)
+        steps = _training_steps(config, inputs)
+    job = _compile(config, inputs, steps)
     package = job["pipelineSpec"]
     package["defaultPipelineRoot"] = f"{storage_folder(config)}/runs"
     platform.apply(package, config.kubeflow)
     push_only_when_blessed(package)
-    runtime.insert(
-        package, runtime.parameters(config, plan.place(config), _training_steps(config, inputs))
-    )
+    runtime.insert(package, runtime.parameters(config, plan.place(config), steps))
     documents = [package]
     if output.suffix in KUBEFLOW:
         documents += platform.documents(package, config.kubeflow)
@@ -95,11 +96,9 @@ def _check(config: Config, output: Path) -> None:
     storage_folder(config)
 
 
-def _compile(config: Config, inputs: Inputs) -> dict[str, Any]:
+def _compile(config: Config, inputs: Inputs, steps: int) -> dict[str, Any]:
     """TFX's own compilation, with places and length of the training as the tasks must see them."""
-    training = config.training.model_copy(
-        update={"epochs": None, "steps": _training_steps(config, inputs)}
-    )
+    training = config.training.model_copy(update={"epochs": None, "steps": steps})
     handle, archive = map(_without_folder, (config.backbone.handle, config.dataset.archive))
     on_cluster = config.model_copy(
         update={

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from components.features import ACCURACY
 from pipeline.config import Config
 
 DATA = "data"
@@ -20,11 +21,11 @@ TRAINING_STEPS = "training_steps"
 LEARNING_RATE = "learning_rate"
 MIN_ACCURACY = "min_accuracy"
 
-# Where a number lies in the JSON that a component is given: the last two keys.
+# Where a number lies in the settings that a component is given: the last two keys.
 _NUMBERS = {
     ("training", "steps"): TRAINING_STEPS,
     ("training", "learning_rate"): LEARNING_RATE,
-    ("value_threshold", "lower_bound"): MIN_ACCURACY,
+    ("gate", "min_accuracy"): MIN_ACCURACY,
 }
 _PLACEHOLDER = re.compile(r"\{\{\$\.inputs\.parameters\['(\w+)'\]\}\}")
 
@@ -111,14 +112,15 @@ def _with_placeholders(text: str) -> str:
     if not isinstance(content, dict):
         return text
     found = False
-    for section, key, name in _numbers(content):
+    numbers = _thresholds(content) if "metrics_specs" in content else _numbers(content)
+    for section, key, name in list(numbers):
         section[key] = placeholder(name)
         found = True
     if not found:
         return text
     # A number's placeholder stands without the quotes of a text.
     dumped = json.dumps(content, sort_keys=True)
-    for name in _NUMBERS.values():
+    for name in set(_NUMBERS.values()):
         dumped = dumped.replace(json.dumps(placeholder(name)), placeholder(name))
     return dumped
 
@@ -135,3 +137,15 @@ def _numbers(content: Any) -> Iterator[tuple[dict[str, Any], str, str]]:
             for key, value in section.items():
                 if (name, key) in _NUMBERS and isinstance(value, int | float):
                     yield section, key, _NUMBERS[name, key]
+
+
+def _thresholds(eval_config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """The least accuracies; what bounds another metric, from above, or a change is none."""
+    for spec in eval_config["metrics_specs"]:
+        for metric in spec.get("metrics", ()):
+            if json.loads(metric.get("config") or "{}").get("name") != ACCURACY:
+                continue
+            for bounded in metric.get("per_slice_thresholds", ()):
+                section = bounded["threshold"].get("value_threshold", {})
+                if "lower_bound" in section:
+                    yield section, "lower_bound", MIN_ACCURACY

@@ -1,11 +1,16 @@
 """Which blessed model a candidate is compared with."""
 
+from pathlib import Path
+
 from tfx import types
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
 from tfx.types.standard_artifacts import Model, ModelBlessing
+from tfx.utils import path_utils
+
+from components.label_names import why_incomparable
 
 
 def latest_other_blessed_model(candidate: types.BaseChannel) -> Resolver:
@@ -14,16 +19,21 @@ def latest_other_blessed_model(candidate: types.BaseChannel) -> Resolver:
         strategy_class=LatestOtherBlessedModel,
         model=types.Channel(type=Model),
         model_blessing=types.Channel(type=ModelBlessing),
+        incomparable_model=types.Channel(type=Model),
         candidate=candidate,
     )
 
 
 class LatestOtherBlessedModel(LatestBlessedModelStrategy):
-    """The latest blessed model that is not the candidate itself.
+    """The latest blessed model that is not the candidate itself: as `model` or not comparable.
 
     TFX's own strategy resolves, in the run after a blessing, to the very model that is then
     evaluated: its comparison with itself says nothing, and it makes an unchanged run evaluate and
     push again.
+
+    Where the latest one knows other classes it becomes `incomparable_model`, and there is no
+    `model`. No older one is looked for: it is not what serves, and nobody would expect the bound
+    to be against it.
     """
 
     def resolve_artifacts(
@@ -35,4 +45,17 @@ class LatestOtherBlessedModel(LatestBlessedModelStrategy):
         resolved = super().resolve_artifacts(
             store, {"model": others, "model_blessing": input_dict["model_blessing"]}
         )
-        return {**(resolved or {}), "candidate": candidates}
+        latest = {"model": [], "model_blessing": [], **(resolved or {})}
+        incomparable = [
+            model
+            for model in latest["model"]
+            for candidate in candidates
+            if why_incomparable(_exported(candidate), _exported(model))
+        ]
+        if incomparable:
+            latest["model"] = []
+        return {**latest, "incomparable_model": incomparable, "candidate": candidates}
+
+
+def _exported(model: types.Artifact) -> Path:
+    return Path(path_utils.serving_model_path(model.uri))

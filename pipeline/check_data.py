@@ -12,13 +12,13 @@ from scipy import stats
 from components import features
 from components.drift import pictures, records, schema_check
 from components.drift.two_sample import Distance, maximum_mean_discrepancy
+from components.label_names import read_label_names
 from components.progress import progress
 from components.settings import Drift
 from pipeline.config import Config
 from pipeline.failure import in_one_line
 from pipeline.local import in_memory_beam
 from pipeline.outcome import latest_pushed
-from pipeline.predict import read_label_names
 from pipeline.runs import Run, read_latest_run
 from trainer.embedding import Embedder
 
@@ -107,7 +107,7 @@ def check_data(
                 seed=settings.seed,
             )
     return DataCheck(
-        label_names=tuple(read_label_names(directory)),
+        label_names=read_label_names(directory),
         count=new.total,
         sampled=len(encoded),
         unreadable=len(encoded) - len(readable),

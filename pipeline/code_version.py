@@ -15,9 +15,15 @@ TRUNK_CODE = (
     "components.trunk_features",
     "components.views",
 )
-PREDICTION_CODE = ("components.features", "components.pieces", "components.test_predictions")
+PREDICTION_CODE = (
+    "components.features",
+    "components.label_names",
+    "components.pieces",
+    "components.test_predictions",
+)
 REPORT_CODE = (
     "components.features",
+    "components.label_names",
     "components.learning_curve",
     "components.measures",
     "components.model_report",

@@ -12,6 +12,7 @@ from rich.table import Table
 from components import features
 from components.drift.records import read_records, record_files
 from components.errors import UserError
+from components.label_names import read_label_names
 from components.run_comparison import page
 from components.run_comparison.comparison import (
     Comparison,
@@ -23,7 +24,6 @@ from components.run_comparison.comparison import (
 )
 from components.test_predictions.store import read_predictions
 from pipeline.config import Config
-from pipeline.predict import read_label_names
 from pipeline.review import config_difference
 from pipeline.runs import Run
 
@@ -58,7 +58,7 @@ def _side(run: Run) -> Side:
     return Side(
         run.number,
         bool(run.blessed),
-        tuple(read_label_names(run.model_directory)),
+        read_label_names(run.model_directory),
         read_predictions(run.uri("TestPredictions", "predictions")),
         _test_pictures(Path(run.uri("ImportExampleGen", "examples"))),
     )
@@ -102,6 +102,16 @@ def _print(
     for label, scores in compare_classes(found).items():
         table.add_row(escape(label), *_cells(scores[_SCORE]))
     console.print(table)
+    if found.other_classes:
+        console.print(
+            f"The classes differ: {numbers[1]} is {escape(found.other_classes)}.", highlight=False
+        )
+    if found.reclassed:
+        console.print(
+            f"{found.reclassed:,} common test images are of another class in {numbers[1]} than in "
+            f"{numbers[0]}; they are left out.",
+            highlight=False,
+        )
     disagreements = len(found.only_a) + len(found.only_b) + len(found.neither)
     console.print(
         f"They disagree on {disagreements:,} of {found.common:,} common test images: only "

@@ -8,9 +8,6 @@ from tensorflow_model_analysis.proto import config_pb2
 from components import features
 from pipeline.config import Gate
 
-ACCURACY = "accuracy"
-TOP_2_ACCURACY = "top_2_accuracy"
-CROSS_ENTROPY = "cross_entropy"
 SIGNATURE = "serving_default"  # what is measured is the very signature that ships
 
 
@@ -43,9 +40,9 @@ def eval_config(gate: Gate) -> config_pb2.EvalConfig:
     ]
     metrics = [
         _metric("ExampleCount"),
-        _metric("SparseCategoricalAccuracy", thresholds, name=ACCURACY),
-        _metric("SparseTopKCategoricalAccuracy", name=TOP_2_ACCURACY, k=2),
-        _metric("SparseCategoricalCrossentropy", name=CROSS_ENTROPY),
+        _metric("SparseCategoricalAccuracy", thresholds, name=features.ACCURACY),
+        _metric("SparseTopKCategoricalAccuracy", name=features.TOP_2_ACCURACY, k=2),
+        _metric("SparseCategoricalCrossentropy", name=features.CROSS_ENTROPY),
         _metric("MultiClassConfusionMatrixPlot"),
     ]
     return config_pb2.EvalConfig(

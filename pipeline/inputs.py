@@ -28,6 +28,7 @@ from components.tar import require_whole_tar
 from pipeline.beam_options import pipeline_arguments
 from pipeline.config import Config
 from pipeline.exclusive import in_turn
+from pipeline.tested_classes import require_tested
 
 # https://www.cs.toronto.edu/~kriz/cifar.html gives the address and the checksum.
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -49,9 +50,16 @@ class Inputs:
 
 
 def prepare_inputs(config: Config) -> Inputs:
-    """Fetches, converts and resolves; what is there already is checked and used again."""
+    """Fetches, converts and resolves; what is there already is checked and used again.
+
+    Raises:
+      UserError: for each foreseeable failure, and where the gate bounds a class without a test
+        picture.
+    """
     root = Path(config.root).resolve()
     manifest = convert_dataset(config, records_directory(config))
+    if config.gate.every_class:
+        require_tested(records_directory(config), manifest.label_names)
     backbone, fingerprint = "", SCRATCH_CNN
     if config.backbone.handle != SCRATCH_CNN:
         backbone = str(resolve_backbone(config))

@@ -10,8 +10,8 @@ from ml_metadata.errors import StatusError
 from rich.console import Console
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
+from components import features
 from pipeline.config import Config
-from pipeline.evaluation import ACCURACY
 from pipeline.exclusive import exclusive
 from pipeline.failure import in_one_line
 from pipeline.inputs import Inputs, prepare_inputs
@@ -55,7 +55,7 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
             raise
         write_down_files(config)
     outcome = read_outcome(config)
-    record(config, since=started, accuracy=outcome.metrics[ACCURACY])
+    record(config, since=started, accuracy=outcome.metrics[features.ACCURACY])
     return outcome
 
 

@@ -1,13 +1,16 @@
 """What a run did: steps, verdict, accuracy, pushed model."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from components.features import ACCURACY, CROSS_ENTROPY, TOP_2_ACCURACY
+from components.model_report.settings import FACTS
 from pipeline.config import Config
-from pipeline.evaluation import ACCURACY, CROSS_ENTROPY, TOP_2_ACCURACY
 from pipeline.inputs import serving_directory
 from pipeline.runs import Run, Step, read_latest_run
 
@@ -18,6 +21,7 @@ class Outcome:
     blessed: bool
     metrics: dict[str, float]  # of the overall test slice; empty where the gate was not reached
     refusals: tuple[str, ...]  # bounds that are broken, and by how much
+    remarks: tuple[str, ...]  # on the verdict: what was not compared or tested, or may be chance
     pushed: Path | None  # the version that serves now; None where this model was not pushed
 
 
@@ -28,7 +32,7 @@ def read_outcome(config: Config) -> Outcome:
 
 def outcome_of(run: Run) -> Outcome:
     if run.blessed is None:
-        return Outcome(run.steps, blessed=False, metrics={}, refusals=(), pushed=None)
+        return Outcome(run.steps, blessed=False, metrics={}, refusals=(), remarks=(), pushed=None)
     from components.verdict import read_verdict  # TFMA: seconds, which `predict` need not pay
 
     verdict = read_verdict(run.uri("Evaluator", "evaluation"))
@@ -37,8 +41,14 @@ def outcome_of(run: Run) -> Outcome:
         blessed=run.blessed,
         metrics={name: verdict.metrics[name] for name in (ACCURACY, TOP_2_ACCURACY, CROSS_ENTROPY)},
         refusals=verdict.refusals,
+        remarks=_remarks(run),
         pushed=run.pushed,
     )
+
+
+def _remarks(run: Run) -> tuple[str, ...]:
+    facts = Path(run.uri("ModelReport", "model_report"), FACTS)
+    return tuple(json.loads(facts.read_text("utf-8"))["remarks"])
 
 
 def latest_pushed(config: Config) -> Path | None:
@@ -59,6 +69,8 @@ def print_outcome(outcome: Outcome, config: Config, console: Console) -> None:
     console.print(table)
     for name, value in outcome.metrics.items():
         console.print(f"{name.replace('_', ' ')}: {value:.4f}", highlight=False)
+    for remark in outcome.remarks:
+        console.print(f"[yellow]{escape(remark)}[/]", highlight=False, soft_wrap=True)
     if outcome.blessed:
         console.print(
             f"[green]blessed[/]: accuracy {outcome.metrics[ACCURACY]:.4f} >= "

@@ -52,7 +52,7 @@ def create_pipeline(
     """From converted TFRecords to a blessed, pushed model.
 
     `make_baseline` makes the node whose output `model` the candidate, its argument, is compared
-    with.
+    with; or there is none, and the output `incomparable_model` is why.
     """
     example_gen = ImportExampleGen(
         input_base=inputs.records,
@@ -133,6 +133,7 @@ def create_pipeline(
         examples=examples,
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
+        incomparable_model=baseline.outputs["incomparable_model"],
         settings=PredictionSettings(
             signature=SIGNATURE,
             batch_size=config.gate.batch_size,

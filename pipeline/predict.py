@@ -12,6 +12,7 @@ from rich.table import Table
 
 from components import features
 from components.errors import UserError
+from components.label_names import read_label_names
 from pipeline.pictures import Picture, read_pictures
 
 LIKELIEST: Final = 3  # classes in a row of the table
@@ -65,11 +66,6 @@ def predict(model_directory: Path, places: Sequence[Path]) -> list[Prediction]:
             strict=True,
         )
     ]
-
-
-def read_label_names(model_directory: Path) -> list[str]:
-    text = (model_directory / features.EXTRA_ASSETS / features.LABELS_FILE).read_text("utf-8")
-    return [line.partition(":")[2] for line in text.splitlines()]
 
 
 def print_predictions(predictions: Sequence[Prediction], console: Console) -> None:

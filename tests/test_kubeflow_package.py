@@ -172,6 +172,7 @@ def test_components_and_edges(package):
     }
     assert edges["baseline"] == {"candidate": "Trainer"}
     assert edges["Evaluator"]["baseline_model"] == "baseline"
+    assert edges["TestPredictions"]["incomparable_model"] == "baseline"
     assert edges["Evaluator"]["model"] == "Trainer"
     assert edges["Pusher"] == {"model": "Trainer", "model_blessing": "Evaluator"}
     assert "AnomalyGate" in tasks(package)["Transform"]["dependentTasks"]
@@ -207,6 +208,7 @@ def test_parameters(package):
     assert takers["Trainer"] == {"data", "training_steps", "learning_rate"}
     assert takers["TrunkFeatures"] == {"data"}
     assert takers["Evaluator"] == {"min_accuracy"}
+    assert takers["ModelReport"] >= {"min_accuracy", "training_steps", "learning_rate"}
     assert takers["Pusher"] == takers["baseline"] == {"serving"}
 
 
@@ -221,6 +223,49 @@ def test_a_parameter_reaches_the_executor(package):
     assert settings["training"]["epochs"] is None
     assert settings["training"]["learning_rate"] == 1e-05
     assert settings["backbone_directory"] == "gs://bucket/other/backbone"
+
+
+def test_min_accuracy_is_the_bound_of_accuracy_alone():
+    """A least value of another metric, a highest one and a change keep their own."""
+    from kubeflow.parameters import _with_placeholders, resolve
+
+    def metric(name: str, **threshold: float) -> dict[str, Any]:
+        return {
+            "config": json.dumps({"name": name}),
+            "per_slice_thresholds": [{"threshold": {"value_threshold": threshold}}],
+        }
+
+    metrics = [
+        metric("accuracy", lower_bound=0.97),
+        metric("accuracy", upper_bound=0.99),
+        metric("top_2_accuracy", lower_bound=0.9),
+        {"class_name": "ExampleCount"},
+    ]
+    placed = _with_placeholders(json.dumps({"metrics_specs": [{"metrics": metrics}]}))
+    filled = json.loads(resolve({"config": placed, "min_accuracy": 0.5})["config"])
+    found = [
+        bounded["threshold"]["value_threshold"]
+        for metric in filled["metrics_specs"][0]["metrics"]
+        for bounded in metric.get("per_slice_thresholds", ())
+    ]
+    assert found == [{"lower_bound": 0.5}, {"upper_bound": 0.99}, {"lower_bound": 0.9}]
+    other = json.dumps({"value_threshold": {"lower_bound": 0.9}})
+    assert _with_placeholders(other) == other
+
+
+@pytest.mark.parametrize("command", ["compile", "upload"])
+def test_inputs_are_not_prepared_while_a_run_prepares_its_own(
+    command, overrides, tmp_path, run_command
+):
+    from pipeline.exclusive import exclusive
+
+    root, output = tmp_path / "root", tmp_path / "package.yaml"
+    more = ["--output", output] if command == "compile" else ["--to", tmp_path / "there"]
+    with exclusive(root):
+        status, out, err = run_command("kubeflow", command, *more, *overrides[1:], f"root={root}")
+    assert (status, out) == (1, "")
+    assert "one run at a time works in a pipeline's root" in err and err.count("\n") == 1
+    assert {path.name for path in root.iterdir()} == {".run.lock"} and not output.exists()
 
 
 def test_data_with_other_labels_does_not_fit(package, overrides):

@@ -62,8 +62,37 @@ def test_disagreements_by_who_is_right():
     assert found.common == 5
     assert [one.id for one in found.only_a] == ["test:1"]
     assert [one.id for one in found.only_b] == ["test:3"]
-    assert [(one.id, one.said, one.truth) for one in found.neither] == [("test:4", (0, 1), 2)]
+    assert [(one.id, one.said, one.truth) for one in found.neither] == [
+        ("test:4", ("cat", "dog & co"), "newt")
+    ]
     assert found.p_value == 1
+
+
+def test_runs_that_number_their_classes_otherwise_are_compared_by_name():
+    """B's classes are numbered backwards; it gives the same answers as before."""
+    answers = B.predictions
+    backwards = replace(
+        B,
+        label_names=NAMES[::-1],
+        predictions=answers._replace(
+            labels=2 - answers.labels, candidate=answers.candidate[:, ::-1]
+        ),
+    )
+    found = compare(A, backwards)
+    assert (found.other_classes, found.reclassed) == (None, 0)
+    for kind in ("only_a", "only_b", "neither"):
+        ours = [(one.id, one.said, one.truth) for one in getattr(compare(A, B), kind)]
+        assert [(one.id, one.said, one.truth) for one in getattr(found, kind)] == ours
+
+
+def test_images_of_a_renamed_class_are_left_out_and_counted():
+    found = compare(A, replace(B, label_names=("cat", "dog & co", "eft")))
+    assert (found.common, found.reclassed) == (4, 1)
+    assert found.other_classes == "with eft, without newt"
+    assert found.neither == ()
+    text = page.render("digits", found, {}, Report())
+    assert "Run 2 has other classes than run 1: with eft, without newt." in text
+    assert "1 test images are of another class in run 2" in text
 
 
 def test_another_picture_under_the_same_id_is_another_image():

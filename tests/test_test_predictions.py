@@ -85,7 +85,7 @@ def test_both_models_are_asked_about_each_image_in_bounded_batches(examples):
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         answers = (
-            pipeline | beam.Create(examples.serialized) | RunInference(MadeModels({}, SETTINGS))
+            pipeline | beam.Create(examples.serialized) | RunInference(MadeModels({}, SETTINGS, {}))
         )
         assert_that(answers, check)
 
@@ -98,7 +98,17 @@ def test_a_damaged_image_is_named(examples):
     encoded = example.features.feature[features.IMAGE_ENCODED].bytes_list
     encoded.value[0] = encoded.value[0][:40]
     batch = [examples.serialized[0], example.SerializeToString()]
-    handler = ExportedModels({}, SETTINGS)
+    handler = ExportedModels({}, SETTINGS, {})
     told = rf"whole PNG or JPEG.*another, {examples.ids[3].decode()} \(40 bytes\)"
     with pytest.raises(UserError, match=told):
         list(handler.run_inference(batch, Signatures({features.CANDIDATE: signature})))
+
+
+def test_a_model_that_numbers_its_classes_otherwise_is_put_into_the_candidates_order(examples):
+    reversed_order = list(reversed(range(10)))
+    handler = ExportedModels({}, SETTINGS, {features.BASELINE: reversed_order})
+    models = Signatures({features.CANDIDATE: model(0), features.BASELINE: model(0)})
+    for prediction in handler.run_inference(examples.serialized, models):
+        named = int(prediction.id.rpartition(b":")[2])
+        assert prediction.probabilities[features.CANDIDATE].argmax() == named
+        assert prediction.probabilities[features.BASELINE].argmax() == 9 - named

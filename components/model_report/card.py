@@ -95,7 +95,7 @@ def _metrics(facts: Facts) -> list[dict[str, Any]]:
         *(
             {"type": name, "value": f"{value:.4f}"}
             for name, value in facts.verdict.metrics.items()
-            if name not in ("accuracy", "example_count")
+            if name not in (features.ACCURACY, "example_count")
         ),
         {
             "type": "expected_calibration_error",
@@ -127,4 +127,5 @@ def _considerations(facts: Facts) -> dict[str, Any]:
     if not facts.verdict.blessed:
         limits.append("The gate refused this model; it must not go out.")
         limits += [f"Gate: {refusal}." for refusal in facts.verdict.refusals]
+    limits += [f"{remark[:1].upper()}{remark[1:]}." for remark in facts.remarks]
     return {"limitations": [{"description": text} for text in limits]}

@@ -65,6 +65,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         verdict=read_verdict(evaluation.uri),
         curves=curves,
         data=data,
+        not_compared=measured["not_compared"],
         steps=step_costs(
             chosen.metadata, made, _images(data, measured["models"], int(steps), chosen.config)
         ),

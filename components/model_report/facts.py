@@ -3,7 +3,7 @@
 import datetime
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components import features, measures
 from components.anomalies import read_anomalies
+from components.label_names import listed
 from components.model_report.costs import StepCost
 from components.model_report.settings import ReportSettings
 from components.settings import Section
@@ -54,6 +55,8 @@ class Facts(Section):
     verdict: Verdict
     accuracy: measures.Accuracy
     baseline: measures.Comparison | None  # with the last blessed model
+    not_compared: str | None  # why not, where a model was blessed before
+    remarks: tuple[str, ...]  # on the verdict: what was not compared or tested, or may be chance
     most_frequent: float  # accuracy of always saying the class that is most frequent in train
     references: dict[str, float]
     classes: tuple[measures.ClassScores, ...]
@@ -73,6 +76,7 @@ def gather(
     verdict: Verdict,
     curves: Iterable[dict[str, float]],
     data: Data,
+    not_compared: str | None,
     steps: tuple[StepCost, ...],
     peak_memory_bytes: int,
     provenance: dict[str, Any],
@@ -84,6 +88,7 @@ def gather(
     if predictions.baseline is not None:
         baseline = measures.compare(hits, predictions.baseline.argmax(axis=1) == predictions.labels)
     names = settings.label_names
+    classes = measures.class_scores(predictions.labels, predicted, names)
     most_frequent = int(np.argmax(data.splits[features.TRAIN].class_counts))
     return Facts(
         name=settings.name,
@@ -92,9 +97,11 @@ def gather(
         verdict=verdict,
         accuracy=measures.accuracy(hits),
         baseline=baseline,
+        not_compared=not_compared,
+        remarks=tuple(_remarks(verdict, baseline, not_compared, classes)),
         most_frequent=float((predictions.labels == most_frequent).mean()),
         references=settings.report.references,
-        classes=measures.class_scores(predictions.labels, predicted, names),
+        classes=classes,
         confusion=_rows(measures.confusion(predictions.labels, predicted, len(names))),
         calibration=measures.calibration(predictions.candidate.max(axis=1), hits),
         curves=tuple(curves),
@@ -113,6 +120,20 @@ def gather(
             artifacts=artifacts,
         ),
     )
+
+
+def _remarks(
+    verdict: Verdict,
+    baseline: measures.Comparison | None,
+    not_compared: str | None,
+    classes: Iterable[measures.ClassScores],
+) -> Iterator[str]:
+    if not_compared:
+        yield f"not compared: {not_compared}"
+    if chance := verdict.chance(features.ACCURACY, baseline):
+        yield chance
+    if untested := [row.name for row in classes if not row.images]:
+        yield f"no test picture: {listed(untested)}"
 
 
 def read_data(statistics_uri: str, anomalies_uri: str, classes: int) -> Data:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components import measures
+from components.label_names import differing
 from components.test_predictions.store import Predictions
 
 SCORES: Final = ("precision", "recall", "F1")  # fields of ClassScores, as they are written
@@ -28,8 +29,8 @@ class Disagreement(NamedTuple):
     """One test image, to which the runs give different labels."""
 
     id: str
-    truth: int
-    said: tuple[int, int]
+    truth: str  # a class name
+    said: tuple[str, str]
     probabilities: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]  # [classes] each
 
 
@@ -37,10 +38,16 @@ class Disagreement(NamedTuple):
 class Comparison:
     a: Side
     b: Side
-    common: int  # test images that both were asked about: the same id, the same picture
+    common: int  # test images that both were asked about: the same id, picture and class name
+    reclassed: int  # the same id and picture, of another class in b than in a: left out
     only_a: tuple[Disagreement, ...]  # a is right, b is not; the most certain answers first
     only_b: tuple[Disagreement, ...]
     neither: tuple[Disagreement, ...]
+
+    @property
+    def other_classes(self) -> str | None:
+        """How b's classes differ from a's; None where they are the same, in whatever order."""
+        return differing(self.b.label_names, self.a.label_names) or None
 
     @property
     def p_value(self) -> float:
@@ -48,7 +55,10 @@ class Comparison:
 
 
 def compare(a: Side, b: Side) -> Comparison:
-    """Matches images by id and content: an id alone could name another picture."""
+    """Matches images by id and content, as an id alone could name another picture; classes by name.
+
+    An image whose class has another name in the two runs is left out, and counted.
+    """
     places = {identity: place for place, identity in enumerate(a.predictions.ids)}
     pairs = [
         (places[identity], place)
@@ -56,20 +66,29 @@ def compare(a: Side, b: Side) -> Comparison:
         if identity in places and a.pictures[identity] == b.pictures[identity]
     ]
     rows_a, rows_b = np.array(pairs, np.int64).reshape(-1, 2).T
+    names_a, names_b = np.array(a.label_names), np.array(b.label_names)
+    truth = names_b[b.predictions.labels[rows_b]]
+    same = names_a[a.predictions.labels[rows_a]] == truth
+    rows_a, rows_b, truth = rows_a[same], rows_b[same], truth[same]
     shares = a.predictions.candidate[rows_a], b.predictions.candidate[rows_b]
-    said = shares[0].argmax(axis=1), shares[1].argmax(axis=1)
-    truth = b.predictions.labels[rows_b]
+    said = names_a[shares[0].argmax(axis=1)], names_b[shares[1].argmax(axis=1)]
     found: dict[str, list[Disagreement]] = {"a": [], "b": [], "neither": []}
     certainty = np.maximum(shares[0].max(axis=1), shares[1].max(axis=1))
     for place in np.argsort(-certainty, kind="stable"):
-        labels = int(said[0][place]), int(said[1][place])
+        labels = str(said[0][place]), str(said[1][place])
         if labels[0] != labels[1]:
-            right = {labels[0]: "a", labels[1]: "b"}.get(int(truth[place]), "neither")
+            right = {labels[0]: "a", labels[1]: "b"}.get(str(truth[place]), "neither")
             identity = b.predictions.ids[rows_b[place]]
             probabilities = shares[0][place], shares[1][place]
-            found[right].append(Disagreement(identity, int(truth[place]), labels, probabilities))
+            found[right].append(Disagreement(identity, str(truth[place]), labels, probabilities))
     return Comparison(
-        a, b, len(pairs), tuple(found["a"]), tuple(found["b"]), tuple(found["neither"])
+        a,
+        b,
+        int(same.sum()),
+        int((~same).sum()),
+        tuple(found["a"]),
+        tuple(found["b"]),
+        tuple(found["neither"]),
     )
 
 

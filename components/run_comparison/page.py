@@ -58,11 +58,11 @@ def _picture(found: Comparison, one: Disagreement, size: int) -> dict[str, Any]:
         "id": one.id,
         "source": source,
         "small": is_lossless(source),
-        "truth": found.b.label_names[one.truth],
+        "truth": one.truth,
         "answers": [
             {
                 "number": side.number,
-                "said": side.label_names[label],
+                "said": label,
                 "right": label == one.truth,
                 "likeliest": _likeliest(side.label_names, shares, one.truth),
             }
@@ -73,6 +73,6 @@ def _picture(found: Comparison, one: Disagreement, size: int) -> dict[str, Any]:
     }
 
 
-def _likeliest(names: Sequence[str], shares: Any, truth: int) -> list[tuple[str, float, bool]]:
+def _likeliest(names: Sequence[str], shares: Any, truth: str) -> list[tuple[str, float, bool]]:
     best = np.argsort(-shares, kind="stable")[:_LIKELIEST]
-    return [(names[label], float(shares[label]), int(label) == truth) for label in best]
+    return [(names[label], float(shares[label]), names[label] == truth) for label in best]

@@ -6,6 +6,7 @@ the last blessed model in the same pass, in batches that are bounded.
 
 import json
 import time
+from pathlib import Path
 from typing import Final
 
 import apache_beam as beam
@@ -23,13 +24,14 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from components import features
+from components.label_names import places, read_label_names, why_incomparable
 from components.peak_memory import begin_peak, peak_bytes
 from components.pieces import CountFiles, CutFiles, files_of, read
 from components.test_predictions.handler import ExportedModels
 from components.test_predictions.settings import PredictionSettings
 from components.test_predictions.store import encode
 
-MEASURED: Final = "measured.json"  # beside the splits: what the pass cost
+MEASURED: Final = "measured.json"  # beside the splits: what the pass cost, what it left out
 
 
 @component(use_beam=True)
@@ -39,22 +41,30 @@ def TestPredictions(  # noqa: N802 - TFX component names are classes' names
     predictions: OutputArtifact[standard_artifacts.Examples],
     settings: Parameter[str],
     baseline_model: InputArtifact[standard_artifacts.Model] = None,
+    incomparable_model: InputArtifact[standard_artifacts.Model] = None,
     pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
     """Runs the serving signature of `model`, and of `baseline_model` if there is one.
 
+    What `baseline_model` answers is put into the order of `model`'s classes, by their names.
+    `incomparable_model` has other classes: it is not asked, and that is written down.
     `settings` is a `PredictionSettings` as JSON.
 
     Raises:
       UserError: an image is damaged.
     """
     chosen = PredictionSettings.model_validate_json(settings)
-    models = {features.CANDIDATE: model, features.BASELINE: baseline_model}
-    directories = {
-        key: path_utils.serving_model_path(artifact.uri)
-        for key, artifact in models.items()
-        if artifact is not None
-    }
+    candidate = path_utils.serving_model_path(model.uri)
+    directories, orders = {features.CANDIDATE: candidate}, {}
+    if baseline_model is not None:
+        baseline = path_utils.serving_model_path(baseline_model.uri)
+        directories[features.BASELINE] = baseline
+        names, others = (read_label_names(Path(directory)) for directory in directories.values())
+        orders[features.BASELINE] = places(names, others)
+    not_compared = None
+    if incomparable_model is not None:
+        other = path_utils.serving_model_path(incomparable_model.uri)
+        not_compared = why_incomparable(Path(candidate), Path(other))
     predictions.split_names = artifact_utils.encode_split_names([features.TEST])
     target = artifact_utils.get_split_uri([predictions], features.TEST)
     files = files_of(artifact_utils.get_split_uri([examples], features.TEST), features.TEST)
@@ -67,7 +77,7 @@ def TestPredictions(  # noqa: N802 - TFX component names are classes' names
             | "Cut" >> CutFiles(len(files))
             | "Read" >> beam.FlatMap(read)
             | "Records" >> beam.Values()
-            | "Predict" >> RunInference(ExportedModels(directories, chosen))
+            | "Predict" >> RunInference(ExportedModels(directories, chosen, orders))
             | "Encode" >> beam.Map(encode)
             | "Write"
             >> beam.io.WriteToTFRecord(
@@ -81,6 +91,7 @@ def TestPredictions(  # noqa: N802 - TFX component names are classes' names
         "seconds": time.monotonic() - started,
         # Of this process, so of the inference where Beam runs in memory.
         "peak_memory_bytes": peak_bytes(),
+        "not_compared": not_compared,
     }
     with tf.io.gfile.GFile(f"{predictions.uri}/{MEASURED}", "w") as file:
         file.write(json.dumps(measured))

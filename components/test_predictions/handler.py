@@ -22,11 +22,24 @@ class Signatures(dict[str, Signature]):
 class ExportedModels(ModelHandler[bytes, Prediction, Signatures]):
     """Asks the candidate and the baseline about the same batch, in one pass over the examples."""
 
-    def __init__(self, directories: Mapping[str, str], settings: PredictionSettings) -> None:
-        """`directories` are SavedModels by the feature that their probabilities go to."""
+    def __init__(
+        self,
+        directories: Mapping[str, str],
+        settings: PredictionSettings,
+        orders: Mapping[str, Sequence[int]],
+    ) -> None:
+        """Models are known by the feature that their probabilities go to.
+
+        Args:
+          directories: the SavedModels.
+          settings: what both are asked with.
+          orders: of a model whose classes are numbered otherwise than the candidate's, where each
+            of the candidate's stands in its answer.
+        """
         super().__init__(min_batch_size=1, max_batch_size=settings.batch_size)
         self._directories = dict(directories)
         self._settings = settings
+        self._orders = {key: list(order) for key, order in orders.items()}
 
     def load_model(self) -> Signatures:
         return Signatures(
@@ -45,6 +58,7 @@ class ExportedModels(ModelHandler[bytes, Prediction, Signatures]):
                 key: signature(examples=tf.constant(batch))[features.PROBABILITIES].numpy()
                 for key, signature in model.items()
             }
+            answers |= {key: answers[key][:, order] for key, order in self._orders.items()}
         except tf.errors.InvalidArgumentError as error:
             raise damaged_image(batch) or error from error
         for index, serialized in enumerate(batch):

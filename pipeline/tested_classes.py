@@ -1,0 +1,35 @@
+"""Whether a gate that bounds every class has pictures to measure each of them on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from components import features
+from components.errors import UserError
+from components.label_names import listed
+
+
+def require_tested(records: Path, label_names: Sequence[str]) -> None:
+    """Reads the labels of the converted test split in the folder `records`.
+
+    Raises:
+      UserError: a class has no test picture: its bound would hold nothing.
+    """
+    import tensorflow as tf
+
+    from components.drift.records import read_records
+
+    untested = set(range(len(label_names)))
+    for file in sorted(records.glob(f"{features.TEST}-*.tfrecord")):
+        if not untested:
+            return
+        for record in read_records(str(file)):
+            feature = tf.train.Example.FromString(record).features.feature
+            untested -= set(feature[features.LABEL].int64_list.value)
+            if not untested:
+                break
+    if untested:
+        names = [label_names[label] for label in sorted(untested)]
+        raise UserError(
+            "gate.every_class=true needs test pictures of each class. There is none of "
+            f"{listed(names)}; add some, or set gate.every_class=false"
+        )
