@@ -24,7 +24,7 @@ from kubeflow.verdict import push_only_when_blessed
 from pipeline.config import Config
 from pipeline.failure import in_one_line
 from pipeline.inputs import Inputs, prepare_inputs
-from pipeline.pipeline import create_pipeline
+from pipeline.pipeline import create_pipeline, execution
 from trainer.order import TrainingOrder
 
 COMMAND = ("python", "-m", "kubeflow.entrypoint")
@@ -48,7 +48,7 @@ def compile_pipeline(config: Config, output: Path) -> None:
     job = _compile(config, inputs)
     package = job["pipelineSpec"]
     package["defaultPipelineRoot"] = f"{storage_folder(config)}/runs"
-    platform.apply(package, config.kubeflow)
+    platform.apply(package, config.kubeflow, _environments(config))
     push_only_when_blessed(package)
     runtime.insert(
         package, runtime.parameters(config, plan.place(config), _training_steps(config, inputs))
@@ -132,6 +132,12 @@ def _compile(config: Config, inputs: Inputs) -> dict[str, Any]:
         )
     )
     return runner.run(create_pipeline(on_cluster, places, make_baseline), write_out=False)
+
+
+def _environments(config: Config) -> dict[str, dict[str, str]]:
+    """How trainings are carried out, which no cache key holds."""
+    on_cluster = config.model_copy(update={"root": config.kubeflow.work})
+    return dict.fromkeys(("Trainer", "Tuner"), execution(on_cluster).as_variable())
 
 
 def _without_folder(place: str) -> str:

@@ -200,7 +200,7 @@ def test_the_report_lists_every_variable_as_frozen_or_trained(first):
 def test_what_made_the_model_is_kept_with_it(config, first):
     extra = first.pushed / "assets.extra"
     settings = json.loads((extra / "settings.json").read_text())
-    assert settings["training"] == config.training.model_dump()
+    assert settings["training"] == config.training.identity.model_dump(mode="json")
     made = json.loads((extra / "provenance.json").read_text())
     assert made["packages"]["tensorflow"].startswith("2.") and made["python"].startswith("3.11")
     assert made["git_revision"] is None or len(made["git_revision"].split("-")[0]) == 40

@@ -18,7 +18,7 @@ def test_no_files_is_one_clear_line(transform_output, tmp_path):
 
 
 def test_evaluation_reads_everything_once_in_order(source, examples):
-    batches = list(input_fn.evaluation_batches(source, 4).as_numpy_iterator())
+    batches = list(source.batches(4).as_numpy_iterator())
     assert [len(labels) for _, labels in batches] == [4, 4, 2]
     np.testing.assert_array_equal(np.concatenate([b[1] for b in batches]), examples.labels)
     images = np.concatenate([b[0] for b in batches])
@@ -42,7 +42,7 @@ def test_training_reads_what_the_order_says_from_any_step_on(source, examples):
 def test_images_equal_what_the_serving_graph_sees(source, examples, transform_output):
     import tensorflow as tf
 
-    [(images, _)] = list(input_fn.evaluation_batches(source, 10).as_numpy_iterator())
+    [(images, _)] = list(source.batches(10).as_numpy_iterator())
     layer = transform_output.transform_features_layer()
     served = layer({features.IMAGE_ENCODED: tf.constant(examples.encoded)})[features.IMAGE]
     np.testing.assert_array_equal(images, served)
