@@ -8,7 +8,9 @@ import hashlib
 import io
 import threading
 import uuid
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from components.errors import UserError
 _BEFORE = 12  # bytes: the length and its checksum
 _AFTER = 4  # bytes: the checksum of the data
 
+_IDLE_FILES = 16  # that a reader keeps open
+
 COMPRESSION = "GZIP"  # of the Examples artifacts that TFX writes
 
 
@@ -35,12 +39,12 @@ class IndexedWriter:
         self.size = 0  # bytes
         self._writer = tf.io.TFRecordWriter(path)
 
-    def write(self, record: bytes) -> tuple[int, int]:
-        """Returns the data's offset and length in bytes."""
+    def write(self, record: bytes) -> tuple[int, int, int]:
+        """Returns the data's offset and length in bytes, and `content` of it."""
         self._writer.write(record)
         offset = self.size + _BEFORE
         self.size = offset + len(record) + _AFTER
-        return offset, len(record)
+        return offset, len(record), content(record)
 
     def close(self) -> None:
         self._writer.close()
@@ -54,6 +58,12 @@ class RecordIndex:
     file: npt.NDArray[np.int32]  # [N, V], which of `files`
     offset: npt.NDArray[np.int64]  # [N, V], bytes, of the data behind the record's header
     length: npt.NDArray[np.int64]  # [N, V], bytes
+    content: npt.NDArray[np.int64]  # [N, V], by the function of that name
+
+    @property
+    def digest(self) -> str:
+        """Of all records in their order, wherever they lie."""
+        return hashlib.sha256(self.content.tobytes()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.file)
@@ -62,7 +72,14 @@ class RecordIndex:
         """Writes it with files named relative to `path`, so that the folder can move."""
         buffer = io.BytesIO()
         names = np.array([Path(name).name for name in self.files])
-        np.savez(buffer, names=names, shard=self.file, offset=self.offset, length=self.length)
+        np.savez(
+            buffer,
+            names=names,
+            shard=self.file,
+            offset=self.offset,
+            length=self.length,
+            content=self.content,
+        )
         with tf.io.gfile.GFile(path, "wb") as file:
             file.write(buffer.getvalue())
 
@@ -72,15 +89,31 @@ class RecordIndex:
         with tf.io.gfile.GFile(path, "rb") as file:
             arrays = np.load(io.BytesIO(file.read()), allow_pickle=False)
         files = tuple(f"{directory}/{name}" for name in arrays["names"])
-        return cls(files, arrays["shard"], arrays["offset"], arrays["length"])
+        columns = (arrays[name] for name in ("shard", "offset", "length", "content"))
+        return cls(files, *columns)
 
 
 class RecordReader:
-    """Reads records by number; may be used by several threads."""
+    """Reads records by number; may be used by several threads, and is to be closed."""
 
     def __init__(self, index: RecordIndex) -> None:
         self.index = index
-        self._open = threading.local()
+        self._lock = threading.Lock()
+        self._idle: OrderedDict[str, tf.io.gfile.GFile] = OrderedDict()  # the last used comes last
+        self._closed = False
+
+    def __enter__(self) -> "RecordReader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """What is still being read is closed when that is done."""
+        with self._lock:
+            self._closed = True
+            while self._idle:
+                self._idle.popitem()[1].close()
 
     def read(self, examples: Iterable[int], views: Iterable[int]) -> list[bytes]:
         """The records ``[examples[i], views[i]]``, serialized.
@@ -94,18 +127,32 @@ class RecordReader:
         index = self.index
         path = index.files[index.file[example, view]]
         length = int(index.length[example, view])
-        file = self._file(path)
-        file.seek(int(index.offset[example, view]))
-        record = file.read(length)
+        with self._file(path) as file:
+            file.seek(int(index.offset[example, view]))
+            record = file.read(length)
         if len(record) != length:
             raise UserError(f"{path} is shorter than its index says; run again from a fresh root")
         return bytes(record)
 
-    def _file(self, path: str) -> "tf.io.gfile.GFile":
-        files = self._open.__dict__
-        if path not in files:
-            files[path] = tf.io.gfile.GFile(path, "rb")
-        return files[path]
+    @contextmanager
+    def _file(self, path: str) -> Iterator["tf.io.gfile.GFile"]:
+        """One that no other thread seeks in meanwhile."""
+        with self._lock:
+            file = self._idle.pop(path, None)
+        file = file or tf.io.gfile.GFile(path, "rb")
+        yield file
+        with self._lock:
+            surplus = self._idle.pop(path, None)  # of a thread that read the same file
+            self._idle[path] = file
+            if self._closed or len(self._idle) > _IDLE_FILES:
+                self._idle.popitem(last=self._closed)[1].close()
+        if surplus:
+            surplus.close()
+
+
+def content(record: bytes) -> int:
+    """Tells records apart, in 8 bytes."""
+    return int.from_bytes(hashlib.sha256(record).digest()[:8], "big", signed=True)
 
 
 def rank(identity: bytes) -> int:
@@ -117,21 +164,35 @@ def rank(identity: bytes) -> int:
     return int.from_bytes(hashlib.sha256(identity).digest()[:8], "big", signed=True)
 
 
-def spool(files: Iterable[str], directory: Path) -> RecordIndex:
-    """Copies TFX's compressed files, in which no record can be found, into an indexed one."""
+def read_in_order(files: Iterable[str]) -> Iterator[bytes]:
+    """The records of TFX's compressed files as they lie there."""
+    return iter(tf.data.TFRecordDataset(list(files), COMPRESSION).as_numpy_iterator())
+
+
+def spool(files: list[str], directory: Path, first: int | None = None) -> RecordIndex:
+    """Copies TFX's compressed files, in which no record can be found, into an indexed one.
+
+    With `first`, only the records that come first by `rank`; the files are then read twice.
+    """
+    last = None
+    if first is not None:
+        ranks = sorted(rank(_identity(record)) for record in read_in_order(files))
+        last = ranks[:first][-1] if ranks else None
     writer = IndexedWriter(str(directory / f"{uuid.uuid4().hex}.tfrecord"))
-    records = tf.data.TFRecordDataset(list(files), COMPRESSION)
-    rows = [
-        (rank(_identity(record)), *writer.write(record)) for record in records.as_numpy_iterator()
-    ]
+    rows = []
+    for record in read_in_order(files):
+        order = rank(_identity(record))
+        if last is None or order <= last:
+            rows.append((order, *writer.write(record)))
     writer.close()
-    table = np.array(rows, np.int64).reshape(-1, 3)
-    places = table[np.argsort(table[:, 0], kind="stable"), 1:]
+    table = np.array(rows, np.int64).reshape(-1, 4)
+    table = table[np.argsort(table[:, 0], kind="stable")]
     return RecordIndex(
         files=(writer.path,),
-        file=np.zeros([len(places), 1], np.int32),
-        offset=places[:, :1],
-        length=places[:, 1:],
+        file=np.zeros([len(table), 1], np.int32),
+        offset=table[:, 1:2],
+        length=table[:, 2:3],
+        content=table[:, 3:],
     )
 
 

@@ -25,7 +25,7 @@ from pipeline.config import Config
 from pipeline.exclusive import exclusive
 from pipeline.failure import in_one_line
 from pipeline.inputs import Inputs, prepare_inputs
-from pipeline.pipeline import create_pipeline
+from pipeline.pipeline import create_pipeline, execution
 from trainer.order import TrainingOrder
 
 COMMAND = ("python", "-m", "kubeflow.entrypoint")
@@ -51,7 +51,7 @@ def compile_pipeline(config: Config, output: Path) -> None:
     job = _compile(config, inputs, steps)
     package = job["pipelineSpec"]
     package["defaultPipelineRoot"] = f"{storage_folder(config)}/runs"
-    platform.apply(package, config.kubeflow)
+    platform.apply(package, config.kubeflow, _environments(config))
     push_only_when_blessed(package)
     runtime.insert(package, runtime.parameters(config, plan.place(config), steps))
     documents = [package]
@@ -131,6 +131,12 @@ def _compile(config: Config, inputs: Inputs, steps: int) -> dict[str, Any]:
         )
     )
     return runner.run(create_pipeline(on_cluster, places, make_baseline), write_out=False)
+
+
+def _environments(config: Config) -> dict[str, dict[str, str]]:
+    """How trainings are carried out, which no cache key holds."""
+    on_cluster = config.model_copy(update={"root": config.kubeflow.work})
+    return dict.fromkeys(("Trainer", "Tuner"), execution(on_cluster).as_variable())
 
 
 def _without_folder(place: str) -> str:

@@ -1,5 +1,6 @@
 """What each task's container gets: processor, memory, accelerator, environment, cache."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf import json_format
@@ -12,8 +13,15 @@ from pipeline.kubeflow_settings import Kubeflow, Resources
 NEVER_CACHED = ("baseline",)
 
 
-def apply(package: dict[str, Any], settings: Kubeflow) -> None:
+def apply(
+    package: dict[str, Any],
+    settings: Kubeflow,
+    environments: Mapping[str, Mapping[str, str]],
+) -> None:
     """Writes `settings` into the containers and tasks of a PipelineSpec.
+
+    Args:
+      environments: variables of single tasks, by the task's name, besides those of all.
 
     Raises:
       UserError: resources for a task that is not there.
@@ -27,8 +35,9 @@ def apply(package: dict[str, Any], settings: Kubeflow) -> None:
     for name, task in tasks.items():
         container = _executor(package, task)["container"]
         container["resources"] = _resources(settings.tasks.get(name, settings.resources))
+        variables = {**settings.environment, **environments.get(name, {})}
         container["env"] = [
-            {"name": variable, "value": value} for variable, value in settings.environment.items()
+            {"name": variable, "value": value} for variable, value in variables.items()
         ]
         # Only some backends run it; the task's entry point does, on all.
         container.pop("lifecycle", None)

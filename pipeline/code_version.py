@@ -31,7 +31,7 @@ REPORT_CODE = (
     "components.verdict",
     "components.web_page",
 )
-TRAINER_CODE = (*TRUNK_CODE, "trainer")
+TRAINER_CODE = (*TRUNK_CODE, "components.picture", "components.transform", "trainer")
 
 
 def code_fingerprint(modules: tuple[str, ...]) -> str:

@@ -29,7 +29,7 @@ from components.settings import (
 )
 from pipeline.beam_options import Beam
 from pipeline.kubeflow_settings import Kubeflow
-from trainer.settings import Training, Tuning
+from trainer.settings import TrainingSection, Tuning
 
 
 class Gate(Section):
@@ -48,7 +48,7 @@ class Config(Section):
     dataset: Dataset = Dataset()
     image: Image = Image()
     backbone: Backbone = Backbone()
-    training: Training = Training()
+    training: TrainingSection = TrainingSection()
     tuning: Tuning = Tuning()
     gate: Gate = Gate()
     drift: Drift = Drift()

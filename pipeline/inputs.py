@@ -22,6 +22,7 @@ from components.dataset import (
 )
 from components.dataset.source import Shown, Source
 from components.download import download, is_remote
+from components.errors import UserError
 from components.schema import curated_schema
 from components.settings import SCRATCH_CNN
 from components.tar import require_whole_tar
@@ -43,7 +44,7 @@ class Inputs:
     schema_file: str
     dataset_fingerprint: str  # sha256 of the archive's pictures, labels and names
     label_names: tuple[str, ...]
-    backbone: str  # folder of the resolved module; "" for scratch_cnn, which has none
+    backbone: str  # link to the module's folder; "" for scratch_cnn, which has none
     backbone_fingerprint: str
     serving: str  # folder that the pushed versions lie in
     metadata: str | None  # SQLite file; None where the runner has metadata of its own
@@ -62,8 +63,9 @@ def prepare_inputs(config: Config) -> Inputs:
         require_tested(records_directory(config), manifest.label_names)
     backbone, fingerprint = "", SCRATCH_CNN
     if config.backbone.handle != SCRATCH_CNN:
-        backbone = str(resolve_backbone(config))
-        fingerprint = module.fingerprint(Path(backbone))
+        directory = resolve_backbone(config)
+        fingerprint = module.fingerprint(directory)
+        backbone = str(_link_backbone(root / "backbones", directory, fingerprint))
     return Inputs(
         records=str(records_directory(config)),
         schema_file=str(_write_schema(root / "schema", len(manifest.label_names))),
@@ -186,6 +188,20 @@ def resolve_backbone(config: Config) -> Path:
             standin.make_standin(directory, seed=0)
             return directory
         return module.resolve(handle, cache / "backbones").resolve()
+
+
+def _link_backbone(directory: Path, target: Path, fingerprint: str) -> Path:
+    """A path that stays the same where the cache moves: TFX's cache goes by it."""
+    link = directory / fingerprint[:16]
+    if link.exists() and not link.is_symlink():
+        raise UserError(f"{link} is no link, and the backbone's is to stand there. Move it away")
+    if not link.is_symlink() or link.readlink() != target:
+        directory.mkdir(parents=True, exist_ok=True)
+        temporary = link.with_suffix(".part")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+        temporary.replace(link)
+    return link
 
 
 def _write_schema(directory: Path, classes: int) -> Path:

@@ -17,9 +17,11 @@ from pipeline.failure import in_one_line
 from pipeline.inputs import Inputs, prepare_inputs
 from pipeline.lost_files import forget_lost, write_down_files
 from pipeline.outcome import Outcome, read_outcome
-from pipeline.pipeline import create_pipeline
+from pipeline.pipeline import create_pipeline, execution
 from pipeline.quiet import node_announcements
 from pipeline.runs import record
+from trainer.devices import check_batch_size
+from trainer.execution import in_environment
 
 
 def run(config: Config, *, verbose: bool = False) -> Outcome:
@@ -28,7 +30,11 @@ def run(config: Config, *, verbose: bool = False) -> Outcome:
     Raises:
       UserError: for each foreseeable failure of a step, in one line.
     """
+    import tensorflow as tf
+
+    devices = len(tf.config.list_physical_devices("GPU"))
     with in_one_line(), exclusive(Path(config.root)):
+        check_batch_size(config.training.batch_size, max(1, devices))  # the Trainer's comes late
         return run_pipeline(config, prepare_inputs(config), verbose=verbose)
 
 
@@ -45,7 +51,8 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
 
     announced = node_announcements(announce, verbose)
     started = datetime.now(UTC)
-    with in_one_line(), announced, in_memory_beam():
+    carried_out = in_environment(execution(config))
+    with in_one_line(), announced, in_memory_beam(), carried_out:
         _tell_lost(forget_lost(config))
         try:
             _runner(config).run(pipeline)

@@ -41,6 +41,7 @@ from pipeline.code_version import (
 from pipeline.config import Config
 from pipeline.evaluation import SIGNATURE, eval_config
 from pipeline.inputs import Inputs
+from trainer.execution import Execution
 from trainer.settings import TrainerSettings, TunerSettings
 
 
@@ -110,11 +111,7 @@ def create_pipeline(
     trainer_settings = _trainer_settings(config, inputs)
     tuner = []
     if config.tuning.trials:
-        tuner_settings = TunerSettings(
-            trainer=trainer_settings,
-            tuning=config.tuning,
-            directory=str(Path(config.root) / "tuning"),
-        )
+        tuner_settings = TunerSettings(trainer=trainer_settings, tuning=config.tuning)
         tuner = [
             Tuner(
                 tuner_fn="trainer.tuner.tuner_fn",
@@ -197,6 +194,11 @@ def create_pipeline(
     )
 
 
+def execution(config: Config) -> Execution:
+    """How trainings of the pipeline are carried out; whoever runs it puts it in the environment."""
+    return Execution(work=str(Path(config.root)), checkpoint_every=config.training.checkpoint_every)
+
+
 def _trunk_settings(config: Config, inputs: Inputs) -> TrunkSettings:
     return TrunkSettings(
         backbone_directory=inputs.backbone,
@@ -211,8 +213,9 @@ def _trunk_settings(config: Config, inputs: Inputs) -> TrunkSettings:
 
 def _trainer_settings(config: Config, inputs: Inputs) -> TrainerSettings:
     return TrainerSettings(
-        training=config.training,
+        training=config.training.identity,
         image_size=config.image.size,
+        central_crop=config.image.central_crop,
         backbone_directory=inputs.backbone,
         backbone_fingerprint=inputs.backbone_fingerprint,
         trainable_from=config.backbone.trainable_from,
@@ -222,7 +225,6 @@ def _trainer_settings(config: Config, inputs: Inputs) -> TrainerSettings:
         views=config.image.views,
         label_names=inputs.label_names,
         code_fingerprint=code_fingerprint(TRAINER_CODE),
-        checkpoints=str(Path(config.root) / "checkpoints"),
     )
 
 
@@ -231,10 +233,13 @@ def _report_settings(config: Config, inputs: Inputs) -> ReportSettings:
         name=config.name,
         label_names=inputs.label_names,
         report=config.report,
-        # Where it ran is no part of what the model is.
-        config=config.model_dump(
-            mode="json", exclude={"root", "cache", "runner", "beam", "kubeflow", "report"}
-        ),
+        # Where and how it ran is no part of what the model is.
+        config={
+            **config.model_dump(
+                mode="json", exclude={"root", "cache", "runner", "beam", "kubeflow", "report"}
+            ),
+            "training": config.training.identity.model_dump(mode="json"),
+        },
         dataset_fingerprint=inputs.dataset_fingerprint,
         backbone_fingerprint=inputs.backbone_fingerprint,
         metadata=inputs.metadata,

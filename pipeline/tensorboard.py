@@ -1,6 +1,6 @@
 """Opens TensorBoard on all trainings below a pipeline's root."""
 
-import shutil
+import tempfile
 from pathlib import Path
 
 from components.errors import UserError
@@ -10,14 +10,15 @@ from pipeline.config import Config
 def log_directories(config: Config) -> dict[str, Path]:
     """Of finished trainings, of trials, and of what is under way, by TensorBoard's name for it."""
     root = Path(config.root).resolve()
-    finished = root.glob("artifacts/Trainer/model_run/*")
+    runs = root.glob("artifacts/Trainer/model_run/*")
+    finished = [path for path in runs if path.name.isdigit()]
     directories = {
         f"run {path.name}": path
         for path in sorted(finished, key=lambda path: int(path.name))
         if any(path.iterdir())
     }
     directories |= {
-        f"trial {path.parent.name}": path for path in sorted(root.glob("tuning/*/logs"))
+        f"trial {path.parent.name}": path for path in sorted(root.glob("tuning/*/*/logs"))
     }
     for path in root.glob("checkpoints/*/logs"):
         if not (path.parent / "published").exists():
@@ -29,7 +30,7 @@ def open_tensorboard(config: Config, *, host: str, port: int) -> None:
     """Serves until it is interrupted; new steps appear by themselves, new runs on a new start.
 
     Raises:
-      UserError: nothing was trained yet.
+      UserError: nothing was trained yet, or TensorBoard ended in a failure, which it has printed.
     """
     directories = log_directories(config)
     if not directories:
@@ -40,16 +41,10 @@ def open_tensorboard(config: Config, *, host: str, port: int) -> None:
     from tensorboard import program
 
     server = program.TensorBoard()
-    folder = _link(directories, Path(config.root).resolve() / "tensorboard")
-    server.configure((None, "--logdir", str(folder), "--host", host, "--port", str(port)))
-    server.main()
-
-
-def _link(directories: dict[str, Path], folder: Path) -> Path:
-    """One folder with all of them: the projector does not see what ``--logdir_spec`` names."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    for name, path in directories.items():
-        (folder / name).symlink_to(path)
-    return folder
+    # One folder with all of them: the projector does not see what ``--logdir_spec`` names.
+    with tempfile.TemporaryDirectory(prefix="tensorboard-") as folder:
+        for name, path in directories.items():
+            Path(folder, name).symlink_to(path)
+        server.configure((None, "--logdir", folder, "--host", host, "--port", str(port)))
+        if server.main():
+            raise UserError(f"TensorBoard cannot serve on {host}:{port}. Give another --port")

@@ -12,6 +12,7 @@ from google.protobuf import json_format
 
 from components.errors import UserError
 from pipeline.config import load_config
+from trainer import execution
 
 IMAGE = f"registry.example.com/inception-finetune@sha256:{'0' * 64}"
 STORAGE = "s3://bucket/folder"
@@ -268,6 +269,19 @@ def test_inputs_are_not_prepared_while_a_run_prepares_its_own(
     assert {path.name for path in root.iterdir()} == {".run.lock"} and not output.exists()
 
 
+def test_how_a_training_is_carried_out_is_in_no_cache_key(package, compiled):
+    """A backend's key is what a task is given: its arguments, and not its environment."""
+    changed = compiled("training.checkpoint_every=7", "kubeflow.work=/volume/work")
+    other = yaml.safe_load(next(iter(changed.read_text("utf-8").split("---\n"))))
+    assert tasks(other)["Trainer"]["inputs"] == tasks(package)["Trainer"]["inputs"]
+    [how] = [
+        one["value"]
+        for one in executor(other, "Trainer")["container"]["env"]
+        if one["name"] == execution.VARIABLE
+    ]
+    assert json.loads(how) == {"work": "/volume/work", "checkpoint_every": 7}
+
+
 def test_data_with_other_labels_does_not_fit(package, overrides):
     from dataclasses import replace
 
@@ -285,7 +299,10 @@ def test_containers(package):
     for name in tasks(package):
         container = executor(package, name)["container"]
         assert container["image"] == IMAGE
-        assert container["env"] == [{"name": "AWS_ENDPOINT_URL", "value": "http://minio:9000"}]
+        environment = {one["name"]: one["value"] for one in container["env"]}
+        how = environment.pop(execution.VARIABLE, None)
+        assert environment == {"AWS_ENDPOINT_URL": "http://minio:9000"}
+        assert (how is not None) == (name == "Trainer")
         assert "lifecycle" not in container
     resources = executor(package, "Trainer")["container"]["resources"]
     assert (resources["cpuRequest"], resources["memoryLimit"]) == (8, 30)

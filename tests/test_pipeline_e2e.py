@@ -200,7 +200,7 @@ def test_the_report_lists_every_variable_as_frozen_or_trained(first):
 def test_what_made_the_model_is_kept_with_it(config, first):
     extra = first.pushed / "assets.extra"
     settings = json.loads((extra / "settings.json").read_text())
-    assert settings["training"] == config.training.model_dump()
+    assert settings["training"] == config.training.identity.model_dump(mode="json")
     made = json.loads((extra / "provenance.json").read_text())
     assert made["packages"]["tensorflow"].startswith("2.") and made["python"].startswith("3.11")
     assert made["git_revision"] is None or len(made["git_revision"].split("-")[0]) == 40
@@ -295,14 +295,54 @@ def test_a_worse_model_than_the_blessed_one_is_refused_and_not_pushed(config, fi
     assert accuracy == pytest.approx(first.metrics["accuracy"])
 
 
-@pytest.mark.parametrize("change", ["size", "cut", "backbone"])
-def test_the_trunk_runs_again_where_its_features_would_differ(
-    config, first, tmp_path, standin, change
+def test_how_a_training_is_carried_out_trains_nothing_again(config, first, tmp_path):
+    """Nor does it run the trunk: where the cache and the backbone lie is no part of a result."""
+    cache = shutil.copytree(config.cache, tmp_path / "moved cache")
+    backbone = shutil.copytree(config.backbone.handle, tmp_path / "moved backbone")
+    again = run(
+        changed(
+            config.model_copy(update={"cache": str(cache)}),
+            training={"checkpoint_every": 7},
+            backbone={"handle": str(backbone)},
+        )
+    )
+    assert "Trainer" not in ran(again) and "TrunkFeatures" not in ran(again)
+
+
+def test_a_half_trained_state_goes_on_in_a_root_that_was_moved(
+    config, first, tmp_path, monkeypatch, capfd
 ):
+    from trainer import step_progress
+
+    class Killed(BaseException):
+        pass
+
+    def die(self, facts) -> None:
+        if facts.step == 20:
+            raise Killed
+
+    half = changed(
+        config.model_copy(update={"root": str(tmp_path / "root")}), training={"checkpoint_every": 8}
+    )
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(step_progress.ProgressLines, "on_step", die)
+        run(half)
+    moved = (tmp_path / "root").rename(tmp_path / "moved")
+    capfd.readouterr()
+    outcome = run(
+        changed(half.model_copy(update={"root": str(moved)}), training={"checkpoint_every": 30})
+    )
+    assert "goes on after step 16" in capfd.readouterr().err
+    assert outcome.metrics["accuracy"] == first.metrics["accuracy"]
+
+
+@pytest.mark.parametrize("change", ["size", "cut", "backbone"])
+def test_the_trunk_runs_again_where_its_features_would_differ(config, first, tmp_path, change):
     """Another learning rate does not run it: see the worse model above."""
-    other = shutil.copytree(standin, tmp_path / "other")
-    with (other / "README.txt").open("a") as note:
-        note.write("another module\n")
+    from components.backbone.standin import make_standin
+
+    other = tmp_path / "other"
+    make_standin(other, seed=1)
     sections = {
         "size": {"image": {"size": 76}},
         "cut": {"backbone": {"trainable_from": "Mixed_7c"}},

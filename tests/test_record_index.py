@@ -1,11 +1,14 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 
+from components import features
 from components.errors import UserError
-from components.record_index import COMPRESSION, RecordIndex, RecordReader, spool
+from components.record_index import COMPRESSION, IndexedWriter, RecordIndex, RecordReader, spool
 
 
 @pytest.fixture
@@ -48,3 +51,53 @@ def test_a_file_that_was_cut_off_is_named(spooled):
     os.truncate(spooled.files[0], int(spooled.offset[39, 0]) + 3)
     with pytest.raises(UserError, match=r"\.tfrecord is shorter than its index says"):
         RecordReader(spooled).read([39], [0])
+
+
+def test_a_reader_keeps_few_files_open_and_none_once_it_is_closed(tmp_path):
+    writers = [IndexedWriter(str(tmp_path / f"{number}.tfrecord")) for number in range(60)]
+    rows = np.array([writer.write(f"record {n}".encode()) for n, writer in enumerate(writers)])
+    for writer in writers:
+        writer.close()
+    paths = tuple(writer.path for writer in writers)
+    columns = np.hsplit(rows.astype(np.int64), 3)
+    index = RecordIndex(paths, np.arange(60, dtype=np.int32)[:, None], *columns)
+
+    def open_files() -> int:
+        return sum(file.path in paths for file in psutil.Process().open_files())
+
+    def read(start: int) -> list[bytes]:
+        return reader.read(np.roll(np.arange(60), start), [0] * 60)
+
+    with RecordReader(index) as reader, ThreadPoolExecutor(8) as threads:
+        for start, found in enumerate(threads.map(read, range(20))):
+            assert found == [f"record {n}".encode() for n in np.roll(np.arange(60), start)]
+        assert 0 < open_files() <= 16
+    assert open_files() == 0
+
+
+def test_of_a_sample_the_first_alone_are_copied(tmp_path):
+    files, directory = [str(tmp_path / f"{name}.gz") for name in "ab"], tmp_path / "sample"
+    directory.mkdir()
+    examples = [example(number) for number in range(40)]
+    for file, part in zip(files, (examples[:25], examples[25:]), strict=True):
+        with tf.io.TFRecordWriter(file, COMPRESSION) as writer:
+            for record in part:
+                writer.write(record)
+    whole, sample = spool(files, tmp_path), spool(files, directory, 5)
+    read = [RecordReader(index).read(range(5), [0] * 5) for index in (whole, sample)]
+    assert read[0] == read[1] and len(sample) == 5
+    [copy] = directory.iterdir()
+    assert copy.stat().st_size == sum(len(record) + 16 for record in read[0])
+
+
+def example(number: int) -> bytes:
+    made = tf.train.Example()
+    made.features.feature[features.IMAGE_ID].bytes_list.value.append(f"id {number}".encode())
+    return made.SerializeToString()
+
+
+def test_a_digest_goes_by_content_and_not_by_files(spooled, tmp_path):
+    files = [str(tmp_path / f"{name}.gz") for name in "ab"]
+    (tmp_path / "other").mkdir()
+    assert spool(files, tmp_path / "other").digest == spooled.digest
+    assert spool(files[:1], tmp_path / "other").digest != spooled.digest

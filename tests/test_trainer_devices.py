@@ -1,8 +1,6 @@
 """Several devices: their weights agree, and are those that one device alone would have learned."""
 
-import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +13,7 @@ from components.errors import UserError
 from trainer import devices, fit
 
 # Of a frozen upper part and no dropout: what is left does not depend on who sees which example.
-SETTINGS = {"epochs": 2, "dropout": 0.0, "learning_rate": 0.05}
+SETTINGS: dict[str, float] = {"epochs": 2, "dropout": 0.0, "learning_rate": 0.05}
 
 
 def train_head(directory: Path, strategy) -> list[np.ndarray]:
@@ -25,7 +23,7 @@ def train_head(directory: Path, strategy) -> list[np.ndarray]:
     with strategy.scope():
         classifier = small.small_classifier(settings.training)
         classifier.upper.trainable = False
-        fit.fit(classifier, *sources, settings, str(directory / "run"))
+        fit.fit(classifier, *sources, settings, str(directory / "run"), checkpoint_every=4)
     return classifier.head.get_weights()
 
 
@@ -68,53 +66,57 @@ def test_two_devices_of_a_machine_learn_what_one_learns(alone, tmp_path):
     assert_close(learned(tmp_path), alone)
 
 
-def test_two_workers_learn_what_one_learns(alone, tmp_path):
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    clusters = [
-        {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        for index in range(2)
-    ]
-    run_processes(
-        *(
-            (["workers", str(tmp_path / str(index))], {"TF_CONFIG": json.dumps(cluster)})
-            for index, cluster in enumerate(clusters)
-        )
-    )
-    first, second = learned(tmp_path / "0"), learned(tmp_path / "1")
-    for one, other in zip(first, second, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert_close(first, alone)
+def test_an_uneven_batch_is_refused_before_anything_is_done(tmp_path):
+    run_processes((["uneven", str(tmp_path)], {}))
+    assert not (tmp_path / "run").exists()
 
 
-def test_workers_without_a_cluster_are_one_clear_line(monkeypatch):
-    monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(UserError, match="needs TF_CONFIG with the addresses.*TF_CONFIG=''"):
-        devices.choose_strategy("multi_worker")
+@pytest.mark.parametrize(
+    ("batch_size", "replicas", "fitting"),
+    [(17, 2, "16 or 18"), (2, 4, "8"), (64, 3, "63 or 66"), (4, 3, "6"), (3, 2, "4")],
+)
+def test_the_nearest_batch_sizes_that_fit_are_named(batch_size, replicas, fitting):
+    line = f"batch_size is {batch_size}, and {replicas} devices.*=({fitting})$"
+    with pytest.raises(UserError, match=line):
+        devices.check_batch_size(batch_size, replicas)
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in sockets]
-    for server in sockets:
-        server.close()
-    return ports
+@pytest.mark.parametrize(("batch_size", "replicas"), [(2, 1), (17, 1), (4, 2), (64, 4)])
+def test_batch_sizes_that_fit(batch_size, replicas):
+    devices.check_batch_size(batch_size, replicas)
+
+
+def test_a_run_refuses_it_before_it_converts(monkeypatch, tmp_path):
+    import tensorflow as tf
+
+    from pipeline import local
+    from pipeline.config import load_config
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b", "c"])
+    monkeypatch.setattr(local, "prepare_inputs", None)
+    with pytest.raises(UserError, match="batch_size is 32, and 3 devices"):
+        local.run(load_config("digits", [f"root={tmp_path}", "training.batch_size=32"]))
+
+
+def test_several_machines_are_one_clear_line(run_command):
+    status, _, errors = run_command("run", "--config", "digits", "training.devices=multi_worker")
+    assert status == 1 and errors.count("\n") == 1
+    assert "training.devices=multi_worker is not supported" in errors
 
 
 def main(kind: str, directory: Path) -> None:
     import tensorflow as tf
 
-    if kind == "mirrored":
-        [cpu] = tf.config.list_physical_devices("CPU")
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * 2
-        )
-        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    else:
-        strategy = devices.choose_strategy("multi_worker")
-        chief = json.loads(os.environ["TF_CONFIG"])["task"]["index"] == 0
-        assert devices.is_chief(strategy) == chief
+    [cpu] = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     assert strategy.num_replicas_in_sync == 2
-    np.savez(directory / "weights.npz", *train_head(directory, strategy))
+    if kind == "uneven":
+        SETTINGS["batch_size"] = 17
+        with pytest.raises(UserError, match="batch_size is 17, and 2 devices"):
+            train_head(directory, strategy)
+    else:
+        np.savez(directory / "weights.npz", *train_head(directory, strategy))
 
 
 if __name__ == "__main__":

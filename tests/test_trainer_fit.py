@@ -12,7 +12,7 @@ from components.learning_curve import read_history
 from components.record_index import IndexedWriter, RecordIndex
 from components.trunk_features.record import TrunkOutput, encode
 from trainer import fit, input_fn, model, step_progress
-from trainer.checkpoints import Checkpoints, run_directory
+from trainer.checkpoints import Checkpoints
 from trainer.input_fn import FeatureSource
 from trainer.settings import TrainerSettings, Training
 
@@ -32,9 +32,9 @@ def make_source(directory: Path, count: int, seed: int) -> FeatureSource:
         output = TrunkOutput(values, int(label), str(number).encode())
         places.append(writer.write(encode(output)))
     writer.close()
-    table = np.array(places, np.int64)
     file = np.zeros([count, 1], np.int32)
-    return FeatureSource(RecordIndex((writer.path,), file, table[:, :1], table[:, 1:]))
+    columns = np.hsplit(np.array(places, np.int64), 3)
+    return FeatureSource(RecordIndex((writer.path,), file, *columns))
 
 
 def make_sources(directory: Path):
@@ -48,11 +48,19 @@ def sources(tmp_path_factory):
     return make_sources(tmp_path_factory.mktemp("features"))
 
 
-class Pictures:
+class Pictures(input_fn.IndexedSource):
     """A picture of noise for each validation example."""
+
+    views = 1
+
+    def __init__(self) -> None:
+        """There are no records to be read."""
 
     def __len__(self) -> int:
         return 40
+
+    def damage(self) -> None:
+        return None
 
     def dataset(self, plan, choose):
         noise = np.random.default_rng(0).uniform(-1, 1, [40, 20, 20, 3]).astype(np.float32)
@@ -69,10 +77,11 @@ class Pictures:
 
 
 def settings_for(**training) -> TrainerSettings:
-    values = {"batch_size": 16, "epochs": 3, "learning_rate": 0.01, "checkpoint_every": 4}
+    values = {"batch_size": 16, "epochs": 3, "learning_rate": 0.01}
     return TrainerSettings(
         training=Training(**(values | training)),
         image_size=75,
+        central_crop=0.875,
         backbone_directory="",
         backbone_fingerprint="",
         trainable_from="Mixed_7a",
@@ -82,7 +91,6 @@ def settings_for(**training) -> TrainerSettings:
         views=("identity",),
         label_names=("cat", "dog", "owl"),
         code_fingerprint="",
-        checkpoints="",
     )
 
 
@@ -100,10 +108,12 @@ def small_classifier(training: Training) -> model.Classifier:
     return model.Classifier(None, upper, head, keras.Model(features, head(upper(features))))
 
 
-def train(sources, directory: Path, settings: TrainerSettings) -> list[np.ndarray]:
+def train(
+    sources, directory: Path, settings: TrainerSettings, checkpoint_every: int = 4
+) -> list[np.ndarray]:
     """The weights at the end."""
     classifier = small_classifier(settings.training)
-    fit.fit(classifier, *sources, settings, str(directory))
+    fit.fit(classifier, *sources, settings, str(directory), checkpoint_every=checkpoint_every)
     return [*classifier.upper.get_weights(), *classifier.head.get_weights()]
 
 
@@ -166,7 +176,7 @@ def assert_same_logs(directory: Path, expected: Path) -> None:
 
 
 def test_a_resumed_run_repeats_no_step_before_its_checkpoint(sources, tmp_path, monkeypatch):
-    settings, steps = settings_for(checkpoint_every=4), []
+    settings, steps = settings_for(), []
 
     def note(self, facts) -> None:
         steps.append(facts.step)
@@ -175,8 +185,8 @@ def test_a_resumed_run_repeats_no_step_before_its_checkpoint(sources, tmp_path, 
 
     monkeypatch.setattr(step_progress.ProgressLines, "on_step", note)
     with pytest.raises(Killed):
-        train(sources, tmp_path, settings)
-    train(sources, tmp_path, settings)
+        train(sources, tmp_path, settings, checkpoint_every=4)
+    train(sources, tmp_path, settings, checkpoint_every=5)
     assert steps == [*range(1, 12), *range(9, 19)]  # the last state was that of step 8
 
 
@@ -202,11 +212,11 @@ def test_every_step_and_epoch_is_logged(sources, tmp_path):
     np.testing.assert_allclose([row["loss"] for row in rows], losses.mean(axis=1), rtol=1e-5)
 
 
-class Watched:
+class Watched(Pictures):
     """Another source, and how many examples were read from it at a time."""
 
     def __init__(self, source) -> None:
-        self.source, self.views, self.sizes = source, 1, []
+        self.source, self.sizes = source, []
 
     def __len__(self) -> int:
         return len(self.source)
@@ -233,14 +243,14 @@ def test_no_more_than_a_batch_is_in_memory_and_all_are_embedded(sources, tmp_pat
     assert len(np.unique(vectors, axis=0)) == 40
     labels = [row.split("\t")[0] for row in (directory / "metadata.tsv").read_text().splitlines()]
     names = settings_for().label_names
-    [(_, truth)] = input_fn.evaluation_batches(validation, 40)
+    [(_, truth)] = validation.batches(40)
     assert labels == ["label", *(names[label] for label in truth)]
 
 
 def test_training_stops_without_progress_and_exports_the_best_epoch(sources, tmp_path):
     settings = settings_for(epochs=60, patience=2, learning_rate=0.3, schedule="constant")
     classifier = small_classifier(settings.training)
-    fit.fit(classifier, *sources, settings, str(tmp_path))
+    fit.fit(classifier, *sources, settings, str(tmp_path), checkpoint_every=100)
     rows = read_history(str(tmp_path / "logs/history.csv"))
     ranks = [(row["val_accuracy"], -row["val_loss"]) for row in rows]
     best = ranks.index(max(ranks))
@@ -253,7 +263,7 @@ def test_training_stops_without_progress_and_exports_the_best_epoch(sources, tmp
     assert rows[best]["val_accuracy"] > rows[-1]["val_accuracy"]
     # Started again after its end, it trains no further and exports the same.
     again = small_classifier(settings.training)
-    fit.fit(again, *sources, settings, str(tmp_path))
+    fit.fit(again, *sources, settings, str(tmp_path), checkpoint_every=100)
     assert len(read_history(str(tmp_path / "logs/history.csv"))) == len(rows)
     np.testing.assert_array_equal(again.head.get_weights()[0], classifier.head.get_weights()[0])
 
@@ -272,19 +282,47 @@ def test_an_infinite_loss_stops_at_once_and_says_where(sources, tmp_path):
     assert not (tmp_path / "logs/history.csv").exists()
 
 
-def test_a_damaged_checkpoint_is_named(sources, tmp_path):
-    train(sources, tmp_path, settings_for(epochs=1))
-    [data] = (tmp_path / "state").glob("*.data-*")
-    data.write_bytes(data.read_bytes()[:100])
-    with pytest.raises(UserError, match="a checkpoint must be whole.*delete that folder"):
-        train(sources, tmp_path, settings_for(epochs=1))
+@pytest.mark.parametrize("file", ["*.data-*", "*.index", "checkpoint"])
+@pytest.mark.parametrize("damage", ["cut", "emptied", "changed", "missing"])
+def test_a_damaged_checkpoint_is_named(tmp_path, file, damage):
+    def make() -> Checkpoints:
+        weight = tf.train.Checkpoint(value=tf.Variable(tf.ones([20, 20])))
+        return Checkpoints(str(tmp_path), {"weight": weight})
+
+    make().save(6)
+    [path] = (tmp_path / "state").glob(file)
+    content = path.read_bytes()
+    changed = bytes(byte ^ (255 if number % 7 == 0 else 0) for number, byte in enumerate(content))
+    path.write_bytes({"cut": content[:100], "changed": changed}.get(damage, b""))
+    if damage == "missing":
+        path.unlink()
+        if file == "checkpoint":  # as after a kill in the first save: nothing was saved
+            assert make().restore() == 0
+            return
+    line = rf"Checkpoint in {tmp_path} is unreadable \(.+\)\. Delete the folder to train from"
+    with pytest.raises(UserError, match=line):
+        make().restore()
 
 
-def test_checkpoints_belong_to_what_training_was_given(tmp_path):
-    one = run_directory(str(tmp_path), ["settings", "data"])
-    assert run_directory(str(tmp_path), ["settings", "data"]) == one
-    other = run_directory(str(tmp_path), ["settings", "other data"])
-    assert other != one and [str(path) for path in tmp_path.iterdir()] == [other]
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.UnavailableError(None, None, "Connection reset by peer"),
+        tf.errors.AbortedError(None, None, "collective ops mismatch"),
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"),
+        tf.errors.OpError(None, None, "state/ckpt-6.index; Permission denied", 2),
+    ],
+)
+def test_a_whole_checkpoint_is_never_called_damaged(tmp_path, monkeypatch, error):
+    checkpoints = Checkpoints(str(tmp_path), {"weight": tf.train.Checkpoint(v=tf.Variable(1.0))})
+    checkpoints.save(6)
+
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(tf.train.Checkpoint, "restore", fail)
+    with pytest.raises(type(error), match=error.message):
+        checkpoints.restore()
 
 
 def test_a_better_epoch_survives_only_with_the_state_that_knows_it(tmp_path):

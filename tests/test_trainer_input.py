@@ -1,9 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from components import features
 from components.errors import UserError
 from trainer import input_fn
+from trainer.examples import open_examples
 from trainer.order import TrainingOrder
 
 
@@ -18,7 +21,7 @@ def test_no_files_is_one_clear_line(transform_output, tmp_path):
 
 
 def test_evaluation_reads_everything_once_in_order(source, examples):
-    batches = list(input_fn.evaluation_batches(source, 4).as_numpy_iterator())
+    batches = list(source.batches(4).as_numpy_iterator())
     assert [len(labels) for _, labels in batches] == [4, 4, 2]
     np.testing.assert_array_equal(np.concatenate([b[1] for b in batches]), examples.labels)
     images = np.concatenate([b[0] for b in batches])
@@ -42,7 +45,24 @@ def test_training_reads_what_the_order_says_from_any_step_on(source, examples):
 def test_images_equal_what_the_serving_graph_sees(source, examples, transform_output):
     import tensorflow as tf
 
-    [(images, _)] = list(input_fn.evaluation_batches(source, 10).as_numpy_iterator())
+    [(images, _)] = list(source.batches(10).as_numpy_iterator())
     layer = transform_output.transform_features_layer()
     served = layer({features.IMAGE_ENCODED: tf.constant(examples.encoded)})[features.IMAGE]
     np.testing.assert_array_equal(images, served)
+
+
+def test_validation_images_are_streamed_and_copied_nowhere(
+    source, examples, transform_output, tmp_path
+):
+    settings = SimpleNamespace(views=("identity",))
+    files, scratch = [examples.pattern], tmp_path / "scratch"
+    scratch.mkdir()
+    with open_examples(files, files, settings, transform_output, scratch, 4) as opened:
+        [train] = scratch.iterdir()
+        assert train.stat().st_size == sum(len(one) + 16 for one in examples.serialized)
+        assert opened.pictures is opened.validation
+        for found, expected in zip(opened.validation.batches(4), source.batches(4), strict=True):
+            np.testing.assert_array_equal(found[0], expected[0])
+            np.testing.assert_array_equal(found[1], expected[1])
+        [(first, _)] = opened.pictures.batches(4, 3)
+        assert len(first) == 3 and len(opened.digests()[1]) == 64

@@ -195,7 +195,8 @@ def stored(raw, transform_output, standin, tmp_path_factory) -> Path:
 
 def open_split(directory: Path, split: str, transform_output, scratch: Path):
     pattern = f"{directory}/Split-{split}/*"
-    return input_fn.open_source([pattern], split, transform_output, scratch, STORED_VIEWS)
+    features = input_fn.open_features([pattern], split)
+    return features or input_fn.ImageSource([pattern], transform_output, scratch, STORED_VIEWS)
 
 
 def test_every_train_image_is_stored_in_each_view_and_validation_in_one(
@@ -203,7 +204,7 @@ def test_every_train_image_is_stored_in_each_view_and_validation_in_one(
 ):
     trunk, _ = cut.split(backbone, CUT)
     online = open_split(raw, features.TRAIN, transform_output, tmp_path)
-    [(pictures, _)] = input_fn.evaluation_batches(online, COUNT)
+    [(pictures, _)] = online.batches(COUNT)
     for split, views in ((features.TRAIN, STORED_VIEWS), (features.VALIDATION, ("identity",))):
         index = RecordIndex.load(store.index_path(str(stored), split), f"{stored}/Split-{split}")
         assert index.file.shape == (COUNT, len(views))
@@ -224,7 +225,8 @@ def test_features_lead_back_to_their_pictures_in_the_same_order(
 ):
     for split in (features.TRAIN, features.VALIDATION):
         pattern = [f"{stored}/Split-{split}/*"]
-        pictures = input_fn.open_pictures(pattern, split, transform_output, tmp_path)
+        pictures = input_fn.open_pictures(pattern, split, transform_output, tmp_path, 10)
+        assert len(pictures) == 10
         images, labels = input_fn.first_examples(pictures, 8)
         online = open_split(raw, split, transform_output, tmp_path)
         np.testing.assert_array_equal(images, input_fn.first_examples(online, 8)[0])
@@ -296,7 +298,7 @@ def test_the_exported_model_is_the_trained_part_on_the_stored_features(
     serve = tf.saved_model.load(exported).signatures["serving_default"]
     answers = serve(examples=tf.constant(serialized))[features.PROBABILITIES]
     found = tf.gather(answers, IN_ORDER)
-    [(values, _)] = input_fn.evaluation_batches(cached, COUNT)
+    [(values, _)] = cached.batches(COUNT)
     expected = tf.nn.softmax(trainee.network(values, training=False))
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert np.ptp(expected.numpy(), axis=0).max() > 0.01  # the pictures are told apart
@@ -306,7 +308,7 @@ def test_bfloat16_takes_at_most_half_of_float32(stored, raw, transform_output, s
     settings = settings_for(standin, compute_dtype="bfloat16", views=["identity"])
     run_component(raw, transform_output, tmp_path, settings)
     source = open_split(tmp_path, features.TRAIN, transform_output, tmp_path)
-    [(values, labels)] = input_fn.evaluation_batches(source, COUNT)
+    [(values, labels)] = source.batches(COUNT)
     assert values.dtype == tf.bfloat16 and values.shape[0] == labels.shape[0] == COUNT
     size = sum(path.stat().st_size for path in (tmp_path / "Split-train").iterdir())
     assert size <= 0.5 * 4 * np.prod(values.shape)

@@ -1,11 +1,15 @@
 """The search itself; that its values reach the Trainer is a test of the whole pipeline."""
 
+from contextlib import ExitStack
+
 import keras_tuner
 import pytest
+import tensorflow as tf
 
 from components.errors import UserError
 from pipeline.config import load_config
 from trainer import tuner
+from trainer.examples import Opened
 from trainer.settings import Tuning, apply_hyperparameters
 
 
@@ -47,12 +51,17 @@ def test_blocks_below_the_stored_features_cannot_be_tuned():
 
 
 def test_a_trial_that_fails_stops_the_search(settings, tmp_path):
-    class Opened:
-        train = validation = pictures = None
-
-    told = tuner.TunerSettings(
-        trainer=settings, tuning=Tuning(trials=2), directory=str(tmp_path / "trials")
+    search = tuner.FeatureTuner(
+        tuner.TunerSettings(trainer=settings, tuning=Tuning(trials=2)),
+        Opened(None, None, None),
+        tf.distribute.get_strategy(),
+        str(tmp_path / "trials"),
+        checkpoint_every=100,
+        working_directory=str(tmp_path),
     )
-    search = tuner.FeatureTuner(told, Opened(), working_directory=str(tmp_path))
+    resources = ExitStack()
+    ended = []
+    resources.callback(ended.append, True)
     with pytest.raises(keras_tuner.errors.FatalError):
-        search.search()
+        search.search(resources=resources)
+    assert ended == [True]

@@ -1,7 +1,5 @@
 """Where training stands, on disk: all that the next step depends on."""
 
-import hashlib
-from collections.abc import Iterable
 from contextlib import contextmanager
 
 import tensorflow as tf
@@ -9,29 +7,27 @@ from tensorflow.python.trackable.base import Trackable
 
 from components.errors import UserError
 
-_DAMAGED = (tf.errors.OpError, AssertionError, IndexError)  # all are seen of cut off files
-
-
-def run_directory(root: str, identity: Iterable[str]) -> str:
-    """The folder of the training that `identity` names; those of other trainings are removed.
-
-    A training that is killed is found again by what it was given. One that is not repeated next
-    is given up, so that checkpoints do not pile up.
-    """
-    digest = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
-    directory = f"{root.rstrip('/')}/{digest}"
-    for other in tf.io.gfile.glob(f"{root.rstrip('/')}/*"):
-        if other != directory:
-            tf.io.gfile.rmtree(other)
-    tf.io.gfile.makedirs(directory)
-    return directory
+# What cut off, emptied and missing files raise. Any other OpError, such as that of a device that
+# is away or of a file that may not be read, says nothing about the file's content.
+_DAMAGED = (
+    tf.errors.DataLossError,
+    tf.errors.NotFoundError,
+    AssertionError,
+    IndexError,
+)
+# TensorFlow's reader says these as the bare OpError.
+_DAMAGE = ("sstable", "checksum", "block", "No such file", "corrupted")
 
 
 class Checkpoints:
     """The latest state of a training, and the best epoch's weights."""
 
     def __init__(self, directory: str, weights: dict[str, Trackable], **others: Trackable) -> None:
-        """`weights` is what the best epoch keeps, `others` is what resuming needs besides."""
+        """`weights` is what the best epoch keeps, `others` is what resuming needs besides.
+
+        Raises:
+          UserError: what says which state is the last is damaged.
+        """
         self.directory = directory
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._best = tf.Variable([0.0, 0.0], dtype=tf.float64, trainable=False)
@@ -39,7 +35,10 @@ class Checkpoints:
         state = {"step": self._step, "best": self._best, "best_epoch": self._best_epoch}
         self._state = tf.train.Checkpoint(**weights, **others, **state)
         self._weights = tf.train.Checkpoint(**weights)
-        self._manager = tf.train.CheckpointManager(self._state, f"{directory}/state", 1)
+        try:
+            self._manager = tf.train.CheckpointManager(self._state, f"{directory}/state", 1)
+        except ValueError as error:  # of the file that names the checkpoint
+            raise self._unreadable(str(error)) from error
 
     def restore(self) -> int:
         """Goes back to the last state; returns the number of steps that are done.
@@ -48,6 +47,8 @@ class Checkpoints:
           UserError: the state on disk is damaged.
         """
         latest = self._manager.latest_checkpoint
+        if not latest and tf.io.gfile.exists(f"{self.directory}/state/checkpoint"):
+            raise self._unreadable("state/checkpoint names none")
         if latest:
             with self._readable():
                 self._state.restore(latest).assert_existing_objects_matched()
@@ -89,8 +90,19 @@ class Checkpoints:
     def _readable(self):
         try:
             yield
-        except _DAMAGED as error:
-            raise UserError(
-                f"a checkpoint must be whole. Received: a damaged one in {self.directory} "
-                f"({str(error).splitlines()[0]}); delete that folder and run again"
-            ) from error
+        except (*_DAMAGED, tf.errors.OpError) as error:
+            if not _is_damage(error):
+                raise
+            raise self._unreadable(str(error).splitlines()[0]) from error
+
+    def _unreadable(self, reason: str) -> UserError:
+        return UserError(
+            f"Checkpoint in {self.directory} is unreadable ({reason}). Delete the folder to train "
+            "from the start."
+        )
+
+
+def _is_damage(error: Exception) -> bool:
+    if isinstance(error, _DAMAGED):
+        return True
+    return type(error) is tf.errors.OpError and any(word in str(error) for word in _DAMAGE)

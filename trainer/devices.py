@@ -1,67 +1,42 @@
-"""The devices that train together."""
+"""The devices that train together: the GPUs of one machine, or else its CPU."""
 
-import json
-import os
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from components.errors import UserError
 
+_LEAST = 2  # images of a batch on each device: batch norm needs two
 
-def choose_strategy(devices: str) -> tf.distribute.Strategy:
-    """To be called before anything is computed: several workers must meet first.
 
-    Args:
-      devices: ``auto`` or ``multi_worker``, as in `Training`.
-
-    Raises:
-      UserError: several workers are asked for and TF_CONFIG does not name them.
-    """
-    if devices == "multi_worker":
-        _check_cluster(os.environ.get("TF_CONFIG", ""))
-        return tf.distribute.MultiWorkerMirroredStrategy()
+def choose_strategy() -> tf.distribute.Strategy:
+    """All GPUs of this machine where there are several, else the CPU or the one GPU."""
     if len(tf.config.list_logical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()  # the CPU or the one GPU
+    return tf.distribute.get_strategy()
 
 
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes what all have learned."""
-    resolver = strategy.cluster_resolver
-    return resolver is None or (resolver.task_type, resolver.task_id) in (
-        (None, None),
-        ("chief", 0),
-        ("worker", 0),
+def check_batch_size(batch_size: int, replicas: int) -> None:
+    """Every replica must take as many images: the mean of their losses is then that of the batch.
+
+    Raises:
+      UserError: `batch_size` cannot be divided so, or leaves a replica with too few images.
+    """
+    if batch_size % replicas == 0 and batch_size >= _LEAST * replicas:
+        return
+    below, least = batch_size // replicas * replicas, _LEAST * replicas
+    fitting = sorted({max(below, least), max(below + replicas, least)})
+    raise UserError(
+        f"training.batch_size is {batch_size}, and {replicas} devices train together: each must "
+        f"take the same number of images of a batch, at least {_LEAST}. "
+        f"Give training.batch_size={' or '.join(map(str, fitting))}"
     )
 
 
 def distribute(
-    strategy: tf.distribute.Strategy, batches: Callable[[int, range], tf.data.Dataset]
+    strategy: tf.distribute.Strategy, batches: Callable[[int], tf.data.Dataset]
 ) -> tf.data.Dataset:
-    """Batches for `TrainingStep.train`.
-
-    Args:
-      batches: ``(replicas, mine)`` to the parts of batches that this process' replicas take.
-    """
-
-    def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        replicas = context.num_replicas_in_sync
-        here = replicas // context.num_input_pipelines
-        first = context.input_pipeline_id * here
-        return batches(replicas, range(first, first + here))
-
-    return strategy.distribute_datasets_from_function(dataset)
-
-
-def _check_cluster(text: str) -> None:
-    try:
-        named = json.loads(text)["cluster"]["worker"]
-    except (ValueError, KeyError, TypeError):
-        named = []
-    if not named:
-        raise UserError(
-            "training.devices=multi_worker needs TF_CONFIG with the addresses of its workers, "
-            'such as {"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": '
-            f'"worker", "index": 0}}}}. Received: TF_CONFIG={text!r}'
-        )
+    """Batches for `TrainingStep.train`; ``batches(replicas)`` gives the parts of each in turn."""
+    return strategy.distribute_datasets_from_function(
+        lambda context: batches(context.num_replicas_in_sync)
+    )

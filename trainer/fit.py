@@ -29,26 +29,32 @@ PUBLISHED: Final = "published"  # beside the logs, once an artifact holds a copy
 
 def fit(
     classifier: model.Classifier,
-    train: input_fn.Source,
+    train: input_fn.IndexedSource,
     validation: input_fn.Source,
-    pictures: input_fn.ImageSource,
+    pictures: input_fn.Source,
     settings: TrainerSettings,
     directory: str,
+    *,
+    checkpoint_every: int,
 ) -> None:
     """Trains `classifier` from where the checkpoints in `directory` stand.
 
     To be called in the scope of the strategy that `classifier` was made in.
 
     Args:
-      pictures: the images of `validation`, to be looked at.
+      pictures: images of the first of `validation`, to be looked at.
+      checkpoint_every: steps between two states on disk.
 
     Raises:
-      UserError: the train split is smaller than one batch, or the loss is not finite.
+      UserError: the train split is smaller than one batch, a batch cannot be divided among the
+        devices, or the loss is not finite.
     """
     training = settings.training
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    devices.check_batch_size(training.batch_size, replicas)
     order = TrainingOrder(len(train), train.views, training.batch_size, training.seed)
     total_steps = training.steps or (training.epochs or 1) * order.steps_per_epoch
-    plan = Plan(total_steps, order.steps_per_epoch, training)
+    plan = Plan(total_steps, order.steps_per_epoch, checkpoint_every, training)
     trainee = model.prepare_training(
         classifier,
         resolve_compute_dtype(settings.compute_dtype),
@@ -76,8 +82,8 @@ def fit(
     def batches(first: int) -> tf.data.Dataset:
         return devices.distribute(
             step.strategy,
-            lambda replicas, mine: input_fn.training_batches(
-                train, order, first, total_steps, replicas=replicas, mine=mine
+            lambda replicas: input_fn.training_batches(
+                train, order, first, total_steps, replicas=replicas
             ),
         )
 
@@ -89,9 +95,7 @@ def fit(
             checkpoints,
             start=start,
             batches=batches,
-            validate=lambda: step.validate(
-                input_fn.evaluation_batches(validation, training.batch_size)
-            ),
+            validate=lambda: step.validate(validation.batches(training.batch_size)),
             observers=[History(log_directory(directory), start), board, lines],
         )
     board.close()
@@ -114,14 +118,14 @@ def _damage_named(*sources: input_fn.Source) -> Iterator[None]:
 def _hyperparameters(settings: TrainerSettings) -> dict[str, bool | int | float | str]:
     """What may differ between runs and matter; what is not set is left out."""
     chosen = settings.model_dump(include={"trainable_from", "fresh", "image_size", "compute_dtype"})
-    chosen |= settings.training.model_dump(exclude={"checkpoint_every", "devices"})
+    chosen |= settings.training.model_dump()
     return {name: value for name, value in chosen.items() if value is not None}
 
 
 def _embed(
     trainee: model.Trainee,
     validation: input_fn.Source,
-    pictures: input_fn.ImageSource,
+    pictures: input_fn.Source,
     settings: TrainerSettings,
     directory: str,
 ) -> None:
@@ -129,14 +133,13 @@ def _embed(
     names, size = settings.label_names, settings.training.batch_size
     vectors: list[npt.NDArray[np.float32]] = []
     rows: list[tuple[str, str]] = []
-    for inputs, labels in input_fn.evaluation_batches(validation, size, EMBEDDED):
+    for inputs, labels in validation.batches(size, EMBEDDED):
         vector, logits = trainee.embedding(inputs, training=False)
         vectors.append(tf.cast(vector, tf.float32).numpy())
         found = tf.argmax(logits, axis=-1).numpy()
         rows += [(names[i], names[j]) for i, j in zip(labels.numpy(), found, strict=True)]
     small = [
-        thumbnails(images.numpy(), SPRITE_SIDE)
-        for images, _ in input_fn.evaluation_batches(pictures, size, EMBEDDED)
+        thumbnails(images.numpy(), SPRITE_SIDE) for images, _ in pictures.batches(size, EMBEDDED)
     ]
     write_projector(
         f"{directory}/{VALIDATION}", np.concatenate(vectors), np.concatenate(small), rows

@@ -1,8 +1,10 @@
 """From the artifacts' files to batches: raw images through the serving graph, or trunk features."""
 
+import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,14 @@ import tensorflow_transform as tft
 from components import features
 from components.damaged import damaged_image
 from components.errors import UserError
-from components.record_index import RecordIndex, RecordReader, spool
+from components.record_index import (
+    COMPRESSION,
+    RecordIndex,
+    RecordReader,
+    content,
+    read_in_order,
+    spool,
+)
 from components.trunk_features.record import decode
 from components.trunk_features.store import index_path, read_origin
 from components.views import IDENTITY, choose_views
@@ -23,14 +32,17 @@ _PARALLEL_READS = 2  # batches
 
 
 class Source(Protocol):
-    """Examples that can be read in any order."""
+    """Examples in an order that does not change."""
 
-    views: int
+    def batches(self, batch_size: int, count: int | None = None) -> tf.data.Dataset:
+        """Every example once, in its first view: ``(inputs, labels [B] int64)``.
 
-    def __len__(self) -> int: ...
+        The last batch may be shorter. With `count`, the first ones alone.
+        """
+        ...
 
-    def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Any]) -> tf.data.Dataset:
-        """Batches of ``(inputs, labels [B] int64)``; ``choose(n)`` gives examples and views."""
+    def digest(self) -> str:
+        """Of the content of all examples, wherever they lie."""
         ...
 
     def damage(self) -> UserError | None:
@@ -38,7 +50,80 @@ class Source(Protocol):
         ...
 
 
-class ImageSource:
+class IndexedSource(ABC):
+    """Examples that can be read in any order, and are to be closed."""
+
+    views: int
+
+    def __init__(self, index: RecordIndex) -> None:
+        self._reader = RecordReader(index)
+
+    def __len__(self) -> int:
+        return len(self._reader.index)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._reader.close()
+
+    @abstractmethod
+    def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Any]) -> tf.data.Dataset:
+        """Batches of ``(inputs, labels [B] int64)``; ``choose(n)`` gives examples and views."""
+
+    @abstractmethod
+    def damage(self) -> UserError | None:
+        """As in `Source`."""
+
+    def digest(self) -> str:
+        return self._reader.index.digest
+
+    def batches(self, batch_size: int, count: int | None = None) -> tf.data.Dataset:
+        end = len(self) if count is None else min(count, len(self))
+
+        def choose(number: int) -> tuple[npt.NDArray, npt.NDArray]:
+            examples = np.arange(number * batch_size, min((number + 1) * batch_size, end))
+            return examples, np.zeros_like(examples)
+
+        return self.dataset(tf.data.Dataset.range(-(-end // batch_size)), choose).prefetch(1)
+
+
+class _Parser:
+    """Serialized examples to images, as the serving graph transforms them."""
+
+    def __init__(self, transform: tft.TFTransformOutput) -> None:
+        self._layer = transform.transform_features_layer()
+        raw = transform.raw_feature_spec()
+        self._needed = {key: raw[key] for key in (features.IMAGE_ENCODED, features.LABEL)}
+
+    def __call__(self, serialized: tf.Tensor) -> Batch:
+        """``[B]`` to ``[B, S, S, 3]`` float32 in [-1, 1] and labels ``[B]`` int64."""
+        transformed = self._layer(tf.io.parse_example(serialized, self._needed))
+        return transformed[features.IMAGE], transformed[features.TARGET]
+
+
+class ImageStream:
+    """Raw examples as they lie in TFX's files, without a copy; inputs are images."""
+
+    def __init__(self, files: Sequence[str], transform: tft.TFTransformOutput) -> None:
+        self._files = _expand(files)
+        self._parse = _Parser(transform)
+
+    def batches(self, batch_size: int, count: int | None = None) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(self._files, COMPRESSION)
+        chosen = records.take(-1 if count is None else count).batch(batch_size)
+        return chosen.map(self._parse, num_parallel_calls=_PARALLEL_READS).prefetch(1)
+
+    def digest(self) -> str:
+        """Does not depend on the order: an engine may write another each time."""
+        contents = np.array(sorted(map(content, read_in_order(self._files))), np.int64)
+        return hashlib.sha256(contents.tobytes()).hexdigest()
+
+    def damage(self) -> UserError | None:
+        return damaged_image(read_in_order(self._files))
+
+
+class ImageSource(IndexedSource):
     """Raw examples; inputs are ``[B, S, S, 3]`` float32 in [-1, 1]."""
 
     def __init__(
@@ -47,16 +132,13 @@ class ImageSource:
         transform: tft.TFTransformOutput,
         scratch: Path,
         views: Sequence[str] = (IDENTITY,),
+        first: int | None = None,
     ) -> None:
-        self._reader = RecordReader(spool(_expand(files), scratch))
-        self._layer = transform.transform_features_layer()
-        raw = transform.raw_feature_spec()
-        self._needed = {key: raw[key] for key in (features.IMAGE_ENCODED, features.LABEL)}
+        """Copies the examples to `scratch`: all of them, or the `first` of their order."""
+        super().__init__(spool(_expand(files), scratch, first))
+        self._parse = _Parser(transform)
         self._names = tuple(views)
         self.views = len(views)
-
-    def __len__(self) -> int:
-        return len(self._reader.index)
 
     def damage(self) -> UserError | None:
         return damaged_image(self._reader.read([n], [0])[0] for n in range(len(self)))
@@ -71,24 +153,20 @@ class ImageSource:
             serialized, views = tf.numpy_function(read, [number], [tf.string, tf.int32])
             serialized.set_shape([None])
             views.set_shape([None])
-            transformed = self._layer(tf.io.parse_example(serialized, self._needed))
-            images = choose_views(transformed[features.IMAGE], self._names, views)
-            return images, transformed[features.TARGET]
+            images, labels = self._parse(serialized)
+            return choose_views(images, self._names, views), labels
 
         return plan.map(parse, num_parallel_calls=_PARALLEL_READS)
 
 
-class FeatureSource:
+class FeatureSource(IndexedSource):
     """Stored trunk outputs; inputs are ``[B, h, w, channels]`` or ``[B, 2048]``, as stored."""
 
     def __init__(self, index: RecordIndex) -> None:
-        self._reader = RecordReader(index)
+        super().__init__(index)
         [first] = self._reader.read([0], [0])
         self._form = decode(first).values
         self.views = index.file.shape[1]
-
-    def __len__(self) -> int:
-        return len(self._reader.index)
 
     def damage(self) -> UserError | None:
         try:
@@ -118,83 +196,61 @@ class FeatureSource:
         return plan.map(load, num_parallel_calls=_PARALLEL_READS)
 
 
-def open_source(
-    files: Sequence[str],
-    split: str,
-    transform: tft.TFTransformOutput,
-    scratch: Path,
-    views: Sequence[str] = (IDENTITY,),
-) -> Source:
-    """Trunk features where the artifact holds them, else raw examples.
+def open_features(files: Sequence[str], split: str) -> FeatureSource | None:
+    """Trunk features, where the artifact holds them.
 
     Args:
       files: patterns as TFX gives them, ``<artifact>/Split-<split>/*``.
-      scratch: folder for a copy of raw examples that can be read in any order.
-      views: of raw examples; features are stored in theirs.
     """
     artifact = files[0].rsplit("/", 2)[0]
     path = index_path(artifact, split)
-    if tf.io.gfile.exists(path):
-        return FeatureSource(RecordIndex.load(path, f"{artifact}/Split-{split}"))
-    return ImageSource(files, transform, scratch, views)
+    if not tf.io.gfile.exists(path):
+        return None
+    return FeatureSource(RecordIndex.load(path, f"{artifact}/Split-{split}"))
+
+
+def open_train(
+    files: Sequence[str], transform: tft.TFTransformOutput, scratch: Path, views: Sequence[str]
+) -> IndexedSource:
+    """Trunk features where the artifact holds them, else raw examples.
+
+    Args:
+      scratch: folder for a copy of raw examples that can be read in any order.
+      views: of raw examples; features are stored in theirs.
+    """
+    stored = open_features(files, features.TRAIN)
+    return ImageSource(files, transform, scratch, views) if stored is None else stored
 
 
 def open_pictures(
-    files: Sequence[str], split: str, transform: tft.TFTransformOutput, scratch: Path
+    files: Sequence[str], split: str, transform: tft.TFTransformOutput, scratch: Path, first: int
 ) -> ImageSource:
-    """The images of `open_source`'s examples in the same order, even where it reads features."""
+    """The images of the `first` of stored features, in the same order."""
     origin = read_origin(files[0].rsplit("/", 2)[0])
-    return ImageSource([f"{origin}/Split-{split}/*"], transform, scratch)
+    return ImageSource([f"{origin}/Split-{split}/*"], transform, scratch, first=first)
 
 
 def training_batches(
-    source: Source,
-    order: TrainingOrder,
-    first: int,
-    last: int,
-    *,
-    replicas: int = 1,
-    mine: range = range(1),
+    source: IndexedSource, order: TrainingOrder, first: int, last: int, *, replicas: int = 1
 ) -> tf.data.Dataset:
     """The batches of steps `first` to ``last - 1``.
 
-    With more than one of `replicas`, each element is one replica's part of a batch, and this
-    pipeline delivers the parts of those in `mine`, step by step.
+    With more than one of `replicas`, each element is one replica's part of a batch, step by step.
     """
 
     def choose(number: int) -> tuple[npt.NDArray, npt.NDArray]:
-        step, replica = divmod(number, len(mine))
+        step, replica = divmod(number, replicas)
         examples, views = order.batch(step)
-        part = slice(mine[replica], None, replicas)
+        part = slice(replica, None, replicas)
         return examples[part], views[part]
 
-    plan = tf.data.Dataset.range(first * len(mine), last * len(mine))
-    return source.dataset(plan, choose).prefetch(len(mine))
-
-
-def evaluation_batches(
-    source: Source, batch_size: int, count: int | None = None
-) -> tf.data.Dataset:
-    """Every example once, in order and in its first view; the last batch may be shorter.
-
-    With `count`, the first ones alone.
-    """
-    end = len(source) if count is None else min(count, len(source))
-
-    def choose(number: int) -> tuple[npt.NDArray, npt.NDArray]:
-        examples = np.arange(number * batch_size, min((number + 1) * batch_size, end))
-        return examples, np.zeros_like(examples)
-
-    plan = tf.data.Dataset.range(-(-end // batch_size))
-    return source.dataset(plan, choose).prefetch(1)
+    plan = tf.data.Dataset.range(first * replicas, last * replicas)
+    return source.dataset(plan, choose).prefetch(replicas)
 
 
 def first_examples(source: Source, count: int) -> Batch:
     """One batch of the first `count` examples, or of all if there are fewer."""
-    examples = np.arange(min(count, len(source)))
-    plan = tf.data.Dataset.range(1)
-    [batch] = source.dataset(plan, lambda _: (examples, np.zeros_like(examples)))
-    return batch
+    return next(iter(source.batches(count, count)))
 
 
 def _expand(patterns: Sequence[str]) -> list[str]:

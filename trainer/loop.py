@@ -59,6 +59,7 @@ class EpochMeans:
 class Plan(NamedTuple):
     total_steps: int
     steps_per_epoch: int
+    checkpoint_every: int  # steps
     training: Training
 
 
@@ -105,7 +106,7 @@ def run_loop(
                 checkpoints.note(epoch.epoch, epoch.validation.accuracy, epoch.validation.loss)
             for observer in observers:
                 observer.on_epoch(epoch)
-        if ends_epoch or facts.step % training.checkpoint_every == 0:
+        if ends_epoch or facts.step % plan.checkpoint_every == 0:
             for observer in observers:
                 observer.before_save()
             checkpoints.save(facts.step)

@@ -10,8 +10,9 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import features
 from components.backbone import cut
-from trainer import checkpoints, devices, examples, fit, model, signatures
+from trainer import devices, examples, execution, fit, model, signatures
 from trainer.classifier import make_classifier
+from trainer.owned_folder import owned_folder
 from trainer.provenance import provenance
 from trainer.settings import TrainerSettings, apply_hyperparameters
 
@@ -21,33 +22,37 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Raises:
       UserError: the backbone on disk is not the one that was configured, the train split is
-        smaller than one batch, an example is damaged, or the loss is not finite.
+        smaller than one batch, a batch cannot be divided among the devices, an example is damaged,
+        or the loss is not finite.
     """
     settings = TrainerSettings.model_validate(fn_args.custom_config)
     if fn_args.hyperparameters:
         settings = apply_hyperparameters(settings, fn_args.hyperparameters["values"])
-    strategy = devices.choose_strategy(settings.training.devices)
-    chief = devices.is_chief(strategy)
+    how = execution.current()
+    strategy = devices.choose_strategy()
+    devices.check_batch_size(settings.training.batch_size, strategy.num_replicas_in_sync)
     keras.utils.set_random_seed(settings.training.seed)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    with tempfile.TemporaryDirectory(prefix="trainer-") as scratch:
-        opened = examples.open_examples(
-            fn_args.train_files, fn_args.eval_files, settings, transform, Path(scratch)
-        )
-        # All workers must save, and only one of them where it counts.
-        place = checkpoints.run_directory(
-            settings.checkpoints if chief else f"{scratch}/checkpoints",
-            [settings.model_dump_json(), fn_args.transform_graph_path, *fn_args.train_files],
-        )
+    with (
+        tempfile.TemporaryDirectory(prefix="trainer-") as scratch,
+        examples.open_examples(
+            fn_args.train_files,
+            fn_args.eval_files,
+            settings,
+            transform,
+            Path(scratch),
+            fit.EMBEDDED,
+        ) as opened,
+        owned_folder(f"{how.work}/checkpoints", [settings.identity, *opened.digests()]) as place,
+    ):
         with strategy.scope():
             classifier = make_classifier(settings)
-            fit.fit(classifier, opened.train, opened.validation, opened.pictures, settings, place)
-        target = fn_args.serving_model_dir if chief else f"{scratch}/model"
+            fit.fit(classifier, *opened, settings, place, checkpoint_every=how.checkpoint_every)
+        target = Path(fn_args.serving_model_dir)
         serving = signatures.ServingModel(classifier.network, transform, settings.label_names)
-        signatures.export(serving, target)
-        if chief:
-            _write_extra(Path(target) / features.EXTRA_ASSETS, settings, classifier)
-            fit.publish_logs(place, fn_args.model_run_dir)
+        signatures.export(serving, str(target))
+        _write_extra(target / features.EXTRA_ASSETS, settings, classifier)
+        fit.publish_logs(place, fn_args.model_run_dir)
 
 
 def _write_extra(directory: Path, settings: TrainerSettings, classifier: model.Classifier) -> None:

@@ -1,9 +1,9 @@
-"""What the Trainer is told: one typed object, written once into TFX's custom_config as JSON."""
+"""What identifies a training: one typed object, written into TFX's custom_config as JSON."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from components.compute_dtype import ComputeDtype
 from components.settings import Fraction, Section
@@ -13,6 +13,8 @@ _NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Training(Section):
+    """What a change of gives another model."""
+
     epochs: int | None = Field(5, ge=1)  # passes over the train split; or give steps
     steps: int | None = Field(None, ge=1)  # optimizer steps; set epochs to null
     batch_size: int = Field(64, ge=2, le=4096)  # images a step; batch norm needs two
@@ -30,9 +32,6 @@ class Training(Section):
     # Epochs without a better validation accuracy, or the same at a lower loss, after which to stop.
     patience: int | None = Field(None, ge=1)
     restore_best: bool = True  # export the epoch that was best on validation, not the last one
-    checkpoint_every: int = Field(100, ge=1)  # steps; a killed run loses no more than these
-    # "auto" is every GPU of this machine, or else the CPU; "multi_worker" is what TF_CONFIG names.
-    devices: Literal["auto", "multi_worker"] = "auto"
     seed: int = Field(0, ge=0, lt=2**31)  # initialisation, order of the images, dropout
 
     @model_validator(mode="after")
@@ -43,6 +42,28 @@ class Training(Section):
                 f"here epochs={self.epochs} and steps={self.steps}"
             )
         return self
+
+
+class TrainingSection(Training):
+    """The section `training` of the configuration: also how a training is carried out."""
+
+    checkpoint_every: int = Field(100, ge=1)  # steps; a killed run loses no more than these
+    devices: Literal["auto"] = "auto"  # every GPU of this machine, or else the CPU
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _is_one_machine(cls, value: Any) -> Any:
+        if value == "multi_worker":
+            raise ValueError(
+                "training.devices=multi_worker is not supported: after a kill, workers disagree on "
+                "the step they stand at. Train on one machine, with auto"
+            )
+        return value
+
+    @property
+    def identity(self) -> Training:
+        """Without what no weight depends on."""
+        return Training.model_validate(self.model_dump(include=set(Training.model_fields)))
 
 
 class Tuning(Section):
@@ -69,6 +90,7 @@ class TrainerSettings(Section):
 
     training: Training
     image_size: int  # side in pixels
+    central_crop: float  # share of each side that the Transform graph keeps
     backbone_directory: str  # a resolved, checked module; "" is the small CNN, from scratch
     backbone_fingerprint: str  # sha256 of its files
     trainable_from: str
@@ -78,7 +100,11 @@ class TrainerSettings(Section):
     views: tuple[str, ...]  # of train images, where they are read and not their features
     label_names: tuple[str, ...]
     code_fingerprint: str  # sha256 of the code that trains: TFX sees only the dotted path
-    checkpoints: str  # folder that outlives a killed run; TFX's own have a new name each time
+
+    @property
+    def identity(self) -> str:
+        """All of it as JSON, but for where the backbone lies: the fingerprint says what it is."""
+        return self.model_dump_json(exclude={"backbone_directory"})
 
 
 def apply_hyperparameters(settings: TrainerSettings, values: Mapping[str, Any]) -> TrainerSettings:
@@ -94,4 +120,3 @@ def apply_hyperparameters(settings: TrainerSettings, values: Mapping[str, Any]) 
 class TunerSettings(Section):
     trainer: TrainerSettings
     tuning: Tuning
-    directory: str  # folder for the trials' logs

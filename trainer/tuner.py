@@ -4,8 +4,10 @@ Keras Tuner looks for models of Keras 3; ours are of Keras 2. So it only propose
 compares the scores, and each trial is an ordinary training on the same stored features.
 """
 
+import shutil
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import keras_tuner
@@ -18,8 +20,9 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
 from components import learning_curve
-from trainer import examples, fit
+from trainer import devices, examples, execution, fit
 from trainer.classifier import make_classifier
+from trainer.owned_folder import owned_folder
 from trainer.settings import TrainerSettings, TunerSettings, Tuning, apply_hyperparameters
 
 OBJECTIVE = "val_accuracy"  # the best epoch's, on the validation split
@@ -33,18 +36,32 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     """
     settings = TunerSettings.model_validate(fn_args.custom_config)
     keras.utils.set_random_seed(settings.trainer.training.seed)
-    scratch = tempfile.TemporaryDirectory(prefix="tuner-")
-    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    opened = examples.open_examples(
-        fn_args.train_files, fn_args.eval_files, settings.trainer, transform, Path(scratch.name)
+    strategy = devices.choose_strategy()
+    devices.check_batch_size(settings.trainer.training.batch_size, strategy.num_replicas_in_sync)
+    resources = ExitStack()
+    scratch = resources.enter_context(tempfile.TemporaryDirectory(prefix="tuner-"))
+    opened = resources.enter_context(
+        examples.open_examples(
+            fn_args.train_files,
+            fn_args.eval_files,
+            settings.trainer,
+            tft.TFTransformOutput(fn_args.transform_graph_path),
+            Path(scratch),
+            fit.EMBEDDED,
+        )
     )
-    if tf.io.gfile.exists(settings.directory):
-        tf.io.gfile.rmtree(settings.directory)
-    return TunerFnResult(
-        tuner=FeatureTuner(settings, opened, working_directory=fn_args.working_dir),
-        # `scratch` lives as long as the search does.
-        fit_kwargs={"scratch": scratch, "verbose": 0},
+    identity = [settings.tuning.model_dump_json(), settings.trainer.identity, *opened.digests()]
+    how = execution.current()
+    logs = resources.enter_context(owned_folder(f"{how.work}/tuning", identity))
+    search = FeatureTuner(
+        settings,
+        opened,
+        strategy,
+        logs,
+        checkpoint_every=how.checkpoint_every,
+        working_directory=fn_args.working_dir,
     )
+    return TunerFnResult(tuner=search, fit_kwargs={"resources": resources, "verbose": 0})
 
 
 def search_space(tuning: Tuning, settings: TrainerSettings) -> keras_tuner.HyperParameters:
@@ -62,8 +79,16 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
     """Trains once for each trial, and stops at the first that fails."""
 
     def __init__(
-        self, settings: TunerSettings, opened: examples.Opened, *, working_directory: str
+        self,
+        settings: TunerSettings,
+        opened: examples.Opened,
+        strategy: tf.distribute.Strategy,
+        logs: str,
+        *,
+        checkpoint_every: int,
+        working_directory: str,
     ) -> None:
+        """`logs` is our own folder, for those of the trials."""
         tuning = settings.tuning
         oracle = keras_tuner.oracles.RandomSearchOracle(
             objective=keras_tuner.Objective(OBJECTIVE, direction="max"),
@@ -74,6 +99,14 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         super().__init__(oracle, directory=working_directory, project_name="search")
         self._settings = settings
         self._opened = opened
+        self._strategy = strategy
+        self._logs = logs
+        self._checkpoint_every = checkpoint_every
+
+    def search(self, *fit_args, resources: ExitStack, **fit_kwargs) -> None:
+        """Lets go of `resources`, which trials need, at the end."""
+        with resources:
+            super().search(*fit_args, **fit_kwargs)
 
     def run_trial(self, trial, *fit_args, **fit_kwargs) -> dict[str, float]:
         chosen = trial.hyperparameters.values
@@ -91,18 +124,19 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
             self._settings.trainer,
             {**trial.hyperparameters.values, "epochs": self._settings.tuning.epochs, "steps": None},
         )
-        directory = f"{self._settings.directory}/{trial.trial_id}"
-        opened = self._opened
-        fit.fit(
-            make_classifier(settings),
-            opened.train,
-            opened.validation,
-            opened.pictures,
-            settings,
-            directory,
-        )
+        directory = f"{self._logs}/{trial.trial_id}"
+        if Path(directory).exists():  # of the same search, when it was killed
+            shutil.rmtree(directory)
+        with self._strategy.scope():
+            fit.fit(
+                make_classifier(settings),
+                *self._opened,
+                settings,
+                directory,
+                checkpoint_every=self._checkpoint_every,
+            )
         for name in ("state", "best"):
-            tf.io.gfile.rmtree(f"{directory}/{name}")
+            shutil.rmtree(f"{directory}/{name}")
         rows = learning_curve.read_history(f"{fit.log_directory(directory)}/{learning_curve.FILE}")
         return max(row["val_accuracy"] for row in rows)
 

@@ -87,7 +87,7 @@ def commit(directory: str, index_path: str, counts: list[int], views: int) -> No
       UserError: a record is missing.
     """
     shards, table = _read_rows(directory)
-    shard, file, number, view, order, offset, length = table.T
+    shard, file, number, view, order, offset, length, content = table.T
     starts = np.concatenate([[0], np.cumsum(counts)])
     record = (starts[file] + number) * views + view
     present, first = np.unique(record, return_index=True)
@@ -105,6 +105,7 @@ def commit(directory: str, index_path: str, counts: list[int], views: int) -> No
         file=shard[first].astype(np.int32),
         offset=offset[first],
         length=length[first],
+        content=content[first],
     )
     index.save(index_path)
     needed = {shards[number] for number in np.unique(index.file)}
@@ -114,9 +115,12 @@ def commit(directory: str, index_path: str, counts: list[int], views: int) -> No
 
 
 def _read_rows(directory: str) -> tuple[list[str], np.ndarray]:
-    """The shards' paths, and [shard, file, number, view, rank, offset, length] of each record."""
+    """The shards' paths, and each record's row.
+
+    A row is [shard, file, number, view, rank, offset, length, content].
+    """
     shards: list[str] = []
-    tables = [np.zeros([0, 7], np.int64)]
+    tables = [np.zeros([0, 8], np.int64)]
     for path in sorted(tf.io.gfile.glob(f"{directory}/*{_ROWS}")):
         with tf.io.gfile.GFile(path, "rb") as file:
             rows = np.load(io.BytesIO(file.read()), allow_pickle=False)
