@@ -1,0 +1,59 @@
+"""What lies below a folder: in sorted order, links followed, without what systems leave there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from components.errors import UserError
+
+# What systems leave in folders beside names that begin with a dot, in lower case.
+_OF_SYSTEMS: Final = frozenset(
+    {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin"}
+)
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in `folder` itself, without what systems leave there.
+
+    Raises:
+      UserError: it cannot be listed.
+    """
+    try:
+        return sorted(
+            path
+            for path in folder.iterdir()
+            if not path.name.startswith(".") and path.name.casefold() not in _OF_SYSTEMS
+        )
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be listed: {error.strerror}; make it readable, or move it away"
+        ) from error
+
+
+def folders(folder: Path) -> list[Path]:
+    """The folders in `folder`, links to folders among them."""
+    return [path for path in entries(folder) if path.is_dir()]
+
+
+def files(folder: Path, inside: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """All but folders below `folder`, however deep.
+
+    A link to a folder that it lies in itself is not entered: it comes as if it were a file.
+
+    Args:
+      inside: real paths of the folders around `folder`.
+    """
+    around = inside | {os.path.realpath(folder)}
+    for path in entries(folder):
+        if path.is_dir() and os.path.realpath(path) not in around:
+            yield from files(path, around)
+        else:
+            yield path
+
+
+def identity_of(path: Path, root: Path) -> str:
+    """The path below `root`; what is not UTF-8 in it is written with escapes."""
+    return str(path.relative_to(root)).encode(errors="backslashreplace").decode()
