@@ -5,7 +5,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 # What each step's result depends on, packages with all that is in them.
-TRANSFORM_CODE = ("components.features", "components.picture", "components.transform")
+TRANSFORM_CODE = (
+    "components.exif",
+    "components.features",
+    "components.picture",
+    "components.transform",
+)
 TRUNK_CODE = (
     "components.backbone",
     "components.compute_dtype",
@@ -17,10 +22,12 @@ TRUNK_CODE = (
 )
 PREDICTION_CODE = ("components.features", "components.pieces", "components.test_predictions")
 REPORT_CODE = (
+    "components.exif",
     "components.features",
     "components.learning_curve",
     "components.measures",
     "components.model_report",
+    "components.picture",
     "components.test_predictions",
     "components.verdict",
     "components.web_page",

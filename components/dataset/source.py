@@ -18,6 +18,7 @@ class Picture(NamedTuple):
     format: str  # "png" or "jpeg"
     height: int  # pixels
     width: int
+    changes: tuple[str, ...] = ()  # what training sees otherwise, as `look` has it
 
 
 class Pictures(Protocol):
@@ -52,7 +53,7 @@ class Source(Protocol):
     def labels(self) -> npt.NDArray[np.int64]: ...
     @property
     def digests(self) -> Sequence[bytes]:
-        """[N] hashes: the same where pictures have the same pixels."""
+        """[N] hashes: the same where pictures show the same."""
         ...
 
     def pictures(self, indices: npt.NDArray[np.int64]) -> Pictures: ...
@@ -79,6 +80,7 @@ class Place(NamedTuple):
     format: str
     height: int
     width: int
+    changes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -92,4 +94,4 @@ class StoredPictures:
             with Path(place.path).open("rb") as file:
                 file.seek(place.offset)
                 encoded = file.read(place.length)
-            yield Picture(encoded, place.format, place.height, place.width)
+            yield Picture(encoded, *place[3:])

@@ -79,9 +79,8 @@ def check_all(
             labels.append(one.label)
             digests.append(whole.digest)
             size = len(one.encoded)
-            places.append(
-                Place(one.path, one.offset, size, whole.format, whole.height, whole.width)
-            )
+            form = (whole.format, whole.height, whole.width, whole.changes)
+            places.append(Place(one.path, one.offset, size, *form))
     return StoredExamples(
         label_names=label_names,
         fingerprint=fingerprint,
