@@ -2,13 +2,14 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 import jinja2
 from pydantic import BaseModel
 
+from components.dataset.look import look
 from components.errors import UserError
 from pipeline.config import Config
 from pipeline.pictures import read_pictures
@@ -69,12 +70,19 @@ def predict_request(images: Sequence[Path], *, columns: bool = False) -> str:
     Raises:
       UserError: a file is not a whole picture.
     """
-    pictures = read_pictures(images, ())
-    encoded = [{"b64": base64.b64encode(picture.encoded).decode()} for picture in pictures]
+    encoded = [{"b64": base64.b64encode(one).decode()} for one in _whole_pictures(images)]
     rows_or_columns: dict[str, object] = {"inputs": {INPUT: encoded}}
     if not columns:
         rows_or_columns = {"instances": [{INPUT: picture} for picture in encoded]}
     return json.dumps({"signature_name": SIGNATURE, **rows_or_columns})
+
+
+def _whole_pictures(images: Sequence[Path]) -> Iterator[bytes]:
+    for picture in read_pictures(images, ()):
+        reason = picture.error or look(picture.encoded)
+        if isinstance(reason, str):
+            raise UserError(f"{reason}. Received: {picture.name}; replace or leave out that file")
+        yield picture.encoded
 
 
 def _pushed_to(config: Config) -> str:

@@ -103,14 +103,18 @@ def predict(
             f"predict needs a pushed model. None lies below {settings.root}; "
             f"run `inception-finetune run --config {config}` first or give --model DIR"
         )
-    predictions = prediction.predict(directory, [Path(place) for place in places])
+    from pipeline.predict_grid import SHOWN, draw_predictions
+
+    predictions = prediction.predict(
+        directory, [Path(place) for place in places], with_bytes=SHOWN if save_grid else 0
+    )
     console = Console()
     prediction.print_predictions(predictions, console)
     if save_grid:
-        from pipeline.predict_grid import draw_predictions
-
         shown = draw_predictions(predictions, save_grid)
         console.print(f"{shown} pictures: {save_grid}", highlight=False, soft_wrap=True)
+    if line := prediction.unread_line(predictions):
+        raise UserError(line)
 
 
 @app.command()

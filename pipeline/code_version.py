@@ -5,7 +5,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 # What each step's result depends on, packages with all that is in them.
-TRANSFORM_CODE = ("components.features", "components.picture", "components.transform")
+TRANSFORM_CODE = (
+    "components.exif",
+    "components.features",
+    "components.picture",
+    "components.transform",
+)
 TRUNK_CODE = (
     "components.backbone",
     "components.compute_dtype",
@@ -22,11 +27,13 @@ PREDICTION_CODE = (
     "components.test_predictions",
 )
 REPORT_CODE = (
+    "components.exif",
     "components.features",
     "components.label_names",
     "components.learning_curve",
     "components.measures",
     "components.model_report",
+    "components.picture",
     "components.test_predictions",
     "components.verdict",
     "components.web_page",

@@ -13,6 +13,7 @@ from components.backbone import module, standin
 from components.dataset import (
     archive,
     bad_examples,
+    changes,
     convert,
     convert_listed,
     digits,
@@ -155,6 +156,8 @@ def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
     _say(manifest.notes)
     if manifest.skipped:
         line = bad_examples.skipped_line(manifest.skipped, str(directory / convert.MANIFEST_FILE))
+        print(line, file=sys.stderr, flush=True)
+    for line in changes.changed_lines(manifest.changed, str(directory / convert.MANIFEST_FILE)):
         print(line, file=sys.stderr, flush=True)
     return manifest
 

@@ -1,16 +1,16 @@
 """What `predict` is given: picture files, folders of them, or records, with the truth if known."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from PIL import Image
-
+from components.dataset import tree
+from components.dataset.look import FILE_RULE, LARGEST_FILE
 from components.errors import UserError
 
-READABLE = ("PNG", "JPEG")
-_SUFFIXES = (".png", ".jpg", ".jpeg")  # of what is looked for in folders
-_RECORDS = (".tfrecord", ".gz")
+_SUFFIXES: Final = (".png", ".jpg", ".jpeg")  # of what is looked for in folders
+_RECORDS: Final = (".tfrecord", ".gz")
 
 
 @dataclass(frozen=True)
@@ -18,47 +18,55 @@ class Picture:
     name: str  # a path, or the id of a record
     encoded: bytes
     truth: str | None  # the label that it should get
+    error: str = ""  # why there are no bytes
 
 
-def read_pictures(places: Sequence[Path], label_names: Sequence[str]) -> list[Picture]:
-    """The pictures in `places`, in that order.
+def read_pictures(places: Sequence[Path], label_names: Sequence[str]) -> Iterator[Picture]:
+    """The pictures in `places`, in that order, one at a time; whether they are whole is not asked.
 
     The truth is the label of a record, or the name of the folder that a picture lies in, where
-    that is a label's.
+    that is a label's. In folders, what systems leave there is not looked at.
 
     Raises:
-      UserError: a file is no whole picture, or a folder holds none.
+      UserError: a place does not exist, or a folder holds no picture; before the first is read.
     """
-    return [picture for place in places for picture in _read(place, label_names)]
+    found = [(place, _files(place)) for place in places]
+    return (picture for place, files in found for picture in _read(place, files, label_names))
 
 
-def _read(place: Path, label_names: Sequence[str]) -> Iterable[Picture]:
-    if place.is_dir():
-        found = [path for path in sorted(place.rglob("*")) if path.suffix.lower() in _SUFFIXES]
-        if not found:
-            raise UserError(
-                f"a folder must hold pictures ({', '.join(_SUFFIXES)}). Received: {place}; "
-                "give one that does, or name the files"
-            )
-        return [_read_file(path, label_names) for path in found]
-    if place.name.endswith(_RECORDS) and place.is_file():
-        return list(_read_records(place, label_names))
-    return [_read_file(place, label_names)]
+def _files(place: Path) -> list[Path]:
+    if not place.exists():
+        raise UserError(f"no such file or folder: {place}; check the path")
+    if not place.is_dir():
+        return [place]
+    found = [path for path in tree.files(place) if path.suffix.lower() in _SUFFIXES]
+    if not found:
+        raise UserError(
+            f"a folder must hold pictures ({', '.join(_SUFFIXES)}). Received: {place}; "
+            "give one that does, or name the files"
+        )
+    return found
+
+
+def _read(place: Path, files: Sequence[Path], label_names: Sequence[str]) -> Iterator[Picture]:
+    if place.is_file() and place.name.endswith(_RECORDS):
+        yield from _read_records(place, label_names)
+        return
+    for path in files:
+        yield _read_file(path, label_names)
 
 
 def _read_file(path: Path, label_names: Sequence[str]) -> Picture:
-    """The file's bytes, once Pillow has decoded all of it."""
+    folder = path.absolute().parent.name
+    truth = folder if folder in label_names else None
     try:
-        with Image.open(path, formats=READABLE) as picture:
-            picture.load()
-        folder = path.absolute().parent.name
-        return Picture(str(path), path.read_bytes(), folder if folder in label_names else None)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or str(error).partition(" %r")[0]
-        raise UserError(
-            f"a picture must be a whole {', '.join(READABLE)} file. Received: {path} ({reason}); "
-            "replace or leave out that file"
-        ) from None
+        with path.open("rb") as file:
+            encoded = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        return Picture(str(path), b"", truth, f"it cannot be read ({error.strerror})")
+    if len(encoded) > LARGEST_FILE:
+        return Picture(str(path), b"", truth, f"{FILE_RULE}, here more")
+    return Picture(str(path), encoded, truth)
 
 
 def _read_records(path: Path, label_names: Sequence[str]) -> Iterator[Picture]:

@@ -1,14 +1,12 @@
 """Predictions as a picture: each image with its label, the truth and the likeliest classes."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from PIL import Image
-
 from components.dataset.grid import save_figure, show_image
+from components.errors import UserError
+from components.picture import decode
 from pipeline.predict import Prediction
 
 if TYPE_CHECKING:
@@ -31,11 +29,17 @@ def draw_predictions(predictions: Sequence[Prediction], target: Path) -> int:
     Returns how many were drawn.
 
     Raises:
-      UserError: `target` cannot be written.
+      UserError: none of the pictures could be read, or `target` cannot be written.
     """
     from matplotlib.figure import Figure
 
-    shown = sorted(predictions, key=_interest)[:SHOWN]
+    read = [prediction for prediction in predictions if not prediction.error]
+    shown = sorted(read, key=lambda one: one.dullness)[:SHOWN]
+    if not shown:
+        raise UserError(
+            f"a picture grid shows pictures that could be read. Received: none; {target} is not "
+            "written"
+        )
     columns = min(_COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     width, height = _CELL[0] * columns, _CELL[1] * rows + _HEAD
@@ -55,17 +59,14 @@ def draw_predictions(predictions: Sequence[Prediction], target: Path) -> int:
     return len(shown)
 
 
-def _interest(prediction: Prediction) -> tuple[bool, float]:
-    share = prediction.probabilities[prediction.label_name]
-    return (prediction.right is not False, -share if prediction.right is False else share)
-
-
 def _headline(predictions: Sequence[Prediction], shown: int) -> str:
     judged = [prediction.right for prediction in predictions if prediction.right is not None]
     parts = [f"{len(predictions):,} pictures"]
     if judged:
         parts.append(f"{sum(judged):,} of {len(judged):,} right")
-    if shown < len(predictions):
+    if unread := sum(1 for prediction in predictions if prediction.error):
+        parts.append(f"{unread:,} not read")
+    if shown < len(predictions) - unread:
         parts.append(f"{shown} shown, mistakes and doubts first")
     return ", ".join(parts)
 
@@ -83,8 +84,7 @@ def _ranked(prediction: Prediction) -> list[tuple[str, float]]:
 def _draw(prediction: Prediction, picture: "Axes", bars: "Axes") -> None:
     colour = {True: _RIGHT, False: _WRONG, None: _OPEN}[prediction.right]
     picture.set_axis_on()
-    with Image.open(io.BytesIO(prediction.picture.encoded)) as image:
-        show_image(picture, np.asarray(image.convert("RGB")))
+    show_image(picture, decode(prediction.picture.encoded).numpy())  # as the model sees it
     title = prediction.label_name
     if prediction.right is False:
         title = f"{title}, not {prediction.picture.truth}"

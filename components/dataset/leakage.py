@@ -21,7 +21,7 @@ class Leak(NamedTuple):
 
 
 def leave_out_leaks(source: Source, skipped: Skipped) -> set[int]:
-    """Looks for ids and for pictures, pixel by pixel, that stand in test and elsewhere.
+    """Looks for ids, and for pictures that show the same, that stand in test and elsewhere.
 
     Returns the places outside of test that are to be left out.
 

@@ -5,55 +5,108 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+import numpy as np
+import numpy.typing as npt
+
+from components.dataset import changes
 
 LARGEST_FILE: Final = 1 << 28  # bytes; more than any picture that is read needs
 FILE_RULE: Final = f"a picture's file has at most {LARGEST_FILE:,} bytes"
 _PNG: Final = b"\x89PNG"
+_OPAQUE: Final = 65535
+_SPREAD: Final = 257  # a value of 8 bits, times this, is the same one of 16
 
 
 class Seen(NamedTuple):
     """A whole picture."""
 
     format: str  # "png" or "jpeg"
-    height: int  # pixels
+    height: int  # pixels, as it is shown
     width: int
-    digest: bytes  # of its pixels: the same however they are encoded
-    blank: bool = False  # all pixels have one colour
+    digest: bytes  # of what the file holds to be shown: the same however that is encoded
+    changes: tuple[str, ...] = ()  # what training sees otherwise than the file has it
+    blank: bool = False  # all pixels, as training sees them, have one colour
 
 
 def look(encoded: bytes) -> Seen | str:
     """What the picture is, or the rule that it breaks. Threads may call it side by side."""
     import tensorflow as tf  # seconds, which an archive of bare pixels need not pay
 
-    from components import picture
+    from components import exif, picture
 
     try:
-        pixels = _decoder()(encoded).numpy()
+        pixels, head = _decoder()(encoded)
     except tf.errors.InvalidArgumentError:
         return f"a picture is {picture.RULE}, here it is another file ({len(encoded)} B)"
+    held = pixels = pixels.numpy()
+    found = []
+    if head.orientation != exif.UPRIGHT:
+        found.append(changes.TURNED)
+    if head.has_alpha or head.is_deep:
+        held, more = _held(_decoder_of_all()(encoded, head.orientation).numpy(), pixels)
+        found += more
+    if head.is_animated:
+        found.append(changes.FIRST_OF_MANY)
+    if head.is_cmyk:
+        found.append(changes.FROM_CMYK)
     height, width, _ = pixels.shape
     digest = hashlib.sha256(f"{height}x{width}".encode())
-    digest.update(pixels)
+    digest.update(np.ascontiguousarray(held).data)
     kind = "png" if encoded.startswith(_PNG) else "jpeg"
     blank = bool((pixels == pixels[:1, :1]).all())
-    return Seen(kind, height, width, digest.digest(), blank)
+    return Seen(kind, height, width, digest.digest(), tuple(found), blank)
 
 
 def pixels_of(encoded: bytes) -> npt.NDArray[np.uint8]:
     """[height, width, 3] of a whole picture, as training sees it."""
-    pixels: npt.NDArray[np.uint8] = _decoder()(encoded).numpy()
+    pixels: npt.NDArray[np.uint8] = _decoder()(encoded)[0].numpy()
     return pixels
 
 
+def _held(
+    values: npt.NDArray[np.uint16], pixels: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.uint8] | npt.NDArray[np.uint16], list[str]]:
+    """All that is to be shown, with as few bits and channels as hold it, and what is changed.
+
+    Args:
+      values: ``[height, width, 4]``, colours and alpha.
+      pixels: ``[height, width, 3]``, what training sees.
+    """
+    found = []
+    colours, alpha = values[..., :3], values[..., 3:]
+    if (alpha == _OPAQUE).all():
+        values = colours
+    else:
+        colours *= alpha > 0  # the colour of what is not to be seen
+        found.append(changes.ON_WHITE)
+        if (pixels == pixels[:1, :1]).all():
+            found.append(changes.BLANK_ON_WHITE)
+    if not (values % _SPREAD).any():
+        return (values // _SPREAD).astype(np.uint8), found
+    if ((colours & 0xFF != 0) & (colours % _SPREAD != 0)).any():
+        found.append(changes.REDUCED)
+        if len(np.unique(colours >> 8)) <= changes.FEW_LEVELS:
+            found.append(changes.FEW_LEVELS_LEFT)
+    return values, found
+
+
 @cache
-def _decoder() -> Callable:
+def _decoder() -> Callable[[bytes], tuple]:
     import tensorflow as tf
 
     from components import picture
 
-    return tf.function(picture.decode, input_signature=[tf.TensorSpec([], tf.string)])
+    encoded = tf.TensorSpec([], tf.string)
+    return tf.function(picture.decode_with_head, input_signature=[encoded])
+
+
+@cache
+def _decoder_of_all() -> Callable:
+    import tensorflow as tf
+
+    from components import picture
+
+    signature = [tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)]
+    return tf.function(picture.decode_all, input_signature=signature)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +32,7 @@ class Shard:
     examples: int
     size: int  # bytes
     sha256: str
+    changed: dict[str, int] = field(default_factory=dict)  # pictures by `dataset.changes`' kinds
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,14 @@ class Manifest:
     def counts(self) -> dict[str, int]:
         """Examples in each split."""
         return {split: sum(s.examples for s in shards) for split, shards in self.shards.items()}
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """Pictures that training sees otherwise than their files have them, by kind."""
+        total: Counter[str] = Counter()
+        for shard in chain(*self.shards.values()):
+            total.update(shard.changed)
+        return dict(total)
 
 
 def load_manifest(directory: Path) -> Manifest:
@@ -76,7 +87,7 @@ def is_whole(shard: Shard, directory: Path) -> bool:
 
 
 def write_manifest(manifest: Manifest, directory: Path) -> None:
-    content = asdict(manifest) | {"counts": manifest.counts}
+    content = asdict(manifest) | {"counts": manifest.counts, "changed": manifest.changed}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     temporary = directory / f"{MANIFEST_FILE}.part"
     temporary.write_text(text, encoding="utf-8")

@@ -246,7 +246,8 @@ class _Pictures:
                     "pictures must stay as they are while they are converted. Received: "
                     f"{one.address}, which changed; convert again"
                 )
-            yield Picture(encoded, one.seen.format, one.seen.height, one.seen.width)
+            seen = one.seen
+            yield Picture(encoded, seen.format, seen.height, seen.width, seen.changes)
 
 
 def _temporary(path: Path) -> Path:

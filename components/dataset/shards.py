@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def write_shard(source: ShardSource) -> Shard:
     """Writes the examples in their order and returns what the manifest says of them."""
     digest = hashlib.sha256()
     size = 0
+    changed: Counter[str] = Counter()
     with source.path.open("wb") as file:
         for picture, label, id_ in zip(
             source.pictures, source.labels.tolist(), source.ids, strict=True
@@ -53,5 +55,8 @@ def write_shard(source: ShardSource) -> Shard:
                 )
             )
             digest.update(record)
+            changed.update(picture.changes)
             size += file.write(record)
-    return Shard(source.path.name, len(source.ids), size, digest.hexdigest())
+    return Shard(
+        source.path.name, len(source.ids), size, digest.hexdigest(), dict(sorted(changed.items()))
+    )

@@ -27,6 +27,7 @@ class Picture(NamedTuple):
     format: str  # "png" or "jpeg"
     height: int  # pixels
     width: int
+    changes: tuple[str, ...] = ()  # what training sees otherwise, as `look` has it
 
 
 class Pictures(Protocol):
@@ -61,7 +62,7 @@ class Source(Protocol):
     def labels(self) -> npt.NDArray[np.int64]: ...
     @property
     def digests(self) -> Sequence[bytes]:
-        """[N] hashes: the same where pictures have the same pixels."""
+        """[N] hashes: the same where pictures show the same."""
         ...
 
     def pictures(self, indices: npt.NDArray[np.int64]) -> Pictures: ...
@@ -106,6 +107,7 @@ class Place(NamedTuple):
     format: str
     height: int
     width: int
+    changes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -119,4 +121,4 @@ class StoredPictures:
             with open_address(place.path) as file:
                 file.seek(place.offset)
                 encoded = file.read(place.length)
-            yield Picture(encoded, place.format, place.height, place.width)
+            yield Picture(encoded, *place[3:])

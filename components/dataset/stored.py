@@ -90,9 +90,8 @@ def check_all(
             digests.append(whole.digest)
             blanks.append(whole.blank)
             size = len(one.encoded)
-            places.append(
-                Place(one.path, one.offset, size, whole.format, whole.height, whole.width)
-            )
+            form = (whole.format, whole.height, whole.width, whole.changes)
+            places.append(Place(one.path, one.offset, size, *form))
     return StoredExamples(
         label_names=label_names,
         fingerprint=fingerprint,

@@ -5,6 +5,8 @@ import io
 
 from PIL import Image
 
+from components.picture import decode
+
 # Up to this side, a picture is kept without loss: JPEG would smear what pixels there are.
 _LOSSLESS = 48
 _JPEG_QUALITY = 85
@@ -12,8 +14,7 @@ _JPEG_QUALITY = 85
 
 def data_address(encoded: bytes, size: int) -> str:
     """A `data:` address of the picture, made smaller where a side is longer than `size`."""
-    with Image.open(io.BytesIO(encoded)) as picture:
-        small = picture.convert("RGB")
+    small = Image.fromarray(decode(encoded).numpy())  # as the model sees it
     small.thumbnail((size, size))
     kind = "PNG" if max(small.size) <= _LOSSLESS else "JPEG"
     buffer = io.BytesIO()
