@@ -43,7 +43,7 @@ def run_fn(fn_args: FnArgs) -> None:
             classifier = make_classifier(settings)
             fit.fit(classifier, opened.train, opened.validation, opened.pictures, settings, place)
         target = fn_args.serving_model_dir if chief else f"{scratch}/model"
-        serving = signatures.ServingModel(classifier.network, transform, settings.label_names)
+        serving = signatures.ServingModel(classifier.embedding, transform, settings.label_names)
         signatures.export(serving, target)
         if chief:
             _write_extra(Path(target) / features.EXTRA_ASSETS, settings, classifier)
