@@ -17,6 +17,7 @@ TRUNK_CODE = (
 )
 PREDICTION_CODE = ("components.features", "components.pieces", "components.test_predictions")
 REPORT_CODE = (
+    "components.class_counts",
     "components.features",
     "components.learning_curve",
     "components.measures",
