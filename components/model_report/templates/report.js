@@ -100,7 +100,10 @@ function drawPairs() {
     { title: "images", value: ([, , images]) => images, kind: "button" },
     { title: "of the class", value: ([truth, , images]) => images / facts.classes[truth][0], show: percent },
   ];
-  const press = (row) => openCell(...row);
+  const press = (row) => {
+    openCell(...row);
+    document.getElementById("cell").scrollIntoView({ block: "nearest" });
+  };
   makeTable(document.getElementById("pair-table"), columns, facts.confusion, { sorted: 2, falling: true, press });
 }
 
