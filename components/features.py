@@ -42,4 +42,5 @@ CROSS_ENTROPY: Final = "cross_entropy"
 PROBABILITIES: Final = "probabilities"  # float32 [B, classes], each row sums to 1
 LABEL_ID: Final = "label_id"  # int64 [B], the most probable class
 LABEL_NAME: Final = "label_name"  # string [B]
+EMBEDDING: Final = "embedding"  # float32 [B, D], what the head is given
 ERROR: Final = "error"  # string [B], "" where the picture could be read

@@ -39,6 +39,7 @@ class Comparison(Section):
 class ClassScores(Section):
     name: str
     images: int  # that are of the class
+    correct: int  # of them, that were said to be
     predicted: int  # that were said to be
     precision: float | None  # None where nothing was said to be of the class
     recall: float | None  # None where no image is
@@ -51,6 +52,14 @@ class CalibrationBin(Section):
     images: int
     confidence: float | None  # their mean; None where there are no images
     accuracy: float | None
+
+
+class Confusion(Section):
+    """Images of one class that were taken for another."""
+
+    truth: int
+    said: int
+    images: int
 
 
 class Calibration(Section):
@@ -103,11 +112,18 @@ def mcnemar(gained: int, lost: int) -> float:
     return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
-def confusion(
-    labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], classes: int
-) -> npt.NDArray[np.int64]:
-    """``[classes, classes]`` counts, truth by prediction; classes that never occur have zeros."""
-    return metrics.confusion_matrix(labels, predicted, labels=np.arange(classes))
+def confusions(
+    labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]
+) -> tuple[Confusion, ...]:
+    """Each pair of classes of which the one was taken for the other, the most frequent first."""
+    wrong = labels != predicted
+    pairs, images = np.unique(
+        np.stack([labels[wrong], predicted[wrong]], axis=1), axis=0, return_counts=True
+    )
+    return tuple(
+        Confusion(truth=int(pairs[i, 0]), said=int(pairs[i, 1]), images=int(images[i]))
+        for i in np.argsort(-images, kind="stable")
+    )
 
 
 def class_scores(
@@ -118,10 +134,12 @@ def class_scores(
         labels, predicted, labels=np.arange(len(names)), zero_division=np.nan
     )
     counts = np.bincount(predicted, minlength=len(names))
+    correct = np.bincount(labels[labels == predicted], minlength=len(names))
     return tuple(
         ClassScores(
             name=name,
             images=int(images[index]),
+            correct=int(correct[index]),
             predicted=int(counts[index]),
             precision=_or_none(precision[index]),
             recall=_or_none(recall[index]),

@@ -8,8 +8,7 @@ from components.backbone.network import TRAINABLE_FROM
 from components.dataset.bad_examples import OnBadExample, OnLeakage, Policy
 from components.views import IDENTITY, VIEWS
 
-# InceptionV3's smallest input (tf_keras.applications.InceptionV3); the largest bounds memory.
-SMALLEST_INCEPTION, SMALLEST_IMAGE, LARGEST_IMAGE = 75, 8, 1024
+SMALLEST_IMAGE, LARGEST_IMAGE = 8, 1024  # pixels; the largest bounds memory
 SCRATCH_CNN = "scratch_cnn"  # a handle: no module but a small network that is trained from nothing
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]

@@ -20,7 +20,7 @@ from pipeline.failure import in_one_line
 from pipeline.local import in_memory_beam
 from pipeline.outcome import latest_pushed
 from pipeline.runs import Run, read_latest_run
-from trainer.embedding import Embedder
+from trainer.embedding import Embedder, UnknownNetworkError
 
 # The tests that share the chance of a false alarm: labels, each picture statistic, features.
 TESTS: Final = len(pictures.STATISTICS) + 2
@@ -44,7 +44,8 @@ class DataCheck:
     unreadable: int  # of the sampled
     schema: schema_check.SchemaCheck
     statistics: tuple[Statistic, ...]
-    features: Distance | None  # None where no new picture can be read
+    features: Distance | None  # None where they were not compared
+    not_compared: str  # why the features were not; empty where they were
     reference: tuple[int, int]  # train and validation pictures that the new ones were compared with
     level: float  # a p-value below it is an alarm
 
@@ -96,16 +97,7 @@ def check_data(
         reference = pictures.measure(of_train, advance)
     readable = [one for one, whole in zip(encoded, measured.readable, strict=True) if whole]
     known = records.encoded_pictures(validation.serialized)
-    distance = None
-    if len(readable) > 1:
-        embedder = Embedder(directory)
-        with progress("Embedding", len(known) + len(readable), "pictures") as advance:
-            distance = maximum_mean_discrepancy(
-                embedder.embed(known, advance),
-                embedder.embed(readable, advance),
-                permutations=settings.permutations,
-                seed=settings.seed,
-            )
+    distance, not_compared = _compare_features(directory, known, readable, settings)
     return DataCheck(
         label_names=read_label_names(directory),
         count=new.total,
@@ -114,9 +106,30 @@ def check_data(
         schema=schema,
         statistics=_statistics(reference.statistics, measured.statistics),
         features=distance,
+        not_compared=not_compared,
         reference=(len(reference.statistics), len(known)),
         level=level,
     )
+
+
+def _compare_features(
+    model: Path, known: Sequence[bytes], new: Sequence[bytes], settings: Drift
+) -> tuple[Distance | None, str]:
+    """How far apart the model sees known and new pictures; else None, and why."""
+    if len(new) < 2:
+        return None, "fewer than two new pictures can be read"
+    try:
+        embedder = Embedder(model)
+        with progress("Embedding", len(known) + len(new), "pictures") as advance:
+            distance = maximum_mean_discrepancy(
+                embedder.embed(known, advance),
+                embedder.embed(new, advance),
+                permutations=settings.permutations,
+                seed=settings.seed,
+            )
+    except UnknownNetworkError as unknown:
+        return None, str(unknown)
+    return distance, ""
 
 
 def _check_schema(
@@ -127,8 +140,7 @@ def _check_schema(
     schema = tfdv.load_schema_text(f"{run.uri('ImportSchemaGen', 'schema')}/schema.pbtxt")
     statistics = run.uri("StatisticsGen", "statistics")
     reference = tfdv.load_stats_binary(f"{statistics}/Split-{features.TRAIN}/FeatureStats.pb")
-    if not labelled:
-        schema = schema_check.without_labels(schema)
+    schema = schema_check.given(schema, labelled=labelled)
     with in_one_line(), in_memory_beam():
         new = schema_check.statistics_of(files, schema)
     return schema_check.check_schema(new, reference, schema, settings, level)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -11,6 +12,7 @@ from components.errors import UserError
 from pipeline.check_data import DataCheck
 
 _NAMED = 3  # changes in the verdict's line
+_CLASSES = 40  # rows of labels; of more classes, those that shifted most
 
 
 def print_check(check: DataCheck, console: Console) -> None:
@@ -19,15 +21,17 @@ def print_check(check: DataCheck, console: Console) -> None:
         table.add_column("feature")
         table.add_column("what is wrong with it", overflow="fold")
         for name, text in check.schema.anomalies:
-            table.add_row(name, f"[red]{escape(text)}[/]")
+            table.add_row(escape(name), f"[red]{escape(text)}[/]")
         console.print(table)
     _print_labels(check, console)
     _print_pictures(check, console)
     _print_features(check, console)
     changes = check.changes
     if not changes:
+        all_but = "" if check.features else "; features were not compared"
         console.print(
-            f"[bold green]unchanged[/]: {check.count:,} new records are like those of training",
+            f"[bold green]unchanged[/]: {check.count:,} new records are like those of training"
+            f"{all_but}",
             highlight=False,
         )
         return
@@ -59,19 +63,22 @@ def _print_labels(check: DataCheck, console: Console) -> None:
     table.add_column("train", justify="right")
     table.add_column("new", justify="right")
     table.add_column("shift of its share", justify="right")
-    shares = labels.reference / labels.reference.sum(), labels.new / labels.new.sum()
-    for label, name in enumerate(check.label_names):
-        shift = shares[1][label] - shares[0][label]
-        text = f"{shift:+.3f}"
+    shifts = labels.new / labels.new.sum() - labels.reference / labels.reference.sum()
+    largest = np.argsort(-np.abs(shifts), kind="stable")[:_CLASSES]
+    for label in sorted(largest.tolist()):
+        text = f"{shifts[label]:+.3f}"
         table.add_row(
-            f"{label} {escape(name)}",
+            f"{label} {escape(check.label_names[label])}",
             f"{labels.reference[label]:,}",
             f"{labels.new[label]:,}",
-            f"[bold red]{text}[/]" if abs(shift) > labels.allowed else text,
+            f"[bold red]{text}[/]" if abs(shifts[label]) > labels.allowed else text,
         )
     console.print(table)
+    more = len(shifts) - len(largest)
+    rest = f" The {more:,} classes that are not shown have shifted less." if more else ""
     console.print(
-        f"[dim]The share of a class may shift by {labels.allowed:.3f}.[/]\n", highlight=False
+        f"[dim]The share of a class may shift by {labels.allowed:.3f}.{rest}[/]\n",
+        highlight=False,
     )
 
 
@@ -100,6 +107,11 @@ def _print_pictures(check: DataCheck, console: Console) -> None:
 
 def _print_features(check: DataCheck, console: Console) -> None:
     if check.features is None:
+        console.print(
+            f"[bold]Features[/]: [red]not compared[/], {escape(check.not_compared)}\n",
+            highlight=False,
+            soft_wrap=True,
+        )
         return
     console.print(
         "[bold]Features[/]: how the model sees them, against its "

@@ -27,6 +27,7 @@ PREDICTION_CODE = (
     "components.test_predictions",
 )
 REPORT_CODE = (
+    "components.class_counts",
     "components.exif",
     "components.features",
     "components.label_names",
@@ -38,7 +39,13 @@ REPORT_CODE = (
     "components.verdict",
     "components.web_page",
 )
-TRAINER_CODE = (*TRUNK_CODE, "components.picture", "components.transform", "trainer")
+TRAINER_CODE = (
+    *TRUNK_CODE,
+    "components.exif",
+    "components.picture",
+    "components.transform",
+    "trainer",
+)
 
 
 def code_fingerprint(modules: tuple[str, ...]) -> str:

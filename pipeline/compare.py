@@ -28,6 +28,7 @@ from pipeline.review import config_difference
 from pipeline.runs import Run
 
 FOLDER: Final = "reviews"  # below the pipeline's root
+_CLASSES: Final = 40  # rows in the terminal; of more classes, those that changed most
 _SCORE: Final = "F1"  # the one that the terminal has room for
 
 
@@ -99,9 +100,14 @@ def _print(
             else "The configuration of one of the runs was not recorded.\n"
         )
     table = _table("Classes", "", *(f"{_SCORE} {number}" for number in numbers), "change")
-    for label, scores in compare_classes(found).items():
-        table.add_row(escape(label), *_cells(scores[_SCORE]))
+    classes = compare_classes(found)
+    shown = sorted(classes, key=lambda label: -abs(classes[label][_SCORE].change or 0))[:_CLASSES]
+    for label in classes:
+        if label in shown:
+            table.add_row(escape(label), *_cells(classes[label][_SCORE]))
     console.print(table)
+    if len(classes) > len(shown):
+        console.print(f"{len(classes) - len(shown):,} classes that changed less are on the page.\n")
     if found.other_classes:
         console.print(
             f"The classes differ: {numbers[1]} is {escape(found.other_classes)}.", highlight=False

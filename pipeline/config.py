@@ -13,12 +13,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from components.backbone.network import ALL, trainable_after
+from components.backbone.network import ALL, SMALLEST_SIZE, trainable_after
 from components.compute_dtype import ComputeDtype
 from components.errors import UserError
 from components.settings import (
     SCRATCH_CNN,
-    SMALLEST_INCEPTION,
     Backbone,
     Dataset,
     Drift,
@@ -67,9 +66,9 @@ class Config(Section):
                     "backbone.trainable_from must be all where backbone.handle is scratch_cnn: "
                     f"there is nothing to freeze, here it is {self.backbone.trainable_from}"
                 )
-        elif self.image.size < SMALLEST_INCEPTION:
+        elif self.image.size < SMALLEST_SIZE:
             raise ValueError(
-                f"image.size must be at least {SMALLEST_INCEPTION} for InceptionV3, "
+                f"image.size must be at least {SMALLEST_SIZE} for InceptionV3, "
                 f"here it is {self.image.size}"
             )
         return self

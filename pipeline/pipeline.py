@@ -20,6 +20,7 @@ from tfx.types import BaseChannel
 
 from components import features
 from components.anomalies import AnomalyGate
+from components.class_counts import counting_options
 from components.example_gen.component import ImportExampleGen
 from components.model_report.component import ModelReport
 from components.model_report.settings import ReportSettings
@@ -68,7 +69,9 @@ def create_pipeline(
     schema_gen = ImportSchemaGen(schema_file=inputs.schema_file)
     schema = schema_gen.outputs["schema"]
     # With the schema, labels are counted as classes and not averaged as numbers.
-    statistics_gen = StatisticsGen(examples=examples, schema=schema)
+    statistics_gen = StatisticsGen(
+        examples=examples, schema=schema, stats_options=counting_options(len(inputs.label_names))
+    )
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema
     )

@@ -48,11 +48,6 @@ def test_names_shapes_and_order_are_those_of_tf_slim():
     assert ours == lines
 
 
-def test_blocks_of_variables():
-    assert network.block_of("InceptionV3/Conv2d_4a_3x3/weights") == "stem"
-    assert network.block_of("InceptionV3/Mixed_7a/Branch_0/Conv2d_0a_1x1/weights") == "Mixed_7a"
-
-
 def test_mismatch_names_the_first_few_of_each_kind():
     expected = {"a": (1,), "b": (2,), "c": (3,), "d": (4,), "e": (5, 6)}
     found = {"e": (6, 5), "z": (7,)}

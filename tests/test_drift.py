@@ -2,12 +2,14 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from components import features
+from components.class_counts import class_counts
 from components.drift import pictures, records, schema_check
 from components.drift.two_sample import largest_chance_shift, maximum_mean_discrepancy
 from components.errors import UserError
@@ -168,7 +170,7 @@ def test_a_shift_of_labels_is_seen_and_chance_is_not(statistics):
 
     def check(new, settings=None):
         return schema_check.check_schema(
-            new, train, curated_schema(10), settings or Drift(), level=0.001
+            new, train, schema_check.given(curated_schema(10)), settings or Drift(), level=0.001
         )
 
     assert check(even).anomalies == ()
@@ -182,7 +184,7 @@ def test_a_shift_of_labels_is_seen_and_chance_is_not(statistics):
 
 def test_labels_outside_or_absent_are_anomalies(statistics):
     train = statistics(np.arange(600) % 10)
-    schema = curated_schema(10)
+    schema = schema_check.given(curated_schema(10))
     outside = schema_check.check_schema(
         statistics([*np.arange(100) % 10, 10]), train, schema, Drift(), level=0.001
     )
@@ -190,6 +192,66 @@ def test_labels_outside_or_absent_are_anomalies(statistics):
     absent = statistics([None] * 50)
     found = schema_check.check_schema(absent, train, schema, Drift(), level=0.001)
     assert [name for name, _ in found.anomalies] == [features.LABEL]
-    unlabelled = schema_check.without_labels(schema)
+    unlabelled = schema_check.given(schema, labelled=False)
     found = schema_check.check_schema(absent, train, unlabelled, Drift(), level=0.001)
     assert found.anomalies == () and not found.labels.new.any()
+
+
+def statistics_of(path, serialized, classes: int = 10):
+    from pipeline.local import in_memory_beam
+
+    with in_memory_beam():
+        return schema_check.statistics_of(
+            [write_records(path, serialized)], curated_schema(classes)
+        )
+
+
+def bare_record(encoded: bytes, label: int) -> Any:
+    import tensorflow as tf
+
+    example = tf.train.Example()
+    feature = example.features.feature
+    feature[features.IMAGE_ENCODED].bytes_list.value.append(encoded)
+    feature[features.LABEL].int64_list.value.append(label)
+    return example
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_what_conversion_writes_itself_and_what_others_add_is_no_anomaly(
+    statistics, examples, tmp_path, labelled
+):
+    """Records of docs/data.md's two features, and one of 200,000 others with a foreign format."""
+    records_ = [bare_record(examples.encoded[0], number % 10) for number in range(60)]
+    foreign = records_[0].features.feature
+    foreign[features.IMAGE_FORMAT].bytes_list.value.append(b"JPEG")
+    foreign[features.IMAGE_HEIGHT].bytes_list.value.append(b"tall")
+    for number in range(200_000):
+        foreign[f"[link=javascript:x]{number}"].int64_list.value.append(number)
+    found = schema_check.check_schema(
+        statistics_of(tmp_path / "new.tfrecord", [one.SerializeToString() for one in records_]),
+        statistics(np.arange(600) % 10),
+        schema_check.given(curated_schema(10), labelled=labelled),
+        Drift(),
+        level=0.001,
+    )
+    assert found.anomalies == () and found.labels.new.tolist() == [6] * 10
+
+
+def test_each_of_1500_classes_is_counted(examples, tmp_path):
+    """TFDV's own default keeps the 1,000 most frequent labels."""
+    wanted = np.full(1500, 2)
+    wanted[:3] = [1, 5, 4]
+    made = statistics_of(
+        tmp_path / "many.tfrecord",
+        [
+            bare_record(examples.encoded[0], int(label)).SerializeToString()
+            for label in np.repeat(np.arange(1500), wanted)
+        ],
+        1500,
+    )
+    [dataset] = made.datasets
+    assert class_counts(dataset, 1500).tolist() == wanted.tolist()
+    label = next(one for one in dataset.features if one.path.step == [features.LABEL])
+    del label.string_stats.rank_histogram.buckets[1000:]  # as an older version left it
+    with pytest.raises(UserError, match="count 1000 of 1500 labels alone.*run the pipeline again"):
+        class_counts(dataset, 1500)

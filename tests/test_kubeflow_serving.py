@@ -39,7 +39,8 @@ def pushed(transform_output, tmp_path_factory) -> Path:
     """A pushed model's folder, with the names of its labels beside the SavedModel."""
     directory = tmp_path_factory.mktemp("pushed") / "1"
     image = keras.Input([75, 75, 3])
-    network = keras.Model(image, Brightness()(image))
+    vector = keras.layers.GlobalAveragePooling2D()(image)
+    network = keras.Model(image, [vector, Brightness()(image)])
     signatures.export(signatures.ServingModel(network, transform_output, LABELS), str(directory))
     (directory / "assets.extra").mkdir()
     labels = "".join(f"{place}:{name}\n" for place, name in enumerate(LABELS))

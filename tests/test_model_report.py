@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn import metrics
 
 from components import measures
-from components.model_report import pictures
+from components.model_report import card, pictures
 from components.model_report.facts import Facts
 from components.settings import Report
 from components.test_predictions.store import Predictions, read_predictions
@@ -39,6 +39,14 @@ def stored(smallest_config, first_run) -> Predictions:
     return read_predictions(str(earliest(smallest_config, "TestPredictions", "predictions")))
 
 
+def dense(facts: Facts) -> np.ndarray:
+    """[classes, classes], truth by prediction."""
+    matrix = np.diag([row.correct for row in facts.classes])
+    for one in facts.confusion:
+        matrix[one.truth, one.said] = one.images
+    return matrix
+
+
 def made_predictions(labels: list[int], said: list[int], confidence: list[float]) -> Predictions:
     rows = np.full((len(labels), 3), 0.0, np.float32)
     for row, label, share in zip(rows, said, confidence, strict=True):
@@ -57,7 +65,7 @@ def test_the_numbers_are_those_of_scikit_learn(facts, stored):
     cross_entropy = metrics.log_loss(stored.labels, shares / shares.sum(axis=1, keepdims=True))
     assert facts.verdict.metrics["cross_entropy"] == pytest.approx(cross_entropy, rel=1e-4)
     matrix = metrics.confusion_matrix(stored.labels, said, labels=range(10))
-    assert np.array(facts.confusion).tolist() == matrix.tolist()
+    assert dense(facts).tolist() == matrix.tolist()
     report = metrics.classification_report(
         stored.labels, said, labels=range(10), output_dict=True, zero_division=0
     )
@@ -84,7 +92,7 @@ def test_the_confusion_matrix_is_tfmas_with_the_ids_that_it_leaves_out(
     for entry in entries:
         row, column = entry.get("actualClassId", 0), entry.get("predictedClassId", 0)
         found[row, column] = entry["numWeightedExamples"]
-    assert found.tolist() == np.array(facts.confusion).tolist()
+    assert found.tolist() == dense(facts).tolist()
     assert found[0].sum() == 36
 
 
@@ -180,7 +188,7 @@ def test_the_calibration_error_is_the_weighted_distance_of_its_bins():
 
 def test_classes_that_never_occur_have_rows_and_no_made_up_scores():
     labels, said = np.array([0, 0, 1]), np.array([0, 1, 1])
-    assert measures.confusion(labels, said, 3).tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+    assert measures.confusions(labels, said) == (measures.Confusion(truth=0, said=1, images=1),)
     *_, never = measures.class_scores(labels, said, ["a", "b", "c"])
     assert (never.images, never.predicted) == (0, 0)
     assert (never.precision, never.recall, never.f1) == (None, None, None)
@@ -221,5 +229,26 @@ def test_names_from_the_data_set_cannot_become_html(facts, tmp_path):
         config=hostile,
         script="",
         data={"labels": names, "pictures": {0: {"id": hostile}}},
+        thresholds=facts.verdict.thresholds,
+        whole=True,
+        limits={"likeliest": 10, "facts": "facts.json", "csv": "confusion.csv"},
     )  # fmt: skip
-    assert "<img src=x" not in page and page.count("&lt;img src=x") >= 5
+    assert "<img src=x" not in page and page.count("&lt;img src=x") >= 2
+
+
+@pytest.mark.e2e
+def test_names_cannot_become_html_or_markdown_in_the_card(facts):
+    hostile = "<script>x</script> ![x](http://evil.invalid/x.png)|`a`"
+    classes = (facts.classes[0].model_copy(update={"name": hostile}), *facts.classes[1:])
+    markdown = card.as_markdown(facts.model_copy(update={"classes": classes}), Report())
+    assert "<script" not in markdown and "![" not in markdown and "](" not in markdown
+    assert "&lt;script&gt;x&lt;/script&gt; \\!\\[x\\]\\(http" in markdown
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(("handle", "cited"), [("scratch_cnn", False), ("standin", True)])
+def test_the_card_cites_the_network_in_use(facts, handle, cited):
+    lineage = facts.lineage.model_copy(update={"backbone": handle})
+    text = card.as_json(facts.model_copy(update={"lineage": lineage}), Report())
+    assert ("1512.00567" in text, "InceptionV3" in text, "Mixed" in text) == (cited, cited, False)
+    assert ("not pretrained" in text) == (not cited)

@@ -13,11 +13,16 @@ LABELS = ("cat", "dog", "ship")
 
 
 class Brightness(keras.layers.Layer):
-    """A network whose answer is known: logits are 10 x the mean pixel, 0, and its negative."""
+    """A network whose answer is known: logits are 10 x the mean pixel, 0, and its negative.
+
+    What its head is given is each colour's mean. Like a convolution, it refuses a batch of none.
+    """
 
     def call(self, images):
+        with tf.control_dependencies([tf.debugging.assert_positive(tf.shape(images)[0])]):
+            means = tf.reduce_mean(images, axis=[1, 2])
         mean = tf.reduce_mean(images, axis=[1, 2, 3])
-        return 10 * tf.stack([mean, tf.zeros_like(mean), -mean], axis=1)
+        return means, 10 * tf.stack([mean, tf.zeros_like(mean), -mean], axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +77,27 @@ def test_every_batch_size_gives_the_same_answer_for_each_image(served, examples,
 
 
 def test_an_empty_batch_gives_an_empty_answer(served):
-    answer = served["predict_images"](images=tf.constant([], tf.string))
-    assert answer[features.PROBABILITIES].shape == (0, 3)
-    assert answer[features.LABEL_NAME].shape == (0,)
+    none = tf.constant([], tf.string)
+    for answer in (served["predict_images"](images=none), served["serving_default"](examples=none)):
+        assert answer[features.PROBABILITIES].shape == (0, 3)
+        assert answer[features.LABEL_NAME].shape == (0,)
+    answer = served["embed_images"](images=none)
+    assert answer[features.EMBEDDING].shape == (0, 3) and answer[features.ERROR].shape == (0,)
+    answer = served["transform_features"](examples=none)
+    assert answer[features.IMAGE].shape == (0, 75, 75, 3) and answer[features.TARGET].shape == (0,)
+
+
+@pytest.mark.parametrize("count", [1, 33])
+def test_vectors_are_what_the_head_is_given(served, examples, count):
+    encoded = [examples.encoded[i % 10] for i in range(count)]
+    answer = served["embed_images"](images=tf.constant([b"no picture", *encoded]))
+    assert answer[features.EMBEDDING].dtype == tf.float32
+    assert answer[features.EMBEDDING][0].numpy().tolist() == [0, 0, 0]
+    levels = np.array([examples.levels[i % 10] for i in range(count)])
+    expected = np.repeat(levels[:, None] / 127.5 - 1, 3, axis=1)
+    np.testing.assert_allclose(answer[features.EMBEDDING][1:], expected, atol=1e-4)
+    said = answer[features.ERROR].numpy()
+    assert b"whole PNG or JPEG" in said[0] and said[1:].tolist() == [b""] * count
 
 
 def bad_pictures(good: bytes) -> list[bytes]:

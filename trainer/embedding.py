@@ -1,58 +1,80 @@
-"""How an exported model sees pictures: what its head is given, which no signature returns."""
+"""How an exported model sees pictures: what its head is given."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-import tf_keras as keras
 
 from components import features
 from components.errors import UserError
 from components.progress import Advance
 from trainer.classifier import restore_classifier
-from trainer.settings import TrainerSettings
+from trainer.settings import TrainerSettings, Training
+from trainer.signatures import CHUNK
 
-_CHUNK = 32  # pictures in memory at a time, as in the exported model itself
+_SIGNATURE = "embed_images"
 _TOLERANCE = 1e-3  # of probabilities: the same weights in the same network, rounded elsewhere
 
 
+class UnknownNetworkError(UserError):
+    """An exported model of an older version, whose network today's code does not make."""
+
+
 class Embedder:
-    """Rebuilds the network of an exported model and fills it with that model's weights."""
+    """Asks an exported model, or where it is older than that signature, its network rebuilt."""
 
     def __init__(self, model_directory: Path) -> None:
-        """Raises UserError: the network of today's code is not the one that was exported."""
-        path = model_directory / features.EXTRA_ASSETS / "settings.json"
+        """Raises:
+        UserError: there is no whole model.
+        UnknownNetworkError: it has no signature for it, and cannot be rebuilt.
+        """
         self._where = model_directory
         try:
-            settings = TrainerSettings.model_validate_json(path.read_text("utf-8"))
             self._model = tf.saved_model.load(str(model_directory))
-            weights = [variable.numpy() for variable in self._model.network_variables]
-            classifier = restore_classifier(settings, weights)
-        except (OSError, AttributeError, ValueError) as error:
-            raise self._not_ours(" ".join(str(error).split())[:160]) from error
-        image = classifier.network.input
-        vector = image
-        for part in (classifier.trunk, classifier.upper):
-            vector = part(vector) if part is not None else vector
-        self._network = keras.Model(image, [vector, classifier.head(vector)])
+        except (OSError, tf.errors.OpError) as error:
+            raise UserError(
+                f"no whole exported model in {model_directory}: {_one_line(error)}; give the "
+                "folder of another"
+            ) from error
+        signature = self._model.signatures.get(_SIGNATURE)
+        self._embed: Callable[[Sequence[bytes]], npt.NDArray[np.float32]] = (
+            (lambda encoded: signature(images=tf.constant(encoded))[features.EMBEDDING].numpy())
+            if signature
+            else self._rebuilt()
+        )
 
     def embed(self, encoded: Sequence[bytes], advance: Advance) -> npt.NDArray[np.float32]:
-        """PNG or JPEG bytes ``[N]`` to vectors ``[N, 2048]`` (``[N, 256]`` of the small CNN).
+        """Readable PNG or JPEG bytes ``[N]`` to vectors ``[N, D]``: 2048, or 256 of the small CNN.
 
         Raises:
-          UserError: the rebuilt network does not give the exported model's answers.
+          UnknownNetworkError: the rebuilt network does not give the exported model's answers.
         """
         vectors = []
-        for start in range(0, len(encoded), _CHUNK):
-            chunk = encoded[start : start + _CHUNK]
-            vector, logits = self._network(self._transform(chunk), training=False)
-            if not start:
-                self._check(chunk, tf.nn.softmax(logits).numpy())
-            vectors.append(vector.numpy())
+        for start in range(0, len(encoded), CHUNK):
+            chunk = encoded[start : start + CHUNK]
+            vectors.append(self._embed(chunk))
             advance(len(chunk))
         return np.concatenate(vectors)
+
+    def _rebuilt(self) -> Callable[[Sequence[bytes]], npt.NDArray[np.float32]]:
+        """By the network that the model's settings describe, filled with the model's weights."""
+        try:
+            settings = _settings_of(self._where / features.EXTRA_ASSETS / "settings.json")
+            weights = [variable.numpy() for variable in self._model.network_variables]
+            network = restore_classifier(settings, weights).embedding
+        except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise self._unknown(_one_line(error)) from error
+
+        def embed(encoded: Sequence[bytes]) -> npt.NDArray[np.float32]:
+            vector, logits = network(self._transform(encoded), training=False)
+            self._check(encoded, tf.nn.softmax(logits).numpy())
+            return vector.numpy()
+
+        return embed
 
     def _transform(self, encoded: Sequence[bytes]) -> tf.Tensor:
         """By the Transform graph inside the exported model, ``[B, S, S, 3]`` in [-1, 1]."""
@@ -65,13 +87,26 @@ class Embedder:
         answer = self._model.signatures["predict_images"](images=tf.constant(encoded))
         difference = float(np.abs(answer[features.PROBABILITIES].numpy() - probabilities).max())
         if difference > _TOLERANCE:
-            raise self._not_ours(f"its probabilities differ by {difference:.2g}")
+            raise self._unknown(f"its probabilities differ by {difference:.2g}")
 
-    def _not_ours(self, reason: str) -> UserError:
-        return UserError(
-            "a model's features come from the network that its settings describe. "
-            f"Received: {self._where} ({reason}); give a model that this version has trained"
+    def _unknown(self, reason: str) -> UnknownNetworkError:
+        return UnknownNetworkError(
+            f"the model in {self._where} has no signature {_SIGNATURE}, and its network cannot be "
+            f"rebuilt: {reason}; give a model that this version has trained"
         )
+
+
+def _settings_of(path: Path) -> TrainerSettings:
+    """As another version wrote them: what is no setting any more is ignored, what was none yet
+    has its default. Whether they describe the network, the model's own answers must show.
+    """
+    written: dict[str, Any] = {"cut_before": None, "fresh": False, **json.loads(path.read_text())}
+    training = Training.model_construct(**written.pop("training", {}))
+    return TrainerSettings.model_construct(**written, training=training)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]
 
 
 def _example(encoded: bytes) -> bytes:

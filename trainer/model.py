@@ -20,6 +20,14 @@ class Classifier:
     head: keras.Model  # [B, 2048] -> logits [B, classes]; trained
     network: keras.Model  # [B, S, S, 3] float32 in [-1, 1] -> logits [B, classes] float32
 
+    @property
+    def embedding(self) -> keras.Model:
+        """The same images -> what the head is given, [B, 2048], and the logits."""
+        vector = self.network.input
+        for part in (self.trunk, self.upper):
+            vector = part(vector) if part is not None else vector
+        return keras.Model(self.network.input, [vector, self.head(vector)], name="embedding")
+
 
 def build_classifier(
     backbone: keras.Model,

@@ -49,7 +49,7 @@ def run_fn(fn_args: FnArgs) -> None:
             classifier = make_classifier(settings)
             fit.fit(classifier, *opened, settings, place, checkpoint_every=how.checkpoint_every)
         target = Path(fn_args.serving_model_dir)
-        serving = signatures.ServingModel(classifier.network, transform, settings.label_names)
+        serving = signatures.ServingModel(classifier.embedding, transform, settings.label_names)
         signatures.export(serving, str(target))
         _write_extra(target / features.EXTRA_ASSETS, settings, classifier)
         fit.publish_logs(place, fn_args.model_run_dir)

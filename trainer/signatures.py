@@ -1,4 +1,4 @@
-"""The exported model: encoded bytes to probabilities, with the Transform graph inside."""
+"""The exported model: encoded bytes to probabilities or vectors, the Transform graph inside."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,7 +19,10 @@ _ERROR = f"a picture must be {picture.RULE}"
 
 
 class ServingModel(tf.Module):
-    """Bytes -> Transform graph -> network -> probabilities; batch norm in inference mode."""
+    """Bytes -> Transform graph -> network -> probabilities; batch norm in inference mode.
+
+    `network` maps images ``[B, S, S, 3]`` to what the head is given ``[B, D]`` and to the logits.
+    """
 
     def __init__(
         self,
@@ -31,7 +34,9 @@ class ServingModel(tf.Module):
         # Only its variables are tracked: were the Keras model itself an attribute, saving would
         # trace each of its 300 layers once more, which takes ten times as long.
         self.network_variables = network.weights
-        self._classify = lambda images: tf.nn.softmax(network(images, training=False))
+        self._embed = lambda images: network(images, training=False)[0]
+        self._classify = lambda images: tf.nn.softmax(network(images, training=False)[1])
+        self._width = network.output_shape[0][-1]
         self.transform_layer = transform.transform_features_layer()
         self._raw_features = transform.raw_feature_spec()
         self._label_names = tuple(label_names)
@@ -45,6 +50,7 @@ class ServingModel(tf.Module):
             "transform_features": tf.function(self.transform_features).get_concrete_function(
                 serialized
             ),
+            "embed_images": tf.function(self.embed_images).get_concrete_function(encoded),
         }
 
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -73,8 +79,22 @@ class ServingModel(tf.Module):
         """
         return self._answer(images, picture.are_whole(images))
 
+    def embed_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """PNG or JPEG bytes ``[B]`` to what the head is given of each, ``[B, D]`` float32.
+
+        Of one that cannot be read it is 0, and ``error`` says what a picture must be.
+        """
+        whole = picture.are_whole(images)
+        vectors = self._in_chunks(tf.where(whole, images, _BLANK), self._embed, self._width)
+        return {
+            features.EMBEDDING: tf.where(whole[:, tf.newaxis], vectors, 0.0),
+            features.ERROR: tf.where(whole, "", _ERROR),
+        }
+
     def _answer(self, images: tf.Tensor, whole: tf.Tensor) -> dict[str, tf.Tensor]:
-        probabilities = self._in_chunks(tf.where(whole, images, _BLANK))
+        probabilities = self._in_chunks(
+            tf.where(whole, images, _BLANK), self._classify, len(self._label_names)
+        )
         label_id = tf.argmax(probabilities, axis=-1, output_type=tf.int64)
         return {
             features.PROBABILITIES: tf.where(whole[:, tf.newaxis], probabilities, 0.0),
@@ -89,27 +109,30 @@ class ServingModel(tf.Module):
         """Serialized tf.Examples ``[B]`` with their labels, as the network is trained on them."""
         return self.transform_layer(tf.io.parse_example(examples, self._raw_features))
 
-    def _in_chunks(self, images: tf.Tensor) -> tf.Tensor:
-        classes = len(self._label_names)
+    def _in_chunks(
+        self, images: tf.Tensor, network: Callable[[tf.Tensor], tf.Tensor], width: int
+    ) -> tf.Tensor:
+        """What `network` makes of readable pictures ``[B]``: ``[B, width]`` float32."""
+        # Convolutions refuse a batch of none, so one picture that is cut off again stands in.
         count = tf.shape(images)[0]
+        images = tf.concat([images, tf.fill([tf.cast(count == 0, tf.int32)], _BLANK)], axis=0)
         chunks = tf.TensorArray(
-            tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=[None, classes]
+            tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=[None, width]
         )
 
-        def classify(start: tf.Tensor, index: tf.Tensor, chunks: tf.TensorArray):
+        def run(start: tf.Tensor, index: tf.Tensor, chunks: tf.TensorArray):
             chunk = images[start : start + CHUNK]
             image = self.transform_layer({features.IMAGE_ENCODED: chunk})[features.IMAGE]
-            return start + CHUNK, index + 1, chunks.write(index, self._classify(image))
+            return start + CHUNK, index + 1, chunks.write(index, network(image))
 
-        # One chunk at a time: parallel iterations would undo the bound on memory. The first one
-        # runs even for an empty batch, so that there is something to concatenate.
+        # One chunk at a time: parallel iterations would undo the bound on memory.
         _, _, chunks = tf.while_loop(
-            lambda start, index, chunks: (start < count) | (index < 1),
-            classify,
+            lambda start, index, chunks: start < tf.shape(images)[0],
+            run,
             (tf.constant(0), tf.constant(0), chunks),
             parallel_iterations=1,
         )
-        return tf.ensure_shape(chunks.concat(), [None, classes])
+        return tf.ensure_shape(chunks.concat()[:count], [None, width])
 
 
 def export(model: ServingModel, directory: str) -> None:

@@ -13,7 +13,6 @@ from components.download import download, is_remote
 from components.errors import UserError
 from components.tar import extract_tar, require_whole_tar
 
-DEFAULT_HANDLE: Final = "https://tfhub.dev/google/imagenet/inception_v3/feature_vector/5"
 GRAPH_FILE: Final = "saved_model.pb"
 ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz")
 COMPRESSED: Final = "tf-hub-format=compressed"  # TF-Hub's protocol: answers with a .tar.gz

@@ -291,12 +291,6 @@ def variables() -> list[Variable]:
     ]
 
 
-def block_of(name: str) -> str:
-    """The block that a scope or variable belongs to: one of `BLOCKS`, or `stem`."""
-    first = name.removeprefix(PREFIX).split("/", 1)[0]
-    return first if first in BLOCKS else STEM
-
-
 def keras_number(name: str) -> int:
     """Creation number at the end of a Keras layer's name; the first one carries none."""
     _, _, number = name.rpartition("_")

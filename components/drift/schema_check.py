@@ -1,14 +1,18 @@
 """TFDV's part: do new records fit the curated schema, and do their labels occur as often?"""
 
+import tempfile
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Final, NamedTuple
 
+import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
-import tfx  # noqa: F401 - gives TFDV a module that it imports and tfx-bsl no longer has
+import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from components import features
+from components.class_counts import class_counts, counting_options
 from components.drift.two_sample import largest_chance_shift
 from components.settings import Drift
 
@@ -25,15 +29,50 @@ class SchemaCheck(NamedTuple):
     labels: Labels
 
 
+# What a producer of records must give. All else is written by the conversion, which reads it off
+# the pictures and overwrites what may be there; features of others are left alone.
+_GIVEN: Final = (features.IMAGE_ENCODED, features.LABEL)
+
+
 def statistics_of(
     files: Sequence[str], schema: schema_pb2.Schema
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """As StatisticsGen makes them of a split."""
+    """As StatisticsGen makes them of a split, of what `given` asks for alone."""
     import tensorflow_data_validation as tfdv
+    from tfx_bsl.public import tfxio
 
-    return tfdv.generate_statistics_from_tfrecord(
-        list(files), stats_options=tfdv.StatsOptions(schema=schema)
-    )
+    source = tfxio.TFExampleBeamRecord(physical_format="inmem")
+    options = counting_options(_classes(schema), schema)
+    with tempfile.TemporaryDirectory(prefix="statistics-") as directory:
+        target = str(Path(directory) / "statistics.pb")
+        with beam.Pipeline() as pipeline:
+            _ = (
+                pipeline
+                | beam.Create(list(files))
+                | beam.io.ReadAllFromTFRecord()
+                | beam.Map(_only_given)
+                | source.BeamSource()
+                | tfdv.GenerateStatistics(options)
+                | tfdv.WriteStatisticsToBinaryFile(target)
+            )
+        return tfdv.load_stats_binary(target)
+
+
+def given(schema: schema_pb2.Schema, *, labelled: bool = True) -> schema_pb2.Schema:
+    """The part of the curated schema that new records are held to.
+
+    Args:
+      labelled: whether they need labels: records from production have none.
+    """
+    kept = schema_pb2.Schema()
+    kept.CopyFrom(schema)
+    del kept.feature[:]
+    kept.feature.extend(feature for feature in schema.feature if feature.name in _GIVEN)
+    if not labelled:
+        label = _label_of(kept)
+        label.ClearField("presence")
+        label.ClearField("shape")  # TFDV holds what has a shape to be always there
+    return kept
 
 
 def check_schema(
@@ -45,17 +84,16 @@ def check_schema(
 ) -> SchemaCheck:
     """Anomalies of `new`, a shift of its labels against `reference` among them.
 
-    The shift is TFDV's L-infinity distance. It may be what chance makes of samples of this size,
-    but for a share of `level` of all cases, or what `settings` say is too little to matter.
+    `schema` is what `given` made. The shift is TFDV's L-infinity distance. It may be what chance
+    makes of samples of this size, but for a share of `level` of all cases, or what `settings` say
+    is too little to matter.
     """
     import tensorflow_data_validation as tfdv
 
     checked = schema_pb2.Schema()
     checked.CopyFrom(schema)
-    by_name = {feature.name: feature for feature in checked.feature}
-    label = by_name[features.LABEL]
-    classes = label.int_domain.max + 1
-    counts = _label_counts(reference, classes), _label_counts(new, classes)
+    label, classes = _label_of(checked), _classes(checked)
+    counts = class_counts(reference.datasets[0], classes), class_counts(new.datasets[0], classes)
     allowed = settings.label_shift
     if counts[1].sum():
         chance = largest_chance_shift(
@@ -78,24 +116,19 @@ def check_schema(
     return SchemaCheck(anomalies, Labels(*counts, max(shifts, default=0.0), allowed))
 
 
-def without_labels(schema: schema_pb2.Schema) -> schema_pb2.Schema:
-    """What records from production must be, which nobody has labelled."""
-    kept = schema_pb2.Schema()
-    kept.CopyFrom(schema)
-    label = next(feature for feature in kept.feature if feature.name == features.LABEL)
-    label.ClearField("presence")
-    label.ClearField("shape")  # TFDV holds what has a shape to be always there
-    return kept
+def _only_given(serialized: bytes) -> bytes:
+    """A record of any number of features becomes one of two."""
+    found = tf.train.Example.FromString(serialized).features.feature
+    kept = tf.train.Example()
+    for key in _GIVEN:
+        if key in found:
+            kept.features.feature[key].CopyFrom(found[key])
+    return bytes(kept.SerializeToString())
 
 
-def _label_counts(
-    statistics: statistics_pb2.DatasetFeatureStatisticsList, classes: int
-) -> npt.NDArray[np.int64]:
-    """[classes]; labels outside are an anomaly of their own and not counted here."""
-    counts = np.zeros(classes, np.int64)
-    for feature in statistics.datasets[0].features:
-        if list(feature.path.step) == [features.LABEL]:
-            for bucket in feature.string_stats.rank_histogram.buckets:
-                if 0 <= int(bucket.label) < classes:
-                    counts[int(bucket.label)] = round(bucket.sample_count)
-    return counts
+def _label_of(schema: schema_pb2.Schema) -> schema_pb2.Feature:
+    return next(feature for feature in schema.feature if feature.name == features.LABEL)
+
+
+def _classes(schema: schema_pb2.Schema) -> int:
+    return int(_label_of(schema).int_domain.max) + 1

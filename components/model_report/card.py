@@ -7,11 +7,15 @@ import json
 from typing import Any, Final
 
 from components import features
+from components.measures import ClassScores
 from components.model_report.facts import Facts
-from components.settings import Report
-from components.web_page.environment import templates
+from components.model_report.settings import CONFUSION, FACTS, MATRIX_CLASSES
+from components.settings import SCRATCH_CNN, Report
+from components.web_page.environment import markdown_templates
 
 SCHEMA_VERSION: Final = "0.0.2"
+_INCEPTION_V3: Final = "https://arxiv.org/abs/1512.00567"
+_REFUSALS: Final = 10  # that the limits quote
 
 
 def as_json(facts: Facts, report: Report) -> str:
@@ -21,9 +25,9 @@ def as_json(facts: Facts, report: Report) -> str:
 def as_markdown(facts: Facts, report: Report) -> str:
     card = model_card(facts, report)
     return (
-        templates("components.model_report")
+        markdown_templates("components.model_report")
         .get_template("model_card.md")
-        .render(card=card, facts=facts)
+        .render(card=card, facts=facts, classes=_weakest(facts), csv=CONFUSION)
     )
 
 
@@ -37,7 +41,7 @@ def model_card(facts: Facts, report: Report) -> dict[str, Any]:
         "version": {"name": lineage.code_revision or "", "date": facts.created},
         "licenses": [{"identifier": report.license}] if report.license else [],
         "references": [
-            {"reference": "https://arxiv.org/abs/1512.00567"},  # InceptionV3
+            *([{"reference": _INCEPTION_V3}] if _has_backbone(facts) else []),
             {"reference": "https://arxiv.org/abs/1706.04599"},  # expected calibration error
         ],
         "path": lineage.artifacts["Trainer"],
@@ -53,12 +57,10 @@ def model_card(facts: Facts, report: Report) -> dict[str, Any]:
 
 def _parameters(facts: Facts) -> dict[str, Any]:
     config = facts.lineage.config
-    first = config["backbone"]["trainable_from"]
     size = config["image"]["size"]
     return {
         "model_architecture": (
-            f"backbone {facts.lineage.backbone} (sha256 {facts.lineage.backbone_fingerprint}), "
-            f"trained from {first} on; a dense head of {len(facts.label_names)} classes"
+            f"{_network(facts)}; a dense head of {len(facts.label_names)} classes"
         ),
         "data": [
             {
@@ -79,6 +81,28 @@ def _parameters(facts: Facts) -> dict[str, Any]:
             {"key": str(index), "value": name} for index, name in enumerate(facts.label_names)
         ],
     }
+
+
+def _has_backbone(facts: Facts) -> bool:
+    return facts.lineage.backbone != SCRATCH_CNN
+
+
+def _network(facts: Facts) -> str:
+    if not _has_backbone(facts):
+        return "a small convolutional network, trained from nothing"
+    first = facts.lineage.config["backbone"]["trainable_from"]
+    return (
+        f"InceptionV3, backbone {facts.lineage.backbone} "
+        f"(sha256 {facts.lineage.backbone_fingerprint}), trained from {first} on"
+    )
+
+
+def _weakest(facts: Facts) -> list[ClassScores]:
+    """All classes, or of many those that are recognised least."""
+    if len(facts.classes) <= MATRIX_CLASSES:
+        return list(facts.classes)
+    known = [row for row in facts.classes if row.recall is not None]
+    return sorted(known, key=lambda row: row.recall or 0.0)[:MATRIX_CLASSES]
 
 
 def _metrics(facts: Facts) -> list[dict[str, Any]]:
@@ -124,8 +148,13 @@ def _considerations(facts: Facts) -> dict[str, Any]:
     if known:
         worst = min(known, key=lambda row: row.recall or 0.0)
         limits.append(f"Weakest class: {worst.name}, of which {worst.recall:.1%} are recognised.")
+    if not _has_backbone(facts):
+        limits.append("The network is not pretrained: it has seen the train split alone.")
     if not facts.verdict.blessed:
         limits.append("The gate refused this model; it must not go out.")
-        limits += [f"Gate: {refusal}." for refusal in facts.verdict.refusals]
+        refusals = facts.verdict.refusals
+        limits += [f"Gate: {refusal}." for refusal in refusals[:_REFUSALS]]
+        if len(refusals) > _REFUSALS:
+            limits.append(f"Gate: {len(refusals) - _REFUSALS} more bounds are broken; see {FACTS}.")
     limits += [f"{remark[:1].upper()}{remark[1:]}." for remark in facts.remarks]
     return {"limitations": [{"description": text} for text in limits]}

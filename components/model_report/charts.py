@@ -9,12 +9,14 @@ import numpy.typing as npt
 
 from components.measures import Calibration
 from components.model_report.facts import Data, Facts
+from components.model_report.settings import MATRIX_CLASSES
 
 _HEIGHT = 240  # pixels
 # Two hues that keep a contrast of 3:1 to a white and to a dark page, and differ for colour-blind
 # people: Okabe and Ito, https://jfly.uni-koeln.de/color/, blue made a little lighter.
 _BLUE, _ORANGE, _GREY = "#2f87c8", "#d9731a", "#8a8f98"
 _CONFIDENCE_BINS = 20
+_RANKS = 200  # points of a line over all classes
 
 
 def charts(facts: Facts, confidences: npt.NDArray, hits: npt.NDArray) -> dict[str, dict[str, Any]]:
@@ -81,7 +83,12 @@ def confidence(confidences: npt.NDArray, hits: npt.NDArray) -> alt.Chart:
 
 
 def labels(data: Data, names: Sequence[str]) -> alt.Chart:
-    """Share of each class in each split, so that splits of different size compare."""
+    """Share of each class in each split, so that splits of different size compare.
+
+    Of many classes: how the shares fall from a split's most frequent class to its rarest.
+    """
+    if len(names) > MATRIX_CLASSES:
+        return _falling_shares(data)
     rows = [
         {"label": name, "split": split, "share": count / found.images, "images": count}
         for split, found in data.splits.items()
@@ -96,6 +103,26 @@ def labels(data: Data, names: Sequence[str]) -> alt.Chart:
             y=alt.Y("share:Q", axis=alt.Axis(format="%"), title="share of the split"),
             color=_colour("split", list(data.splits)),
             tooltip=["label:N", "split:N", "images:Q", *_shares("share")],
+        )
+    )
+
+
+def _falling_shares(data: Data) -> alt.Chart:
+    rows = []
+    for split, found in data.splits.items():
+        falling = np.sort(found.class_counts)[::-1]
+        for rank in np.unique(np.linspace(0, len(falling) - 1, _RANKS).round().astype(int)):
+            images = int(falling[rank])
+            share = images / found.images
+            rows.append({"rank": int(rank) + 1, "split": split, "share": share, "images": images})
+    return _sized(
+        alt.Chart(alt.Data(values=rows))
+        .mark_line()
+        .encode(
+            x=alt.X("rank:Q", title="class, by its share"),
+            y=alt.Y("share:Q", axis=alt.Axis(format=".2~%"), title="share of the split"),
+            color=_colour("split", list(data.splits)),
+            tooltip=["rank:Q", "split:N", "images:Q", *_shares("share")],
         )
     )
 

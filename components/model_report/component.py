@@ -1,5 +1,8 @@
 """ModelReport, a TFX component: everything about a model on one page, and its model card."""
 
+import csv
+import io
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -9,18 +12,19 @@ from tfx.types import standard_artifacts
 from tfx.types.experimental.simple_artifacts import File
 from tfx.utils import path_utils
 
-from components import features, learning_curve
+from components import features, learning_curve, measures
 from components.model_report import card, facts, page
 from components.model_report.costs import step_costs
 from components.model_report.settings import (
     CARD_JSON,
     CARD_MARKDOWN,
+    CONFUSION,
     FACTS,
     PAGE,
     ReportSettings,
 )
 from components.test_predictions.component import MEASURED
-from components.test_predictions.store import read_predictions
+from components.test_predictions.store import Predictions, read_predictions
 from components.verdict import read_verdict
 
 
@@ -76,12 +80,23 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
     files = {
         FACTS: gathered.model_dump_json(indent=1),
         PAGE: page.render(gathered, answers, examples.uri, chosen.report),
+        CONFUSION: _confusion_csv(answers, chosen.label_names),
         CARD_JSON: card.as_json(gathered, chosen.report),
         CARD_MARKDOWN: card.as_markdown(gathered, chosen.report),
     }
     for name, text in files.items():
         with tf.io.gfile.GFile(f"{model_report.uri}/{name}", "w") as file:
             file.write(text)
+
+
+def _confusion_csv(answers: Predictions, names: Sequence[str]) -> str:
+    """Every confused pair: the page and the facts hold the most frequent ones alone."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("truth", "said", "images"))
+    for one in measures.confusions(answers.labels, answers.candidate.argmax(axis=1)):
+        table.writerow((names[one.truth], names[one.said], one.images))
+    return text.getvalue()
 
 
 def _images(

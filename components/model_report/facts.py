@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components import features, measures
 from components.anomalies import read_anomalies
+from components.class_counts import class_counts
 from components.label_names import listed
 from components.model_report.costs import StepCost
-from components.model_report.settings import ReportSettings
+from components.model_report.settings import PAIRS, ReportSettings
 from components.settings import Section
 from components.test_predictions.store import Predictions
 from components.verdict import Verdict
@@ -60,7 +60,8 @@ class Facts(Section):
     most_frequent: float  # accuracy of always saying the class that is most frequent in train
     references: dict[str, float]
     classes: tuple[measures.ClassScores, ...]
-    confusion: tuple[tuple[int, ...], ...]  # truth by prediction
+    confusion: tuple[measures.Confusion, ...]  # the most frequent first, at most PAIRS
+    confused_pairs: int  # all of them
     calibration: measures.Calibration
     curves: tuple[dict[str, float], ...]  # a row for each epoch of training
     data: Data
@@ -89,6 +90,7 @@ def gather(
         baseline = measures.compare(hits, predictions.baseline.argmax(axis=1) == predictions.labels)
     names = settings.label_names
     classes = measures.class_scores(predictions.labels, predicted, names)
+    confused = measures.confusions(predictions.labels, predicted)
     most_frequent = int(np.argmax(data.splits[features.TRAIN].class_counts))
     return Facts(
         name=settings.name,
@@ -102,7 +104,8 @@ def gather(
         most_frequent=float((predictions.labels == most_frequent).mean()),
         references=settings.report.references,
         classes=classes,
-        confusion=_rows(measures.confusion(predictions.labels, predicted, len(names))),
+        confusion=confused[:PAIRS],
+        confused_pairs=len(confused),
         calibration=measures.calibration(predictions.candidate.max(axis=1), hits),
         curves=tuple(curves),
         data=data,
@@ -156,12 +159,9 @@ def _split_facts(uri: str, split: str, classes: int) -> SplitFacts:
     with tf.io.gfile.GFile(f"{uri}/Split-{split}/FeatureStats.pb", "rb") as file:
         [dataset] = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read()).datasets
     by_name = {".".join(feature.path.step): feature for feature in dataset.features}
-    counts = np.zeros(classes, np.int64)
-    for bucket in by_name[features.LABEL].string_stats.rank_histogram.buckets:
-        counts[int(bucket.label)] = bucket.sample_count
     return SplitFacts(
         images=dataset.num_examples,
-        class_counts=tuple(counts.tolist()),
+        class_counts=tuple(class_counts(dataset, classes).tolist()),
         mean_bytes=by_name[features.IMAGE_ENCODED].bytes_stats.avg_num_bytes,
         height=_range(by_name[features.IMAGE_HEIGHT]),
         width=_range(by_name[features.IMAGE_WIDTH]),
@@ -170,7 +170,3 @@ def _split_facts(uri: str, split: str, classes: int) -> SplitFacts:
 
 def _range(feature: statistics_pb2.FeatureNameStatistics) -> tuple[int, int]:
     return int(feature.num_stats.min), int(feature.num_stats.max)
-
-
-def _rows(matrix: npt.NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(row) for row in matrix.tolist())

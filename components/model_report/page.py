@@ -2,13 +2,24 @@
 
 from typing import Any
 
+import numpy as np
 import vl_convert
 import yaml
 
+from components import features
 from components.model_report import charts, pictures
 from components.model_report.facts import Facts
+from components.model_report.settings import (
+    CONFUSION,
+    FACTS,
+    LIKELIEST,
+    MATRIX_CLASSES,
+    PAIRS,
+    THRESHOLDS,
+)
 from components.settings import Report
 from components.test_predictions.store import Predictions
+from components.verdict import OVERALL
 from components.web_page.environment import templates
 
 _EXPORTS = "window.vegaEmbed = vegaEmbed;"  # what the page's own script needs of Vega's
@@ -28,6 +39,11 @@ def render(facts: Facts, predictions: Predictions, examples_uri: str, report: Re
     )
     confidences = predictions.candidate.max(axis=1)
     hits = predictions.candidate.argmax(axis=1) == predictions.labels
+    whole = len(facts.label_names) <= MATRIX_CLASSES
+    counted = zip(facts.classes, facts.data.splits[features.TRAIN].class_counts, strict=True)
+    thresholds = sorted(
+        facts.verdict.thresholds, key=lambda one: (one.slice != OVERALL, one.margin)
+    )[:THRESHOLDS]
     return templates("components.model_report").get_template("report.html").render(
         facts=facts,
         config=yaml.safe_dump(facts.lineage.config, sort_keys=False),
@@ -39,17 +55,26 @@ def render(facts: Facts, predictions: Predictions, examples_uri: str, report: Re
             "mistakes": choice.mistakes,
             "doubts": choice.doubts,
             "cells": {f"{truth},{said}": chosen for (truth, said), chosen in choice.cells.items()},
-            "confusion": facts.confusion,
+            "confusion": [[one.truth, one.said, one.images] for one in facts.confusion],
+            "classes": [[row.images, row.predicted, row.correct, count] for row, count in counted],
+            "whole": whole,
         },
+        thresholds=thresholds,
+        whole=whole,
+        limits={"pairs": PAIRS, "likeliest": LIKELIEST, "csv": CONFUSION, "facts": FACTS},
     )  # fmt: skip
 
 
 def _picture(predictions: Predictions, index: int, sources) -> dict[str, Any]:
     identity, shares = predictions.ids[index], predictions.candidate[index]
+    truth = int(predictions.labels[index])
+    shown = np.argsort(-shares, kind="stable")[:LIKELIEST].tolist()
+    if truth not in shown:
+        shown.append(truth)
     return {
         "id": identity,
         "source": sources[identity],
-        "truth": int(predictions.labels[index]),
+        "truth": truth,
         "said": int(shares.argmax()),
-        "shares": [round(float(share), _SHARES) for share in shares],
+        "shares": [[int(i), round(float(shares[i]), _SHARES)] for i in shown],
     }

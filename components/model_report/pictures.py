@@ -1,5 +1,6 @@
 """Which test images the page shows, and how: small copies inside the page."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -29,7 +30,10 @@ class Choice:
 
 
 def choose(predictions: Predictions, report: Report) -> Choice:
-    """Every cell of the confusion matrix gets its first picture before any gets its second."""
+    """Every cell of the confusion matrix gets its first picture before any gets its second.
+
+    Mistakes come first, of them those of the fullest cells.
+    """
     confidence = predictions.candidate.max(axis=1)
     predicted = predictions.candidate.argmax(axis=1)
     hits = predicted == predictions.labels
@@ -38,7 +42,7 @@ def choose(predictions: Predictions, report: Report) -> Choice:
     doubts = [int(i) for i in falling[::-1] if hits[i]][:SHOWN]
     room = max(0, report.pictures - len(mistakes) - len(doubts))
     ranked = _ranked_in_cells(falling, predictions.labels, predicted, hits)
-    kept = [i for rank, _, i in sorted(ranked) if rank < report.pictures_per_cell][:room]
+    kept = [i for rank, _, _, i in sorted(ranked) if rank < report.pictures_per_cell][:room]
     cells: dict[tuple[int, int], tuple[int, ...]] = {}
     for i in kept:
         cell = int(predictions.labels[i]), int(predicted[i])
@@ -51,12 +55,13 @@ def _ranked_in_cells(
     labels: npt.NDArray[np.int64],
     predicted: npt.NDArray[np.int64],
     hits: npt.NDArray[np.bool_],
-) -> Iterator[tuple[int, bool, int]]:
-    """(rank in its cell, whether it is a hit, image): mistakes come first in each rank."""
+) -> Iterator[tuple[int, bool, int, int]]:
+    """(rank in its cell, whether it is a hit, minus images of its cell, image), to be sorted."""
+    images = Counter(zip(labels.tolist(), predicted.tolist(), strict=True))
     ranks: dict[tuple[int, int], int] = {}
     for i in falling:
         cell = int(labels[i]), int(predicted[i])
-        yield ranks.get(cell, 0), bool(hits[i]), int(i)
+        yield ranks.get(cell, 0), bool(hits[i]), -images[cell], int(i)
         ranks[cell] = ranks.get(cell, 0) + 1
 
 

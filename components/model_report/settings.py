@@ -9,6 +9,13 @@ PAGE: Final = "report.html"
 FACTS: Final = "facts.json"
 CARD_JSON: Final = "model_card.json"
 CARD_MARKDOWN: Final = "model_card.md"
+CONFUSION: Final = "confusion.csv"  # every pair of classes that was taken for one another
+
+# What the page and the facts hold at most, whatever the number of classes and images.
+MATRIX_CLASSES: Final = 40  # that a whole confusion matrix is drawn for
+PAIRS: Final = 2000  # confused pairs; more than the cells of the largest matrix
+LIKELIEST: Final = 10  # classes of each picture, by probability
+THRESHOLDS: Final = 40  # bounds of the gate, those nearest to being broken or beyond
 
 
 class ReportSettings(Section):

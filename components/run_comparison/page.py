@@ -17,6 +17,7 @@ from components.web_page.data_address import data_address, is_lossless
 from components.web_page.environment import templates
 
 SHOWN: Final = 36  # images of each kind of disagreement
+_DECIMALS: Final = 6  # of the scores in the page's data
 _LIKELIEST: Final = 3  # classes below an image, of each run
 
 
@@ -40,7 +41,10 @@ def render(
         metrics=compare_metrics(found),
         difference=difference,
         scores=SCORES,
-        classes=compare_classes(found),
+        classes=[
+            [label, *((_rounded(pair.before), _rounded(pair.after)) for pair in pairs.values())]
+            for label, pairs in compare_classes(found).items()
+        ],
         galleries=[
             (title, len(some), [_picture(found, one, report.picture_size) for one in some[:SHOWN]])
             for title, some in (
@@ -71,6 +75,10 @@ def _picture(found: Comparison, one: Disagreement, size: int) -> dict[str, Any]:
             )
         ],
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, _DECIMALS)
 
 
 def _likeliest(names: Sequence[str], shares: Any, truth: str) -> list[tuple[str, float, bool]]:

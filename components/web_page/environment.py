@@ -1,5 +1,8 @@
 """Where templates come from, and how they write what they are given."""
 
+import re
+from typing import Any
+
 from jinja2 import (
     ChoiceLoader,
     Environment,
@@ -7,8 +10,22 @@ from jinja2 import (
     StrictUndefined,
     select_autoescape,
 )
+from markupsafe import Markup
 
 _UNKNOWN = "–"
+
+
+def markdown_templates(package: str) -> Environment:
+    """The same for Markdown, in which what is put must not become HTML, a link or a picture."""
+    return templates(package).overlay(finalize=_escape_markdown)
+
+
+def _escape_markdown(value: Any) -> Any:
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    text = " ".join(value.split())
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]()!|~#$])", r"\\\1", text)
 
 
 def templates(package: str) -> Environment:
@@ -27,7 +44,6 @@ def templates(package: str) -> Environment:
         "percent": lambda value: _UNKNOWN if value is None else f"{100 * value:.2f} %",
         "share": lambda value: _UNKNOWN if value is None else f"{value:.4f}",
         "signed": lambda value: _UNKNOWN if value is None else f"{value:+.4f}",
-        "cell": lambda text: text.replace("|", "\\|"),  # of a Markdown table
         "count": lambda value: f"{value:,}",
     }
     return environment

@@ -22,7 +22,7 @@ def test_predict_images_answers_whatever_it_is_given(transform_output, tmp_path,
 
     image = keras.Input([75, 75, 3])
     hidden = keras.layers.GlobalAveragePooling2D()(image)
-    network = keras.Model(image, keras.layers.Dense(3)(hidden))
+    network = keras.Model(image, [hidden, keras.layers.Dense(3)(hidden)])
     model = str(tmp_path / "model")
     signatures.export(signatures.ServingModel(network, transform_output, ("a", "b", "c")), model)
     corpus = tmp_path / "corpus"

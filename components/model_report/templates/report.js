@@ -12,8 +12,8 @@ function picture(index) {
   const caption = figure.querySelector("figcaption");
   const right = shown.truth === shown.said;
   caption.textContent = right
-    ? `${facts.labels[shown.truth]}, ${percent(shown.shares[shown.said])}`
-    : `${facts.labels[shown.truth]}, taken for ${facts.labels[shown.said]}, ${percent(shown.shares[shown.said])}`;
+    ? `${facts.labels[shown.truth]}, ${percent(shown.shares[0][1])}`
+    : `${facts.labels[shown.truth]}, taken for ${facts.labels[shown.said]}, ${percent(shown.shares[0][1])}`;
   caption.append(Object.assign(document.createElement("small"), { textContent: shown.id }));
   figure.querySelector("details").addEventListener("toggle", (event) => {
     const list = event.target.querySelector("ol");
@@ -23,13 +23,12 @@ function picture(index) {
 }
 
 function shares(shown) {
-  const order = shown.shares.map((_, label) => label).sort((a, b) => shown.shares[b] - shown.shares[a]);
-  return order.map((label) => {
+  return shown.shares.map(([label, value]) => {
     const item = document.createElement("li");
     item.classList.toggle("truth", label === shown.truth);
-    const meter = Object.assign(document.createElement("meter"), { value: shown.shares[label] });
+    const meter = Object.assign(document.createElement("meter"), { value });
     const name = Object.assign(document.createElement("span"), { textContent: facts.labels[label] });
-    const share = Object.assign(document.createElement("span"), { textContent: percent(shown.shares[label]) });
+    const share = Object.assign(document.createElement("span"), { textContent: percent(value) });
     item.append(name, share, meter);
     return item;
   });
@@ -40,13 +39,9 @@ function fill(place, indices, otherwise) {
   else document.getElementById(place).textContent = otherwise;
 }
 
-function openCell(button) {
-  const [truth, said] = button.dataset.cell.split(",").map(Number);
-  const images = facts.confusion[truth][said];
+function openCell(truth, said, images) {
   if (!images) return;
-  document.querySelectorAll("#matrix [aria-pressed]").forEach((other) => other.removeAttribute("aria-pressed"));
-  button.setAttribute("aria-pressed", "true");
-  const shown = facts.cells[button.dataset.cell] ?? [];
+  const shown = facts.cells[`${truth},${said}`] ?? [];
   const some = shown.length < images ? `, the ${shown.length} most confident of them` : "";
   document.getElementById("cell-title").textContent =
     `${facts.labels[truth]} taken for ${facts.labels[said]}: ${images}${some}`;
@@ -74,10 +69,82 @@ function drawCharts() {
   }
 }
 
-document.getElementById("matrix").addEventListener("click", (event) => {
-  const button = event.target.closest("button");
-  if (button) openCell(button);
-});
+function drawClasses() {
+  const share = (part, whole) => (whole ? part / whole : null);
+  const written = (value) => (value === null ? "–" : value.toFixed(4));
+  const bar = (title, value) => ({ title, value, kind: "bar", show: written });
+  const rows = facts.classes.map(([images, predicted, correct, train], label) => {
+    const precision = share(correct, predicted);
+    const recall = share(correct, images);
+    // As scikit-learn has it: not defined where the class neither occurs nor is ever said.
+    const f1 = share(2 * correct, images + predicted);
+    return { name: facts.labels[label], label, images, predicted, train, precision, recall, f1 };
+  });
+  const columns = [
+    { title: "class", value: (row) => row.name, kind: "name" },
+    { title: "images", value: (row) => row.images },
+    { title: "predicted", value: (row) => row.predicted },
+    { title: "in train", value: (row) => row.train },
+    bar("precision", (row) => row.precision),
+    bar("recall", (row) => row.recall),
+    bar("F1", (row) => row.f1),
+  ];
+  const order = facts.whole ? { sorted: -1 } : { sorted: 5 };
+  makeTable(document.getElementById("class-table"), columns, rows, order);
+}
+
+function drawPairs() {
+  const columns = [
+    { title: "truth", value: ([truth]) => facts.labels[truth], kind: "name" },
+    { title: "taken for", value: ([, said]) => facts.labels[said], kind: "name" },
+    { title: "images", value: ([, , images]) => images, kind: "button" },
+    { title: "of the class", value: ([truth, , images]) => images / facts.classes[truth][0], show: percent },
+  ];
+  const press = (row) => {
+    openCell(...row);
+    document.getElementById("cell").scrollIntoView({ block: "nearest" });
+  };
+  makeTable(document.getElementById("pair-table"), columns, facts.confusion, { sorted: 2, falling: true, press });
+}
+
+function drawMatrix(matrix) {
+  const counts = facts.classes.map(([, , correct], label) => facts.labels.map((_, said) => (said === label ? correct : 0)));
+  for (const [truth, said, images] of facts.confusion) counts[truth][said] = images;
+  const head = matrix.createTHead().insertRow();
+  head.insertCell();
+  for (const name of facts.labels) {
+    const heading = Object.assign(document.createElement("th"), { scope: "col" });
+    heading.append(Object.assign(document.createElement("span"), { textContent: name }));
+    head.append(heading);
+  }
+  const body = matrix.createTBody();
+  counts.forEach((row, truth) => {
+    const line = body.insertRow();
+    line.append(Object.assign(document.createElement("th"), { scope: "row", textContent: facts.labels[truth] }));
+    row.forEach((images, said) => {
+      const rate = facts.classes[truth][0] ? images / facts.classes[truth][0] : 0;
+      const button = Object.assign(document.createElement("button"), {
+        type: "button",
+        textContent: images,
+        className: `${truth === said ? "hit" : "miss"}${images ? "" : " none"}`,
+        ariaLabel: `${facts.labels[truth]} taken for ${facts.labels[said]}: ${images}`,
+      });
+      Object.assign(button.dataset, { cell: `${truth},${said}`, counts: images, rates: (100 * rate).toFixed(0) });
+      button.style.setProperty("--share", rate.toFixed(3));
+      button.addEventListener("click", () => {
+        if (!images) return;
+        matrix.querySelectorAll("[aria-pressed]").forEach((other) => other.removeAttribute("aria-pressed"));
+        button.setAttribute("aria-pressed", "true");
+        openCell(truth, said, images);
+      });
+      line.insertCell().append(button);
+    });
+  });
+}
+
+drawClasses();
+if (facts.whole) drawMatrix(document.getElementById("matrix"));
+else drawPairs();
 for (const choice of document.querySelectorAll("[name=unit]")) {
   choice.addEventListener("change", () => {
     for (const button of document.querySelectorAll("#matrix button")) button.textContent = button.dataset[choice.value];

@@ -1,0 +1,42 @@
+"""How many examples of each class there are, from TFDV's statistics."""
+
+import numpy as np
+import numpy.typing as npt
+import tfx  # noqa: F401 - gives TFDV a module that it imports and tfx-bsl no longer has
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
+from components import features
+from components.errors import UserError
+
+_LEAST = 1000  # values that are counted each; TFDV's own default
+
+
+def counting_options(classes: int, schema: schema_pb2.Schema | None = None):
+    """`tfdv.StatsOptions` by which every one of `classes` labels is counted."""
+    import tensorflow_data_validation as tfdv
+
+    return tfdv.StatsOptions(schema=schema, num_rank_histogram_buckets=max(_LEAST, classes))
+
+
+def class_counts(
+    statistics: statistics_pb2.DatasetFeatureStatistics, classes: int
+) -> npt.NDArray[np.int64]:
+    """``[classes]``; labels outside are an anomaly of their own and not counted here.
+
+    Raises:
+      UserError: not every label was counted, which no other count can be told from.
+    """
+    counts = np.zeros(classes, np.int64)
+    for feature in statistics.features:
+        if list(feature.path.step) == [features.LABEL]:
+            found = feature.string_stats
+            buckets = found.rank_histogram.buckets
+            if found.unique > len(buckets) and len(buckets) < classes:
+                raise UserError(
+                    f"the statistics count {len(buckets)} of {found.unique} labels alone: an older "
+                    "version made them; run the pipeline again"
+                )
+            for bucket in buckets:
+                if 0 <= int(bucket.label) < classes:
+                    counts[int(bucket.label)] = round(bucket.sample_count)
+    return counts
