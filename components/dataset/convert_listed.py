@@ -137,7 +137,8 @@ def _run(
     with beam.Pipeline(options=PipelineOptions(list(beam_arguments))) as root:
         pictures = (
             root
-            | "Listing" >> beam.io.ReadFromText(str(lines))
+            | "Listing" >> beam.Create([str(lines)])  # ReadFromText takes a path for a pattern
+            | "Lines" >> beam.FlatMap(_lines)
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.Map(_read, policy)
         )
@@ -154,6 +155,11 @@ def _run(
             | "Write"
             >> beam.Map(write_part, str(fresh), parts, settings.seed, policy, AsDict(bounds))
         )
+
+
+def _lines(listing: str) -> Iterator[str]:
+    with Path(listing).open(encoding="utf-8") as file:
+        yield from file
 
 
 def _read(line: str, policy: Policy) -> Listed | Bad:
