@@ -55,7 +55,7 @@ def made(classes: int) -> tuple[Facts, Predictions]:
         images=sum(counts), class_counts=counts, mean_bytes=1e4, height=(96, 96), width=(96, 96)
     )
     bounds = tuple(
-        Threshold(slice=f"label={i}", metric="accuracy", change=False, bound=0.5, value=i / classes)
+        Threshold(slice=f"label={i}", metric="accuracy", bound=0.5, value=i / classes)
         for i in range(classes)
     )
     facts = Facts(

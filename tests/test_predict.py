@@ -80,7 +80,8 @@ def model(transform_output, tmp_path_factory):
 
     directory = tmp_path_factory.mktemp("pushed") / "1"
     image = keras.Input([75, 75, 3])
-    network = keras.Model(image, Brightness()(image))
+    vector = keras.layers.GlobalAveragePooling2D()(image)
+    network = keras.Model(image, [vector, Brightness()(image)])
     labels = ("[red]", "[/]", "dark")
     signatures.export(signatures.ServingModel(network, transform_output, labels), str(directory))
     (directory / "assets.extra").mkdir()

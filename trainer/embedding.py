@@ -70,7 +70,10 @@ class Embedder:
             raise self._unknown(_one_line(error)) from error
 
         def embed(encoded: Sequence[bytes]) -> npt.NDArray[np.float32]:
-            vector, logits = network(self._transform(encoded), training=False)
+            try:
+                vector, logits = network(self._transform(encoded), training=False)
+            except ValueError as error:  # it takes pictures of another size
+                raise self._unknown(_one_line(error)) from error
             self._check(encoded, tf.nn.softmax(logits).numpy())
             return vector.numpy()
 
