@@ -69,6 +69,8 @@ def made(classes: int) -> tuple[Facts, Predictions]:
         ),
         accuracy=measures.accuracy(hits),
         baseline=None,
+        not_compared=None,
+        remarks=(),
         most_frequent=0.01,
         references={},
         classes=measures.class_scores(labels, said, names),
