@@ -71,7 +71,7 @@ def decode_with_head(encoded: tf.Tensor) -> tuple[tf.Tensor, Head]:
             head.orientation,
         )
 
-    # One condition for most pictures: each costs as much as a tenth of decoding a small one.
+    # One condition for most pictures: none of the two behind it is then evaluated.
     plain = (head.orientation == exif.UPRIGHT) & ~head.has_alpha
     image = tf.cond(plain, as_stored, as_shown)
     image.set_shape([None, None, features.CHANNELS])
