@@ -18,7 +18,8 @@ from components import features
 from components.backbone import cut
 from components.backbone.load import load_backbone
 from components.backbone.module import fingerprint
-from components.backbone.network import BLOCKS, NETWORK, walk_block
+from components.backbone.network import multiplications
+from components.backbone.networks.inception_v3 import INCEPTION_V3 as BACKBONE
 from components.compute_dtype import resolve_compute_dtype
 from components.record_index import IndexedWriter, RecordIndex
 from components.trunk_features.handler import ImageView, TrunkHandler
@@ -55,6 +56,7 @@ def measure(
 ) -> Timings:
     """Times one step of each kind in turns; `serialized` fill one batch or more."""
     settings = TrunkSettings(
+        network=BACKBONE.name,
         backbone_directory=str(backbone),
         backbone_fingerprint=fingerprint(backbone),
         trainable_from=CUT,
@@ -83,7 +85,7 @@ def measure(
         ]
         in_turn = views[:size]
 
-        trunk, _ = cut.split(load_backbone(backbone, image_size=image_size).network, CUT)
+        trunk, _ = cut.split(BACKBONE, load_backbone(backbone, image_size=image_size).network, CUT)
         assert trunk is not None
         contestants: dict[str, Callable[[], object]] = {
             ARTICLE: _article(backbone, training, image_size, batch),
@@ -99,36 +101,8 @@ def measure(
 
 def trunk_operations(image_size: int) -> int:
     """Multiplications and additions of the trunk's convolutions, for one image."""
-    total = 0
-
-    def convolve(scope, convolution, value):
-        nonlocal total
-        side_h, side_w, channels = value
-        height, width = (
-            _length(side, kernel, convolution.stride, convolution.padding)
-            for side, kernel in ((side_h, convolution.kernel[0]), (side_w, convolution.kernel[1]))
-        )
-        taps = convolution.kernel[0] * convolution.kernel[1] * channels
-        total += 2 * height * width * taps * convolution.filters
-        return height, width, convolution.filters
-
-    def pool(pooling, value):
-        return (*(_length(s, 3, pooling.stride, pooling.padding) for s in value[:2]), value[2])
-
-    value = (image_size, image_size, features.CHANNELS)
-    for block in NETWORK[: 1 + BLOCKS.index(CUT)]:
-        value = walk_block(
-            block,
-            value,
-            convolve=convolve,
-            pool=pool,
-            concatenate=lambda values: (*values[0][:2], sum(value[2] for value in values)),
-        )
-    return total
-
-
-def _length(length: int, kernel: int, stride: int, padding: str) -> int:
-    return -(-length // stride) if padding == "SAME" else (length - kernel) // stride + 1
+    of_blocks = multiplications(BACKBONE, image_size)
+    return 2 * sum(of_blocks[block.name] for block in BACKBONE.blocks_before(CUT))
 
 
 def matrix_product_peak(dtype: str, rounds: int = 5) -> float:
@@ -158,6 +132,7 @@ def _transformed(
 def _article(backbone: Path, training: Training, image_size: int, batch) -> Callable[[], object]:
     """Every variable receives gradients, as in the article's code."""
     classifier = model.build_classifier(
+        BACKBONE,
         load_backbone(backbone, image_size=image_size).network,
         "all",
         classes=CLASSES,
@@ -208,6 +183,7 @@ def _our_step(
 ) -> Callable[[], object]:
     """One step exactly as the Trainer runs it."""
     classifier = model.build_classifier(
+        BACKBONE,
         load_backbone(backbone, image_size=image_size).network,
         CUT,
         classes=CLASSES,

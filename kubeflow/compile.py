@@ -114,7 +114,8 @@ def _compile(config: Config, inputs: Inputs, steps: int) -> dict[str, Any]:
         schema_file=f"{data}/{schema_name(inputs)}",
         dataset_fingerprint=inputs.dataset_fingerprint,
         label_names=inputs.label_names,
-        backbone=f"{data}/{BACKBONE}" if inputs.backbone else "",
+        network=inputs.network,
+        backbone=f"{data}/{BACKBONE}",
         backbone_fingerprint=inputs.backbone_fingerprint,
         serving=serving,
         metadata=None,  # the cluster has its own

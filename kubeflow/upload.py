@@ -61,9 +61,8 @@ def upload(plan: Upload, place: str, announce: Callable[[str], None]) -> bool:
         )
     announce("records")
     storage.store(Path(plan.inputs.records), f"{place}/{RECORDS}")
-    if plan.inputs.backbone:
-        announce("backbone")
-        storage.store(Path(plan.inputs.backbone), f"{place}/{BACKBONE}")
+    announce("backbone")
+    storage.store(Path(plan.inputs.backbone), f"{place}/{BACKBONE}")
     storage.store_file(Path(plan.inputs.schema_file), f"{place}/{schema_name(plan.inputs)}")
     with tempfile.NamedTemporaryFile() as file:
         file.write(content)

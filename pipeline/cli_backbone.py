@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from components.backbone.networks import NETWORKS
 from pipeline.cli_options import ConfigOption, Overrides, Verbose, load, load_tensorflow
 
 app = typer.Typer(help="Check a pretrained module, or make a stand-in.", no_args_is_help=True)
@@ -30,16 +31,21 @@ def check(
 @app.command("make-standin")
 def make_standin(
     directory: Annotated[Path, typer.Argument(help="Folder to write the module to.")],
+    network: Annotated[str, typer.Option(help=f"One of {', '.join(NETWORKS)}.")] = "inception_v3",
     weights: Annotated[
-        Path | None, typer.Option(help="An .npz in Keras' variable names to fill it from.")
+        Path | None,
+        typer.Option(help="An .npz in TF-Slim's or Keras' variable names to fill it from."),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Pixels a side to calibrate random weights for.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the random weights.")] = 0,
     verbose: Verbose = False,
 ):
-    """Write an InceptionV3 in TF-Hub's format. NOT pretrained, unless --weights are."""
+    """Write a network in TF-Hub's format. NOT pretrained, unless --weights are."""
     load_tensorflow(verbose)
     from components.backbone.standin import make_standin
 
-    make_standin(directory, seed=seed, weights=weights)
+    make_standin(directory, seed=seed, network=network, image_size=image_size, weights=weights)
     origin = f"weights from {weights}" if weights else "random weights, NOT pretrained"
-    print(f"{directory}: InceptionV3 stand-in, {origin}")
+    print(f"{directory}: {NETWORKS[network].title} stand-in, {origin}")

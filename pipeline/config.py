@@ -13,18 +13,19 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from components.backbone.network import ALL, SMALLEST_SIZE, trainable_after
+from components.backbone.network import ALL, Backbone
+from components.backbone.networks import AUTO, NETWORKS
 from components.compute_dtype import ComputeDtype
 from components.errors import UserError
 from components.settings import (
-    SCRATCH_CNN,
-    Backbone,
+    BackboneSection,
     Dataset,
     Drift,
     Fraction,
     Image,
     Report,
     Section,
+    require_block,
 )
 from pipeline.beam_options import Beam
 from pipeline.kubeflow_settings import Kubeflow
@@ -46,7 +47,7 @@ class Config(Section):
     beam: Beam = Beam()  # what runs the data-parallel steps: this process or a cluster
     dataset: Dataset = Dataset()
     image: Image = Image()
-    backbone: Backbone = Backbone()
+    backbone: BackboneSection = BackboneSection()
     training: TrainingSection = TrainingSection()
     tuning: Tuning = Tuning()
     gate: Gate = Gate()
@@ -60,29 +61,25 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _fits_the_network(self) -> "Config":
-        if self.backbone.handle == SCRATCH_CNN:
-            if self.backbone.trainable_from != ALL:
-                raise ValueError(
-                    "backbone.trainable_from must be all where backbone.handle is scratch_cnn: "
-                    f"there is nothing to freeze, here it is {self.backbone.trainable_from}"
-                )
-        elif self.image.size < SMALLEST_SIZE:
-            raise ValueError(
-                f"image.size must be at least {SMALLEST_SIZE} for InceptionV3, "
-                f"here it is {self.image.size}"
-            )
+        if self.backbone.network != AUTO:
+            self.require_fit(NETWORKS[self.backbone.network])
         return self
 
-    @model_validator(mode="after")
-    def _tunes_on_what_is_stored(self) -> "Config":
+    def require_fit(self, backbone: Backbone) -> None:
+        """Raises ValueError: the network has no such blocks, or needs larger images."""
+        if self.image.size < backbone.smallest_size:
+            raise ValueError(
+                f"image.size must be at least {backbone.smallest_size} for {backbone.name}, "
+                f"here it is {self.image.size}"
+            )
         first = self.backbone.trainable_from
-        allowed = trainable_after(first)
+        require_block(backbone, first)
+        allowed = backbone.trainable_after(first)
         if wrong := [block for block in self.tuning.trainable_from if block not in allowed]:
             raise ValueError(
                 f"tuning.trainable_from must name blocks from backbone.trainable_from={first} on "
                 f"({', '.join(allowed)}), here it names {', '.join(wrong)}"
             )
-        return self
 
     @model_validator(mode="after")
     def _only_a_trunk_is_cached(self) -> "Config":

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
-from components.backbone import module, standin
+from components.backbone import load, module, standin
+from components.backbone.network import Backbone
+from components.backbone.networks import AUTO, NETWORKS
 from components.dataset import (
     archive,
     bad_examples,
@@ -25,7 +27,7 @@ from components.dataset.source import Shown, Source
 from components.download import download, is_remote
 from components.errors import UserError
 from components.schema import curated_schema
-from components.settings import SCRATCH_CNN
+from components.settings import STANDIN
 from components.tar import require_whole_tar
 from pipeline.beam_options import pipeline_arguments
 from pipeline.config import Config
@@ -45,7 +47,8 @@ class Inputs:
     schema_file: str
     dataset_fingerprint: str  # sha256 of the archive's pictures, labels and names
     label_names: tuple[str, ...]
-    backbone: str  # link to the module's folder; "" for scratch_cnn, which has none
+    network: str  # one of components/backbone/networks, which the backbone is
+    backbone: str  # link to the module's folder
     backbone_fingerprint: str
     serving: str  # folder that the pushed versions lie in
     metadata: str | None  # SQLite file; None where the runner has metadata of its own
@@ -62,17 +65,15 @@ def prepare_inputs(config: Config) -> Inputs:
     manifest = convert_dataset(config, records_directory(config))
     if config.gate.every_class:
         require_tested(records_directory(config), manifest.label_names)
-    backbone, fingerprint = "", SCRATCH_CNN
-    if config.backbone.handle != SCRATCH_CNN:
-        directory = resolve_backbone(config)
-        fingerprint = module.fingerprint(directory)
-        backbone = str(_link_backbone(root / "backbones", directory, fingerprint))
+    directory = resolve_backbone(config)
+    fingerprint = module.fingerprint(directory)
     return Inputs(
         records=str(records_directory(config)),
         schema_file=str(_write_schema(root / "schema", len(manifest.label_names))),
         dataset_fingerprint=manifest.fingerprint,
         label_names=tuple(manifest.label_names),
-        backbone=backbone,
+        network=find_network(config, directory).name,
+        backbone=str(_link_backbone(root / "backbones", directory, fingerprint)),
         backbone_fingerprint=fingerprint,
         serving=str(serving_directory(config)),
         metadata=str(metadata_file(config)),
@@ -183,14 +184,32 @@ def _say(notes: Sequence[str]) -> None:
 def resolve_backbone(config: Config) -> Path:
     """The module's local folder; the handle "standin" makes one that is not pretrained."""
     cache = Path(config.cache).resolve()
-    handle = config.backbone.handle
-    is_kept = handle == "standin" or is_remote(handle) or Path(handle).is_file()
+    network, handle = config.backbone.network, config.backbone.handle
+    is_kept = handle == STANDIN or is_remote(handle) or Path(handle).is_file()
     with in_turn(cache) if is_kept else nullcontext():  # else it is used where it lies
-        if handle == "standin":
-            directory = cache / "backbones/standin"
-            standin.make_standin(directory, seed=0)
+        if handle == STANDIN:
+            # A network that takes one size alone is made for it.
+            size = config.image.size if NETWORKS[network].is_sized else None
+            directory = cache / f"backbones/{STANDIN}-{network}{f'-{size}' if size else ''}"
+            standin.make_standin(directory, seed=0, network=network, image_size=size)
             return directory
         return module.resolve(handle, cache / "backbones").resolve()
+
+
+def find_network(config: Config, directory: Path) -> Backbone:
+    """The network of a module, which the configuration names or leaves to be recognised.
+
+    Raises:
+      UserError: it is recognised, and its blocks or its smallest images are not the configured.
+    """
+    if config.backbone.network != AUTO:
+        return NETWORKS[config.backbone.network]
+    backbone = load.choose_network(AUTO, load.checkpoint_names(directory), directory)
+    try:
+        config.require_fit(backbone)
+    except ValueError as error:
+        raise UserError(f"{error} (backbone.network=auto found it in {directory})") from None
+    return backbone
 
 
 def _link_backbone(directory: Path, target: Path, fingerprint: str) -> Path:

@@ -204,6 +204,7 @@ def execution(config: Config) -> Execution:
 
 def _trunk_settings(config: Config, inputs: Inputs) -> TrunkSettings:
     return TrunkSettings(
+        network=inputs.network,
         backbone_directory=inputs.backbone,
         backbone_fingerprint=inputs.backbone_fingerprint,
         trainable_from=config.backbone.trainable_from,
@@ -219,6 +220,7 @@ def _trainer_settings(config: Config, inputs: Inputs) -> TrainerSettings:
         training=config.training.identity,
         image_size=config.image.size,
         central_crop=config.image.central_crop,
+        network=inputs.network,
         backbone_directory=inputs.backbone,
         backbone_fingerprint=inputs.backbone_fingerprint,
         trainable_from=config.backbone.trainable_from,
@@ -241,6 +243,7 @@ def _report_settings(config: Config, inputs: Inputs) -> ReportSettings:
             **config.model_dump(
                 mode="json", exclude={"root", "cache", "runner", "beam", "kubeflow", "report"}
             ),
+            "backbone": {**config.backbone.model_dump(mode="json"), "network": inputs.network},
             "training": config.training.identity.model_dump(mode="json"),
         },
         dataset_fingerprint=inputs.dataset_fingerprint,

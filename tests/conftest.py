@@ -4,7 +4,7 @@ import io
 import os
 import sys
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -96,8 +96,8 @@ def examples(tmp_path_factory) -> Examples:
 
 
 @pytest.fixture(scope="session")
-def transform_output(examples, tmp_path_factory):
-    """The real preprocessing_fn at 75 pixels, as the Transform component would write it."""
+def transform_at(examples, tmp_path_factory):
+    """``transform_at(size)``: the real preprocessing_fn, as the Transform component writes it."""
     import apache_beam as beam
     import tensorflow_transform as tft
     import tensorflow_transform.beam as tft_beam
@@ -107,21 +107,31 @@ def transform_output(examples, tmp_path_factory):
     from components import transform
     from components.schema import curated_schema
 
-    directory = str(tmp_path_factory.mktemp("transform") / "graph")
-    schema = curated_schema(10)
-    source = tfxio.TFExampleRecord([examples.pattern], schema=schema)
-    preprocessing_fn = partial(
-        transform.preprocessing_fn, custom_config={"size": 75, "central_crop": 0.875}
-    )
-    with (
-        beam.Pipeline(runner="FnApiRunner") as pipeline,
-        tft_beam.Context(temp_dir=str(tmp_path_factory.mktemp("transform_temporary"))),
-    ):
-        raw = (pipeline | source.BeamSource(), source.TensorAdapterConfig())
-        raw | tft_beam.AnalyzeDataset(preprocessing_fn) | tft_beam.WriteTransformFn(directory)
-    raw_metadata = f"{directory}/{tft.TFTransformOutput.RAW_METADATA_DIR}"
-    metadata_io.write_metadata(dataset_metadata.DatasetMetadata(schema), raw_metadata)
-    return tft.TFTransformOutput(directory)
+    @cache
+    def make(size: int) -> tft.TFTransformOutput:
+        directory = str(tmp_path_factory.mktemp("transform") / "graph")
+        schema = curated_schema(10)
+        source = tfxio.TFExampleRecord([examples.pattern], schema=schema)
+        preprocessing_fn = partial(
+            transform.preprocessing_fn, custom_config={"size": size, "central_crop": 0.875}
+        )
+        with (
+            beam.Pipeline(runner="FnApiRunner") as pipeline,
+            tft_beam.Context(temp_dir=str(tmp_path_factory.mktemp("transform_temporary"))),
+        ):
+            raw = (pipeline | source.BeamSource(), source.TensorAdapterConfig())
+            raw | tft_beam.AnalyzeDataset(preprocessing_fn) | tft_beam.WriteTransformFn(directory)
+        raw_metadata = f"{directory}/{tft.TFTransformOutput.RAW_METADATA_DIR}"
+        metadata_io.write_metadata(dataset_metadata.DatasetMetadata(schema), raw_metadata)
+        return tft.TFTransformOutput(directory)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def transform_output(transform_at):
+    """At 75 pixels."""
+    return transform_at(75)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from components.backbone import forward, load
 from components.backbone.keras_network import build_network
 from components.backbone.module import fingerprint
 from components.backbone.module_function import ModuleFunction, find_function
-from components.backbone.network import NETWORK, variables
+from components.backbone.networks.inception_v3 import INCEPTION_V3
 from components.errors import UserError
 
 TF1_SIZE = 80  # pixels, fixed
@@ -32,7 +32,7 @@ def module(request):
 def test_keras_reproduces_the_module(backbone, standin):
     assert backbone.relative_difference <= 1e-5
     assert backbone.fingerprint == fingerprint(standin)
-    assert backbone.variables == tuple(variables())
+    assert backbone.variables == tuple(INCEPTION_V3.variables(75))
     assert (backbone.image_size, backbone.probe_size) == (75, 75)
     assert backbone.network.input_shape == (None, 75, 75, 3)
     assert backbone.network.output_shape == (None, 2048)
@@ -69,7 +69,7 @@ def test_the_seam_between_the_pixel_ranges(backbone, module):
 
 
 def as_function(call):
-    return ModuleFunction(call, None, None, "a/module")
+    return ModuleFunction(call, None, None, "a/module", 2048)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_classifier_is_refused(backbone):
 
 def listed(change, prefix=""):
     """A module that lists variables, after a change to their shapes by name."""
-    shapes = dict(variables())
+    shapes = dict(INCEPTION_V3.variables(75))
     change(shapes)
     return SimpleNamespace(
         variables=[
@@ -129,23 +129,25 @@ FIRST = "InceptionV3/Conv2d_1a_3x3/weights"
 )
 def test_variables_that_do_not_fit(change, complaint):
     with pytest.raises(UserError, match=complaint) as caught:
-        load.module_values(listed(change, prefix="module/"), "a/module")
+        load.module_values(INCEPTION_V3, 75, listed(change, prefix="module/"), "a/module")
     assert "\n" not in str(caught.value)
 
 
 def test_two_networks_in_one_module_are_refused():
     both = listed(lambda s: None).variables + listed(lambda s: None, prefix="copy/").variables
     with pytest.raises(UserError, match=f"{FIRST} twice"):
-        load.module_values(SimpleNamespace(variables=both), "a/module")
+        load.module_values(INCEPTION_V3, 75, SimpleNamespace(variables=both), "a/module")
 
 
 def test_counters_are_not_parameters(standin):
     module = listed(lambda shapes: shapes.update({"global_step": ()}))
-    assert set(load.module_values(module, standin)) == set(dict(variables()))
+    assert set(load.module_values(INCEPTION_V3, 75, module, standin)) == set(
+        dict(INCEPTION_V3.variables(75))
+    )
 
 
 def test_variables_from_the_checkpoint_of_a_module_that_lists_none(standin, module):
-    values = load.module_values(SimpleNamespace(), standin)
+    values = load.module_values(INCEPTION_V3, 75, SimpleNamespace(), standin)
     listed = {variable.name.removesuffix(":0"): variable for variable in module.variables}
     assert values.keys() == listed.keys()
     assert np.array_equal(values[FIRST], listed[FIRST].numpy())
@@ -180,7 +182,7 @@ def tf1_module(request, tmp_path_factory):
                         created[f"{scope}/BatchNorm/{name}"]
                         for name in ("beta", "moving_mean", "moving_variance")
                     )
-                    value = forward.convolve(value, created[f"{scope}/weights"], convolution)
+                    value = forward.convolve(value, [created[f"{scope}/weights"]], convolution)
                     value, _, _ = v1.nn.fused_batch_norm(
                         value,
                         tf.ones_like(beta),
@@ -193,7 +195,8 @@ def tf1_module(request, tmp_path_factory):
                     return tf.nn.relu(value)
 
                 scaled = tf.subtract(tf.multiply(images, 2.0), 1.0)
-                features = forward.global_average(forward.run_blocks(scaled, NETWORK, convolve))
+                last = forward.run_blocks(INCEPTION_V3, INCEPTION_V3.blocks, scaled, convolve)
+                features = forward.global_average(last)
             signature = v1.saved_model.predict_signature_def(
                 {"images": images}, {"default": features}
             )
@@ -220,18 +223,21 @@ def test_tf1_module_of_a_fixed_size_with_prefix_and_another_order(tf1_module, ba
 
 
 def test_tf1_checkpoint_is_read_by_its_names(tf1_module, standin):
-    assert load.module_values(SimpleNamespace(), tf1_module).keys() == dict(variables()).keys()
+    assert (
+        load.module_values(INCEPTION_V3, 75, SimpleNamespace(), tf1_module).keys()
+        == dict(INCEPTION_V3.variables(75)).keys()
+    )
 
 
 def test_changed_weights_are_noticed(standin, backbone, module):
     """Keras' network with one channel of one kernel changed is not the module any more."""
-    network = build_network(75, 0.99)
+    network = build_network(INCEPTION_V3, 75, 0.99)
     weights = backbone.network.get_weights()
     weights[0] = weights[0].copy()
     weights[0][:, :, :, 0] *= 1.05
     network.set_weights(weights)
     with pytest.raises(UserError, match="must reproduce the module"):
-        load.check(find_function(module, standin), network, 75, standin)
+        load.check(find_function(INCEPTION_V3, module, standin), network, 75, standin)
 
 
 def test_module_that_cannot_be_restored_is_refused(standin, tmp_path):
@@ -252,4 +258,16 @@ def test_too_small_images_and_missing_graph(standin, tmp_path):
 
 def test_module_without_an_image_input_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"signatures default, .*has none"):
-        find_function(SimpleNamespace(signatures={}), tmp_path)
+        find_function(INCEPTION_V3, SimpleNamespace(signatures={}), tmp_path)
+
+
+def test_the_network_is_recognised_by_its_variables():
+    names = ["module/InceptionV4/Mixed_5b/Branch_0/Conv2d_0a_1x1/weights:0"]
+    assert load.choose_network("auto", names, "a/module").name == "inception_v4"
+    assert load.choose_network("inception_v4", names, "a/module").name == "inception_v4"
+    with pytest.raises(
+        UserError, match="it holds InceptionV4, and backbone.network is inception_v3"
+    ):
+        load.choose_network("inception_v3", names, "a/module")
+    with pytest.raises(UserError, match="none of its 1 variables is named as in InceptionV1, "):
+        load.choose_network("auto", ["vgg_16/conv1/weights:0"], "a/module")

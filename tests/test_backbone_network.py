@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 
 from components.backbone import network
+from components.backbone.networks.inception_v3 import INCEPTION_V3
 
 FACTS = Path(__file__).parents[2] / "shared" / "facts" / "inception_v3_variables.txt"
 
 
 def test_counts_and_total():
-    assert len(network.convolutions()) == 94
-    assert len(network.variables()) == 376
+    assert len(INCEPTION_V3.convolutions) == 94
+    assert len(INCEPTION_V3.variables(299)) == 376
     parameters = 0
-    for _, shape in network.variables():
+    for _, shape in INCEPTION_V3.variables(299):
         size = 1
         for length in shape:
             size *= length
@@ -36,7 +37,7 @@ def test_counts_and_total():
     ],
 )
 def test_known_shapes(name, shape):
-    assert dict(network.variables())[name] == shape
+    assert dict(INCEPTION_V3.variables(299))[name] == shape
 
 
 @pytest.mark.real_data
@@ -44,7 +45,7 @@ def test_names_shapes_and_order_are_those_of_tf_slim():
     if not FACTS.exists():
         pytest.skip("no list of TF-Slim's variables beside the repository")
     lines = [line for line in FACTS.read_text().splitlines() if "Logits/" not in line]
-    ours = [f"{name} {', '.join(map(str, shape))}" for name, shape in network.variables()]
+    ours = [f"{name} {', '.join(map(str, shape))}" for name, shape in INCEPTION_V3.variables(299)]
     assert ours == lines
 
 

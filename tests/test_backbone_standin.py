@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from components.backbone import array_file, forward
 from components.backbone.load import checkpoint_arrays
-from components.backbone.network import BLOCKS, NETWORK, convolutions, variables
+from components.backbone.networks.inception_v3 import INCEPTION_V3
 from components.backbone.standin import make_standin, random_values
 from components.errors import UserError
 
@@ -25,7 +25,7 @@ def values(request):
 
 def test_variables_are_tf_slims(values):
     values = {name: array.shape for name, array in values.items() if name != "save_counter"}
-    assert values == dict(variables())
+    assert values == dict(INCEPTION_V3.variables(75))
 
 
 def test_reusable_savedmodel_interface(standin):
@@ -65,22 +65,24 @@ def test_activations_keep_their_scale_on_pictures_it_was_not_calibrated_on(value
     def convolve(scope, convolution, value):
         names = ("beta", "moving_mean", "moving_variance")
         statistics = [values[f"{scope}/BatchNorm/{name}"] for name in names]
-        value = forward.convolve(value, values[f"{scope}/weights"], convolution)
+        value = forward.convolve(value, [values[f"{scope}/weights"]], convolution)
         return forward.normalise(value, *statistics)
 
     def record(name, value):
         scale[name] = float(tf.sqrt(tf.reduce_mean(value**2)))
 
-    last = forward.run_blocks(images, NETWORK, convolve, after_block=record)
+    last = forward.run_blocks(
+        INCEPTION_V3, INCEPTION_V3.blocks, images, convolve, after_block=record
+    )
     features = forward.global_average(last).numpy()
-    assert set(scale) == {"stem", *BLOCKS}
+    assert set(scale) == {block.name for block in INCEPTION_V3.blocks}
     assert all(0.7 < value < 3 for value in scale.values()), scale
     assert features.std(axis=0).mean() > 0.05  # different digits, different features
 
 
 def test_the_seed_decides(values):
-    again = random_values(0, 75)
-    other = random_values(1, 75)
+    again = random_values(INCEPTION_V3, 0, 75)
+    other = random_values(INCEPTION_V3, 1, 75)
     name = "InceptionV3/Mixed_7c/Branch_0/Conv2d_0a_1x1/weights"
     assert np.array_equal(again[name], values[name])
     assert np.abs(other[name] - values[name]).max() > 0.01
@@ -112,12 +114,14 @@ def test_changed_standin_and_foreign_directory_are_refused(standin, tmp_path):
 
 
 def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
-    def fail(values, directory):
+    def fail(backbone, values, image_size, directory):
         Path(directory, "saved_model.pb").write_bytes(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(forward, "save", fail)
-    monkeypatch.setattr("components.backbone.standin.random_values", lambda seed, size: {})
+    monkeypatch.setattr(
+        "components.backbone.standin.random_values", lambda backbone, seed, size: {}
+    )
     with pytest.raises(OSError, match="disk full"):
         make_standin(tmp_path / "m", seed=0)
     assert not list(tmp_path.iterdir())
@@ -139,7 +143,8 @@ def test_bad_settings(tmp_path, settings, complaint):
 def keras_arrays(dtype=np.float16):
     """Arrays under a fresh Keras network's names; kernels hold their creation number."""
     arrays = {}
-    for number, kernel in enumerate(convolutions().values()):
+    kernels = [shape for name, shape in INCEPTION_V3.variables(75) if name.endswith("weights")]
+    for number, kernel in enumerate(kernels):
         suffix = f"_{number}" if number else ""
         arrays[f"conv2d{suffix}/kernel:0"] = np.full(kernel, number, dtype)
         for index, name in enumerate(("beta", "moving_mean", "moving_variance")):
@@ -153,8 +158,8 @@ def test_array_file_by_keras_names(tmp_path):
     keys = list(arrays)
     np.random.default_rng(0).shuffle(keys)
     np.savez(tmp_path / "w.npz", **{key: arrays[key] for key in keys})
-    found = array_file.read_weights(tmp_path / "w.npz")
-    assert list(found) == [name for name, _ in variables()]
+    found = array_file.read_weights(INCEPTION_V3, tmp_path / "w.npz")
+    assert list(found) == [name for name, _ in INCEPTION_V3.variables(75)]
     assert {array.dtype for array in found.values()} == {np.dtype(np.float32)}
     assert found["InceptionV3/Mixed_5b/Branch_0/Conv2d_0a_1x1/weights"].max() == 5
     scope = "InceptionV3/Mixed_7c/Branch_3/Conv2d_0b_1x1/BatchNorm"
@@ -185,16 +190,16 @@ def test_array_file_that_does_not_fit(tmp_path, change, complaint):
     change(arrays)
     np.savez(tmp_path / "w.npz", **arrays)
     with pytest.raises(UserError, match=complaint):
-        array_file.read_weights(tmp_path / "w.npz")
+        array_file.read_weights(INCEPTION_V3, tmp_path / "w.npz")
 
 
 def test_pickles_and_other_files_are_refused(tmp_path):
     np.savez(tmp_path / "w.npz", **{"conv2d/kernel:0": np.array([object()], dtype=object)})
     with pytest.raises(UserError, match="npz of plain arrays"):
-        array_file.read_weights(tmp_path / "w.npz")
+        array_file.read_weights(INCEPTION_V3, tmp_path / "w.npz")
     (tmp_path / "w.npz").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(UserError, match="npz of plain arrays"):
-        array_file.read_weights(tmp_path / "w.npz")
+        array_file.read_weights(INCEPTION_V3, tmp_path / "w.npz")
 
 
 @pytest.mark.real_data

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from components.backbone import cut
 from components.backbone.load import load_backbone
+from components.backbone.networks.inception_v3 import INCEPTION_V3
 from components.backbone.standin import make_standin
 from components.dataset.archive import read_archive
 from components.trunk_features.trunk import fold_trunk
@@ -34,8 +35,8 @@ class Change(NamedTuple):
 
 def measure(network, block: str, images: np.ndarray, head) -> Change:
     """`head` maps vectors [N, 2048] to probabilities; images are [N, S, S, 3] in [-1, 1]."""
-    trunk, upper = cut.split(network, block)
-    folded = fold_trunk(network, block, tf.bfloat16)
+    trunk, upper = cut.split(INCEPTION_V3, network, block)
+    folded = fold_trunk(INCEPTION_V3, network, block, tf.bfloat16)
     served, trained = [], []
     for start in range(0, len(images), 50):
         chunk = tf.constant(images[start : start + 50])

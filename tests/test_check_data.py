@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import tf_keras as keras
 from PIL import Image
 
 from components import features
+from components.backbone.networks.inception_v3 import INCEPTION_V3
 
 pytestmark = pytest.mark.e2e
 
@@ -48,7 +51,6 @@ def check(smallest_config, run_command, monkeypatch):
 
 def change_records(held_out: Path, target: Path, change) -> Path:
     """A copy of the records with `change(example)` done to each."""
-    import tensorflow as tf
 
     from components.record_index import COMPRESSION
 
@@ -133,20 +135,44 @@ def older(first_run, tmp_path) -> Path:
     """The pushed model as an older version would have exported it: without `embed_images`, its
     settings with a surplus key and without later ones.
     """
-    import tensorflow as tf
-
     target = tmp_path / "older"
     model = tf.saved_model.load(str(first_run.pushed))
     signatures = {name: one for name, one in model.signatures.items() if name != "embed_images"}
+    model.network_variables = as_keras_named_them(model.network_variables)
     tf.saved_model.save(model, str(target), signatures=signatures)
     extra = shutil.copytree(first_run.pushed / "assets.extra", target / "assets.extra")
     settings = json.loads((extra / "settings.json").read_text())
     settings["steps_of_old"] = settings["training"]["rate_of_old"] = 1
-    for key in ("compute_dtype", "views", "fresh"):
+    for key in ("network", "compute_dtype", "views", "fresh"):
         settings.pop(key, None)
     settings["training"].pop("clip_norm")
     (extra / "settings.json").write_text(json.dumps(settings))
     return target
+
+
+def as_keras_named_them(variables) -> list[tf.Variable]:
+    """The same weights under the names, and in the order, of `keras.applications`' network."""
+    values = {one.name.removesuffix(":0"): one.numpy() for one in variables}
+    network = keras.applications.InceptionV3(weights=None, include_top=False, pooling="avg")
+    named = {}
+    for kind, suffix in (
+        (keras.layers.Conv2D, ""),
+        (keras.layers.BatchNormalization, "/BatchNorm"),
+    ):
+        layers = [layer for layer in network.layers if isinstance(layer, kind)]
+        layers.sort(
+            key=lambda layer: int(layer.name.rpartition("_")[2]) if "_" in layer.name else 0
+        )
+        for layer, scope in zip(layers, INCEPTION_V3.convolutions, strict=True):
+            for weight in layer.weights:
+                last = weight.name.rpartition("/")[2].removesuffix(":0")
+                named[weight.name] = values[f"{scope}{suffix}/{last}"]
+    head = [(name, value) for name, value in values.items() if name.startswith("logits/")]
+    assert len(head) == 2 and len(named) == 376
+    return [
+        tf.Variable(value, name=name.removesuffix(":0"))
+        for name, value in [*((one.name, named[one.name]) for one in network.weights), *head]
+    ]
 
 
 def test_a_model_of_an_older_version_sees_the_same(check, held_out, first_run, older, examples):

@@ -47,9 +47,11 @@ def test_the_configuration_is_frozen():
         ("trainig.epochs=1", "unknown key trainig; did you mean training"),
         ("training.epochs=0", "training.epochs: Input should be greater than or equal to 1"),
         ("training.learning_rate=.nan", "training.learning_rate: Input should be"),
-        ("image.size=74", "image.size must be at least 75 for InceptionV3, here it is 74"),
+        ("image.size=74", "image.size must be at least 75 for inception_v3, here it is 74"),
         ("image=3", "image: Input should be"),
-        ("backbone.trainable_from=Mixed_8a", "backbone.trainable_from: must be one of Mixed_5b"),
+        ("backbone.trainable_from=Mixed_8a", "backbone.trainable_from must be one of Mixed_5b"),
+        ("backbone.network=vgg", "backbone.network: must be one of inception_v1, inception_v2"),
+        ("backbone.network=auto", "backbone.network must be named where backbone.handle is stand"),
         ("gate.min_accuracy=79.85", "gate.min_accuracy: Input should be less than or equal to 1"),
         ("training.steps=10", "exactly one of epochs and steps"),
         ("name=../x", "name: String should match"),
@@ -63,6 +65,40 @@ def test_bad_overrides_are_refused_in_one_line_by_name(override, message):
         load_config("digits", [override])
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("network", "handle"),
+    [
+        ("inception_v1", "https://tfhub.dev/google/imagenet/inception_v1/feature_vector/5"),
+        ("inception_v3", "https://tfhub.dev/google/imagenet/inception_v3/feature_vector/5"),
+        ("auto", "https://tfhub.dev/google/imagenet/inception_v3/feature_vector/5"),
+    ],
+)
+def test_a_network_has_its_own_module(network, handle):
+    settings = [f"backbone.network={network}", "backbone.trainable_from=head"]
+    assert load_config("cifar10", settings).backbone.handle == handle
+    assert load_config("cifar10", [*settings, "backbone.handle=mine"]).backbone.handle == "mine"
+
+
+def test_a_network_without_a_module_needs_a_handle():
+    with pytest.raises(UserError, match=r"backbone\.handle must be given for inception_v4"):
+        load_config("cifar10", ["backbone.network=inception_v4"])
+
+
+def test_blocks_and_sizes_are_those_of_the_network():
+    settings = [
+        "backbone.network=inception_v1",
+        "backbone.trainable_from=Mixed_5b",
+        "image.size=32",
+    ]
+    assert load_config("cifar10", settings).backbone.trainable_from == "Mixed_5b"
+    with pytest.raises(
+        UserError, match=r"one of Mixed_3b, .* for inception_v1, here it is Mixed_7a"
+    ):
+        load_config("cifar10", settings[:1])
+    with pytest.raises(UserError, match="at least 32 for inception_v1, here it is 31"):
+        load_config("cifar10", [*settings[:2], "image.size=31"])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from PIL import Image
 from sklearn import metrics
 
 from components import measures
+from components.backbone.networks import NETWORKS
 from components.model_report import card, pictures
 from components.model_report.facts import Facts
 from components.settings import Report
@@ -249,9 +250,19 @@ def test_names_cannot_become_html_or_markdown_in_the_card(facts):
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize(("handle", "cited"), [("scratch_cnn", False), ("standin", True)])
-def test_the_card_cites_the_network_in_use(facts, handle, cited):
-    lineage = facts.lineage.model_copy(update={"backbone": handle})
-    text = card.as_json(facts.model_copy(update={"lineage": lineage}), Report())
-    assert ("1512.00567" in text, "InceptionV3" in text, "Mixed" in text) == (cited, cited, False)
-    assert ("not pretrained" in text) == (not cited)
+@pytest.mark.parametrize(
+    ("network", "cited"),
+    [("inception_v3", "1512.00567"), ("inception_v4", "1602.07261"), ("scratch_cnn", None)],
+)
+@pytest.mark.parametrize("handle", ["standin", "a/module"])
+def test_the_card_cites_the_network_in_use(facts, network, cited, handle):
+    config = facts.lineage.config
+    config = {**config, "backbone": {**config["backbone"], "network": network}}
+    lineage = facts.lineage.model_copy(update={"backbone": handle, "config": config})
+    found = card.model_card(facts.model_copy(update={"lineage": lineage}), Report())
+    links = [row["reference"] for row in found["model_details"]["references"]]
+    expected = [f"https://arxiv.org/abs/{cited}"] if cited else []
+    assert links == [*expected, "https://arxiv.org/abs/1706.04599"]
+    assert NETWORKS[network].title in found["model_parameters"]["model_architecture"]
+    limits = json.dumps(found["considerations"])
+    assert ("not pretrained" in limits) == (handle == "standin")

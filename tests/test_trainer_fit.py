@@ -82,6 +82,7 @@ def settings_for(**training) -> TrainerSettings:
         training=Training(**(values | training)),
         image_size=75,
         central_crop=0.875,
+        network="inception_v3",
         backbone_directory="",
         backbone_fingerprint="",
         trainable_from="Mixed_7a",

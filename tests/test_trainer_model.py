@@ -3,6 +3,8 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from components.backbone.keras_network import build_network
+from components.backbone.networks.inception_v3 import INCEPTION_V3
 from trainer import model
 from trainer.settings import Training
 from trainer.step import TrainingStep
@@ -32,14 +34,14 @@ def test_constant_is_a_number():
 @pytest.fixture(scope="module")
 def backbone():
     keras.utils.set_random_seed(0)
-    return keras.applications.InceptionV3(
-        weights=None, include_top=False, pooling="avg", input_shape=(75, 75, 3)
-    )
+    return build_network(INCEPTION_V3, 75, 0.99)
 
 
 def test_only_blocks_from_the_cut_on_and_the_head_learn(backbone):
     training = Training(steps=1, epochs=None, batch_size=2)
-    built = model.build_classifier(backbone, "Mixed_7c", classes=3, fresh=False, training=training)
+    built = model.build_classifier(
+        INCEPTION_V3, backbone, "Mixed_7c", classes=3, fresh=False, training=training
+    )
     before = [weight.numpy() for weight in built.network.weights]
     images = np.random.default_rng(0).uniform(-1, 1, [4, 75, 75, 3]).astype("float32")
     step = TrainingStep(built.network, training, model.make_optimizer(training, 1))
@@ -56,7 +58,7 @@ def test_only_blocks_from_the_cut_on_and_the_head_learn(backbone):
 
 def test_a_prediction_does_not_depend_on_its_neighbours(backbone):
     built = model.build_classifier(
-        backbone, "Mixed_7c", classes=3, fresh=False, training=Training()
+        INCEPTION_V3, backbone, "Mixed_7c", classes=3, fresh=False, training=Training()
     )
     images = np.random.default_rng(0).uniform(-1, 1, [4, 75, 75, 3]).astype("float32")
     together = built.network(images, training=False)
@@ -67,7 +69,7 @@ def test_a_prediction_does_not_depend_on_its_neighbours(backbone):
 def test_the_seed_decides_the_head(backbone):
     def head(seed):
         built = model.build_classifier(
-            backbone, "head", classes=3, fresh=False, training=Training(seed=seed)
+            INCEPTION_V3, backbone, "head", classes=3, fresh=False, training=Training(seed=seed)
         )
         return built.head.get_weights()[0]
 

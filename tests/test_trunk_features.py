@@ -13,6 +13,7 @@ from components import features
 from components.backbone import cut
 from components.backbone.load import load_backbone
 from components.backbone.module import fingerprint
+from components.backbone.networks.inception_v3 import INCEPTION_V3
 from components.dataset.png import encode_png
 from components.dataset.tfrecord import serialize_example
 from components.errors import UserError
@@ -45,15 +46,15 @@ def images():
 
 @pytest.mark.parametrize("block", ["Mixed_5b", "Mixed_7a", CUT, "head"])
 def test_the_folded_trunk_is_keras_trunk_in_inference_mode(backbone, images, block):
-    trunk, _ = cut.split(backbone, block)
+    trunk, _ = cut.split(INCEPTION_V3, backbone, block)
     expected = trunk(images, training=False).numpy()
-    found = fold_trunk(backbone, block, tf.float32)(images).numpy()
+    found = fold_trunk(INCEPTION_V3, backbone, block, tf.float32)(images).numpy()
     assert np.abs(found - expected).max() <= 2e-5 * np.abs(expected).max()
 
 
 def test_in_bfloat16_the_trunk_stays_close_where_little_can_be_amplified(backbone, images):
-    exact = fold_trunk(backbone, "Mixed_5b", tf.float32)(images).numpy()
-    rounded = fold_trunk(backbone, "Mixed_5b", tf.bfloat16)(images)
+    exact = fold_trunk(INCEPTION_V3, backbone, "Mixed_5b", tf.float32)(images).numpy()
+    rounded = fold_trunk(INCEPTION_V3, backbone, "Mixed_5b", tf.bfloat16)(images)
     assert rounded.dtype == tf.bfloat16
     error = np.linalg.norm(rounded.numpy().astype(np.float32) - exact) / np.linalg.norm(exact)
     assert 1e-4 < error < 0.02  # 8 bits of precision, 5 convolutions
@@ -141,6 +142,7 @@ def run_component(raw: Path, transform_output, output: Path, settings: TrunkSett
 
 def settings_for(standin: Path, **changes) -> TrunkSettings:
     values = {
+        "network": "inception_v3",
         "backbone_directory": str(standin),
         "backbone_fingerprint": fingerprint(standin),
         "trainable_from": CUT,
@@ -202,7 +204,7 @@ def open_split(directory: Path, split: str, transform_output, scratch: Path):
 def test_every_train_image_is_stored_in_each_view_and_validation_in_one(
     stored, raw, transform_output, backbone, tmp_path
 ):
-    trunk, _ = cut.split(backbone, CUT)
+    trunk, _ = cut.split(INCEPTION_V3, backbone, CUT)
     online = open_split(raw, features.TRAIN, transform_output, tmp_path)
     [(pictures, _)] = online.batches(COUNT)
     for split, views in ((features.TRAIN, STORED_VIEWS), (features.VALIDATION, ("identity",))):
@@ -247,6 +249,7 @@ def losses(source, backbone_directory: Path) -> list[float]:
     keras.utils.set_random_seed(0)
     training = Training(epochs=2, batch_size=8, learning_rate=1e-4, dropout=0.3)
     classifier = model.build_classifier(
+        INCEPTION_V3,
         load_backbone(backbone_directory, image_size=75).network,
         CUT,
         classes=10,
@@ -279,7 +282,9 @@ def test_the_exported_model_is_the_trained_part_on_the_stored_features(
     """Trained on features alone, yet whole: bytes in, what upper(trunk(image)) gives out."""
     training = Training(epochs=1, batch_size=8, learning_rate=1e-3, dropout=0.3)
     backbone = load_backbone(standin, image_size=75).network
-    classifier = model.build_classifier(backbone, CUT, classes=10, fresh=False, training=training)
+    classifier = model.build_classifier(
+        INCEPTION_V3, backbone, CUT, classes=10, fresh=False, training=training
+    )
     cached = open_split(stored, features.TRAIN, transform_output, tmp_path)
     trainee = model.prepare_training(classifier, "float32", from_features=True)
     step = TrainingStep(trainee.network, training, model.make_optimizer(training, 3))

@@ -3,57 +3,80 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import numpy.typing as npt
 import tf_keras as keras
 
-from components.backbone.keras_network import build_network
+from components.backbone.keras_network import build_network, named_variables
 from components.backbone.load import load_backbone
+from components.backbone.networks import NETWORKS
 from trainer import model
 from trainer.settings import TrainerSettings
-from trainer.small_cnn import build_small_cnn
 
 
 def make_classifier(settings: TrainerSettings) -> model.Classifier:
-    """With the backbone's weights where there is one.
+    """With the backbone's weights.
 
     Raises:
       UserError: the backbone on disk is not the one that was configured.
     """
-    if not settings.backbone_directory:
-        return _classifier(_small_cnn(settings), settings)
-    backbone = load_backbone(
+    loaded = load_backbone(
         Path(settings.backbone_directory),
+        network=settings.network,
         image_size=settings.image_size,
         batch_norm_momentum=settings.training.batch_norm_momentum,
         expected_fingerprint=settings.backbone_fingerprint,
     )
-    return _classifier(backbone.network, settings)
+    return _classifier(loaded.network, settings)
 
 
 def restore_classifier(
-    settings: TrainerSettings, weights: Sequence[npt.NDArray]
+    settings: TrainerSettings, named: Sequence[tuple[str, npt.NDArray]]
 ) -> model.Classifier:
-    """With the weights of the network that these settings once made; needs no backbone.
+    """With the variables of a model of an older version, whose layers Keras had named.
+
+    Args:
+      settings: those that the model was trained with.
+      named: its variables, such as ``("conv2d_3/kernel:0", [3, 3, 64, 96])``. Layers of a kind are
+        numbered in the order of creation, which is TF-Slim's.
 
     Raises:
       ValueError: they are not of such a network.
     """
-    network = (
-        build_network(settings.image_size, settings.training.batch_norm_momentum)
-        if settings.backbone_directory
-        else _small_cnn(settings)
-    )
+    backbone = NETWORKS[settings.network]
+    network = build_network(backbone, settings.image_size, settings.training.batch_norm_momentum)
     classifier = _classifier(network, settings)
-    classifier.network.set_weights(weights)
+    ours = [*named_variables(backbone, network).values(), *classifier.head.weights]
+    for kind in ("kernel", "bias", "beta", "moving_mean", "moving_variance"):
+        values = _by_creation(kind, named)
+        variables = [variable for variable in ours if _parts(variable.name)[1] == kind]
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(np.reshape(value, variable.shape))
     return classifier
 
 
-def _small_cnn(settings: TrainerSettings) -> keras.Model:
-    return build_small_cnn(settings.image_size, settings.training.seed)
+def _by_creation(kind: str, named: Sequence[tuple[str, npt.NDArray]]) -> list[npt.NDArray]:
+    """The variables of a kind by their layers' numbers; of other layers in the order given."""
+    found: dict[str, dict[int, npt.NDArray]] = {}
+    for name, value in named:
+        layer, last = _parts(name)
+        base, _, number = layer.rpartition("_")
+        if not number.isdigit():
+            base, number = layer, "0"
+        if last == kind:
+            found.setdefault(base, {})[int(number)] = value
+    return [value for numbered in found.values() for _, value in sorted(numbered.items())]
+
+
+def _parts(variable: str) -> tuple[str, str]:
+    """The layer's name, and what the variable is in it."""
+    layer, _, last = variable.removesuffix(":0").rpartition("/")
+    return layer, last
 
 
 def _classifier(network: keras.Model, settings: TrainerSettings) -> model.Classifier:
     return model.build_classifier(
+        NETWORKS[settings.network],
         network,
         settings.trainable_from,
         cut_before=settings.cut_before,

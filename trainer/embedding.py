@@ -48,7 +48,7 @@ class Embedder:
         )
 
     def embed(self, encoded: Sequence[bytes], advance: Advance) -> npt.NDArray[np.float32]:
-        """Readable PNG or JPEG bytes ``[N]`` to vectors ``[N, D]``: 2048, or 256 of the small CNN.
+        """Readable PNG or JPEG bytes ``[N]`` to vectors ``[N, features]``.
 
         Raises:
           UnknownNetworkError: the rebuilt network does not give the exported model's answers.
@@ -64,8 +64,8 @@ class Embedder:
         """By the network that the model's settings describe, filled with the model's weights."""
         try:
             settings = _settings_of(self._where / features.EXTRA_ASSETS / "settings.json")
-            weights = [variable.numpy() for variable in self._model.network_variables]
-            network = restore_classifier(settings, weights).embedding
+            named = [(one.name, one.numpy()) for one in self._model.network_variables]
+            network = restore_classifier(settings, named).embedding
         except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise self._unknown(_one_line(error)) from error
 
@@ -104,6 +104,9 @@ def _settings_of(path: Path) -> TrainerSettings:
     has its default. Whether they describe the network, the model's own answers must show.
     """
     written: dict[str, Any] = {"cut_before": None, "fresh": False, **json.loads(path.read_text())}
+    written.setdefault(
+        "network", "inception_v3" if written["backbone_directory"] else "scratch_cnn"
+    )
     training = Training.model_construct(**written.pop("training", {}))
     return TrainerSettings.model_construct(**written, training=training)
 

@@ -7,6 +7,7 @@ import tf_keras as keras
 
 from components import features
 from components.backbone import cut
+from components.backbone.network import Backbone
 from trainer.dropout import Dropout
 from trainer.settings import Training
 
@@ -16,13 +17,13 @@ class Classifier:
     """`network` is `head(upper(trunk(image)))`; the parts share its weights."""
 
     trunk: keras.Model | None  # images -> features at the cut; frozen, inference mode
-    upper: keras.Model | None  # features at the cut -> [B, 2048]; trained
-    head: keras.Model  # [B, 2048] -> logits [B, classes]; trained
+    upper: keras.Model | None  # features at the cut -> [B, features]; trained
+    head: keras.Model  # [B, features] -> logits [B, classes]; trained
     network: keras.Model  # [B, S, S, 3] float32 in [-1, 1] -> logits [B, classes] float32
 
     @property
     def embedding(self) -> keras.Model:
-        """The same images -> what the head is given, [B, 2048], and the logits."""
+        """The same images -> what the head is given, [B, features], and the logits."""
         vector = self.network.input
         for part in (self.trunk, self.upper):
             vector = part(vector) if part is not None else vector
@@ -30,7 +31,8 @@ class Classifier:
 
 
 def build_classifier(
-    backbone: keras.Model,
+    backbone: Backbone,
+    backbone_network: keras.Model,
     trainable_from: str,
     *,
     cut_before: str | None = None,
@@ -38,25 +40,26 @@ def build_classifier(
     fresh: bool,
     training: Training,
 ) -> Classifier:
-    """Cuts `backbone` at `cut_before` and puts a new head on it.
+    """Cuts a network at `cut_before` and puts a new head on it.
 
     Args:
-      backbone: InceptionV3, ``[B, S, S, 3]`` float32 in [-1, 1] to ``[B, 2048]``.
+      backbone: what the network is.
+      backbone_network: ``[B, S, S, 3]`` float32 in [-1, 1] to ``[B, features]``.
       trainable_from: the first block that is trained.
       cut_before: where trunk and upper part meet, if that is below the first trained block.
       fresh: whether the trained blocks forget the checkpoint and start from a new initialisation.
     """
-    trunk, upper = cut.split(backbone, trainable_from, cut_before=cut_before)
+    trunk, upper = cut.split(backbone, backbone_network, trainable_from, cut_before=cut_before)
     if fresh and upper is not None:
-        cut.reinitialize(upper, training.seed)
-    vector = keras.Input(backbone.output_shape[1:], name="feature_vector")
+        cut.reinitialize(backbone, upper, training.seed)
+    vector = keras.Input(backbone_network.output_shape[1:], name="feature_vector")
     dropped = Dropout(training.dropout, training.seed, name="dropout")(vector)
     logits = keras.layers.Dense(
         classes, name="logits", kernel_initializer=keras.initializers.GlorotUniform(training.seed)
     )(dropped)
     head = keras.Model(vector, logits, name="head")
 
-    image = keras.Input(backbone.input_shape[1:], name=features.IMAGE)
+    image = keras.Input(backbone_network.input_shape[1:], name=features.IMAGE)
     flow = image
     for part in (trunk, upper, head):
         flow = part(flow) if part is not None else flow
@@ -69,7 +72,7 @@ class Trainee:
 
     network: keras.Model  # images or features at the cut -> logits float32
     upper: keras.Model | None  # in the type that is computed in; float32 variables
-    embedding: keras.Model  # the same inputs -> what the head sees, [B, 2048], and the logits
+    embedding: keras.Model  # the same inputs -> what the head sees, [B, features], and the logits
 
 
 def prepare_training(

@@ -10,6 +10,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import features
 from components.backbone import cut
+from components.backbone.networks import NETWORKS
 from trainer import devices, examples, execution, fit, model, signatures
 from trainer.classifier import make_classifier
 from trainer.owned_folder import owned_folder
@@ -58,10 +59,9 @@ def run_fn(fn_args: FnArgs) -> None:
 def _write_extra(directory: Path, settings: TrainerSettings, classifier: model.Classifier) -> None:
     """What a reviewer needs to know of the model, kept with it."""
     directory.mkdir(parents=True, exist_ok=True)
-    if settings.backbone_directory:
-        rows = cut.variable_report(classifier.trunk, classifier.upper, classifier.head)
-    else:
-        rows = cut.plain_report(classifier.network)
+    rows = cut.variable_report(
+        NETWORKS[settings.network], classifier.trunk, classifier.upper, classifier.head
+    )
     (directory / "variables.txt").write_text(cut.render_report(rows), "utf-8")
     (directory / "settings.json").write_text(settings.model_dump_json(indent=2), "utf-8")
     (directory / "provenance.json").write_text(json.dumps(provenance(), indent=2), "utf-8")

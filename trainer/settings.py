@@ -91,7 +91,8 @@ class TrainerSettings(Section):
     training: Training
     image_size: int  # side in pixels
     central_crop: float  # share of each side that the Transform graph keeps
-    backbone_directory: str  # a resolved, checked module; "" is the small CNN, from scratch
+    network: str  # one of components/backbone/networks
+    backbone_directory: str  # a resolved, checked module
     backbone_fingerprint: str  # sha256 of its files
     trainable_from: str
     cut_before: str  # the block before which features are stored; trainable_from or one below it

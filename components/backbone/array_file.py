@@ -1,18 +1,22 @@
-"""InceptionV3's weights from an .npz file in Keras' variable names."""
+"""A network's weights from an .npz file, in TF-Slim's or in Keras' variable names."""
 
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from components.backbone.network import Variable, convolutions, mismatch, variables_of
+from components.backbone.network import Backbone, mismatch
 from components.errors import UserError
 
 HEAD_PREFIX = "head/"  # a classifier that was trained on top; the feature vector has none
 
 
-def read_weights(path: Path) -> dict[str, np.ndarray]:
+def read_weights(backbone: Backbone, path: Path) -> dict[str, np.ndarray]:
     """The array file's variables by TF-Slim name, float32.
+
+    Its keys are TF-Slim's names, or those of a network that Keras has numbered, as a fresh
+    ``tf_keras.applications.InceptionV3(include_top=False)``: ``conv2d/kernel:0``,
+    ``batch_normalization_1/beta:0``. Keys below ``head/`` are ignored.
 
     Raises:
         UserError: not an array file, or keys that are missing, surplus, misshapen or not finite.
@@ -22,15 +26,18 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
             arrays = {key: file[key] for key in file.files if not key.startswith(HEAD_PREFIX)}
     except (OSError, ValueError, zipfile.BadZipFile, AttributeError, EOFError) as error:
         raise UserError(f"weights must be an .npz of plain arrays: {path}: {error}") from error
-    expected = _keras_names()
+    expected = dict(backbone.variables(backbone.native_size))
+    slim_names = {name: name for name in expected}
+    if not any(key.startswith(backbone.scope) for key in arrays):
+        slim_names = keras_names(backbone)
     problems = mismatch(
         {key: array.shape for key, array in arrays.items()},
-        {key: variable.shape for key, variable in expected.items()},
+        {key: expected[name] for key, name in slim_names.items()},
     )
     if problems:
         raise UserError(
-            f"weights must have the variables of tf_keras.applications.InceptionV3(include_top="
-            f"False): {path}: {problems}; save them under the names of a fresh model"
+            f"weights must be those of {backbone.title} without its classifier: {path}: "
+            f"{problems}; save them under TF-Slim's names, or those of a fresh Keras network"
         )
     for key, array in arrays.items():
         if array.dtype.kind != "f" or not np.isfinite(array).all():
@@ -38,22 +45,24 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
                 f"weights must be finite floating-point numbers: {path}: {key} is {array.dtype} "
                 "or holds NaN or infinity; export them again"
             )
-    return {variable.name: arrays[key].astype(np.float32) for key, variable in expected.items()}
+    return {name: arrays[key].astype(np.float32) for key, name in slim_names.items()}
 
 
-def _keras_names() -> dict[str, Variable]:
-    """Variable names of a fresh Keras network, each with its TF-Slim counterpart."""
-    return {
-        f"{layer}{f'_{number}' if number else ''}/{name}:0": variable
-        for number, (scope, kernel) in enumerate(convolutions().items())
-        for (layer, name), variable in zip(
-            (
-                ("conv2d", "kernel"),
-                ("batch_normalization", "beta"),
-                ("batch_normalization", "moving_mean"),
-                ("batch_normalization", "moving_variance"),
-            ),
-            variables_of(scope, kernel),
-            strict=True,
-        )
+def keras_names(backbone: Backbone) -> dict[str, str]:
+    """Variable names of a fresh Keras network, each with its TF-Slim counterpart.
+
+    Keras numbers layers of a kind as it creates them, which it does in TF-Slim's order.
+    """
+    layers = {
+        "weights": ("conv2d", "kernel"),
+        "BatchNorm/beta": ("batch_normalization", "beta"),
+        "BatchNorm/moving_mean": ("batch_normalization", "moving_mean"),
+        "BatchNorm/moving_variance": ("batch_normalization", "moving_variance"),
     }
+    names = {}
+    for number, (scope, convolution) in enumerate(backbone.convolutions.items()):
+        for suffix in convolution.suffixes:
+            layer, name = layers.get(suffix, (suffix, suffix))  # no such layer: it stays missing
+            key = f"{layer}{f'_{number}' if number else ''}/{name}:0"
+            names[key] = f"{scope}/{suffix}"
+    return names

@@ -5,36 +5,31 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from components.backbone.keras_network import scoped_layers
-from components.backbone.load import Backbone
-from components.backbone.network import (
-    ALL,
-    BLOCKS,
-    HEAD,
-    TRAINABLE_FROM,
-    convolutions,
-    keras_number,
-    variables_of,
-)
+from components.backbone.keras_network import block_output, scoped_layers
+from components.backbone.load import LoadedBackbone
+from components.backbone.network import ALL, HEAD, Backbone
 from components.errors import UserError
 
 if TYPE_CHECKING:
     import tf_keras as keras
 
-STEM_POOLINGS = 2  # max poolings in the stem; the second one ends it
-
 
 def split(
-    network: "keras.Model", trainable_from: str, *, cut_before: str | None = None
+    backbone: Backbone,
+    network: "keras.Model",
+    trainable_from: str,
+    *,
+    cut_before: str | None = None,
 ) -> tuple["keras.Model | None", "keras.Model | None"]:
     """Cuts the network before the first block to be trained; both parts share its weights.
 
-    The trunk maps `[B, S, S, 3] float32 in [-1, 1]` to the cut's output `[B, h, w, channels]` and
-    is frozen: its batch normalisation stays in inference mode even when called with
-    `training=True`. The upper part maps that to `[B, 2048]` and is trainable. Splitting again
-    elsewhere freezes and thaws anew.
+    The trunk maps ``[B, S, S, 3]`` float32 in [-1, 1] to the cut's output ``[B, h, w, channels]``
+    and is frozen: its batch normalisation stays in inference mode even when called with
+    `training=True`. The upper part maps that to ``[B, features]`` and is trainable. Splitting
+    again elsewhere freezes and thaws anew.
 
     Args:
+        backbone: what the network is.
         network: as `load_backbone` gives it.
         trainable_from: a block; `head` freezes the whole network; `all` freezes nothing.
         cut_before: a block below it to cut at instead; what lies between is frozen as well.
@@ -47,13 +42,14 @@ def split(
     """
     import tf_keras as keras
 
-    if trainable_from not in TRAINABLE_FROM:
+    if trainable_from not in backbone.trainable_from:
         raise UserError(
-            f"trainable_from must be one of {', '.join(TRAINABLE_FROM)}: received {trainable_from}"
+            f"trainable_from must be one of {', '.join(backbone.trainable_from)} for "
+            f"{backbone.title}: received {trainable_from}"
         )
     if cut_before not in (None, trainable_from):
-        split(network, trainable_from)  # freezes
-        entrance = _cut_output(network, cut_before)
+        split(backbone, network, trainable_from)  # freezes
+        entrance = _entrance(backbone, network, cut_before)
         return (
             keras.Model(network.input, entrance, name="trunk"),
             keras.Model(entrance, network.output, name="upper"),
@@ -63,26 +59,19 @@ def split(
         return network, None
     if trainable_from == ALL:
         return None, network
-    cut = _cut_output(network, trainable_from)
-    trunk = keras.Model(network.input, cut, name="trunk")
-    upper = keras.Model(cut, network.output, name="upper")
+    entrance = _entrance(backbone, network, trainable_from)
+    trunk = keras.Model(network.input, entrance, name="trunk")
+    upper = keras.Model(entrance, network.output, name="upper")
     trunk.trainable = False
     return trunk, upper
 
 
-def _cut_output(network: "keras.Model", block: str) -> "keras.KerasTensor":
+def _entrance(backbone: Backbone, network: "keras.Model", block: str) -> "keras.KerasTensor":
     """The tensor that enters a block."""
-    import tf_keras as keras
-
-    index = BLOCKS.index(block)
-    if index:
-        return network.get_layer(f"mixed{index - 1}").output  # Keras counts the blocks from 0
-    poolings = [layer for layer in network.layers if isinstance(layer, keras.layers.MaxPooling2D)]
-    poolings.sort(key=lambda layer: keras_number(layer.name))
-    return poolings[STEM_POOLINGS - 1].output
+    return block_output(network, backbone.blocks_before(block)[-1])
 
 
-def reinitialize(upper: "keras.Model", seed: int) -> None:
+def reinitialize(backbone: Backbone, upper: "keras.Model", seed: int) -> None:
     """Forgets what the upper blocks have learned: He-normal kernels, fresh batch statistics.
 
     He's truncated normal is what TF-Slim's `inception_arg_scope` starts from. The same seed gives
@@ -90,20 +79,22 @@ def reinitialize(upper: "keras.Model", seed: int) -> None:
     """
     import tf_keras as keras
 
-    scopes = list(convolutions())
-    trained = [layer for layer in upper.layers if layer.trainable]
-    kernels = [layer for layer in trained if isinstance(layer, keras.layers.Conv2D)]
-    kernels.sort(key=lambda layer: keras_number(layer.name))
-    # The trained blocks always end where the network ends.
-    for index, layer in enumerate(kernels, start=len(scopes) - len(kernels)):
-        kernel_seed = int(np.random.SeedSequence([seed, index]).generate_state(1)[0]) >> 1
-        initializer = keras.initializers.HeNormal(seed=kernel_seed)
-        layer.kernel.assign(initializer(layer.kernel.shape))
-    for layer in trained:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.beta.assign(np.zeros(layer.beta.shape))
-            layer.moving_mean.assign(np.zeros(layer.moving_mean.shape))
-            layer.moving_variance.assign(np.ones(layer.moving_variance.shape))
+    numbers = {scope: number for number, scope in enumerate(backbone.convolutions)}
+    for row in scoped_layers(backbone, [upper]):
+        if not row.layers[0].trainable:
+            continue
+        kernel_seed = int(np.random.SeedSequence([seed, numbers[row.scope]]).generate_state(1)[0])
+        initializer = keras.initializers.HeNormal(seed=kernel_seed >> 1)
+        for name, variable in row.variables.items():
+            if name.endswith("/depthwise_weights"):  # each filter sees one channel
+                height, width, channels, multiplier = variable.shape
+                value = initializer((height, width, 1, channels * multiplier))
+                variable.assign(np.reshape(value, variable.shape))
+            elif name.endswith("weights"):
+                variable.assign(initializer(variable.shape))
+            else:
+                fresh = np.ones if name.endswith("/moving_variance") else np.zeros
+                variable.assign(fresh(variable.shape))
 
 
 class VariableRow(NamedTuple):
@@ -116,6 +107,7 @@ class VariableRow(NamedTuple):
 
 
 def variable_report(
+    backbone: Backbone,
     trunk: "keras.Model | None",
     upper: "keras.Model | None",
     head: "keras.Model | keras.layers.Layer | None" = None,
@@ -125,26 +117,16 @@ def variable_report(
     Moving statistics of a trained block count as trained: they get no gradient, but training
     updates them.
     """
-    kernels = convolutions()
-    rows = []
-    for scope, convolution, batch_normalization in scoped_layers([trunk, upper]):
-        kernel, *statistics = variables_of(scope, kernels[scope])
-        rows.append(_row(kernel.name, kernel.shape, convolution.trainable))
-        rows += [_row(name, shape, batch_normalization.trainable) for name, shape in statistics]
+    rows = [
+        _row(name, tuple(variable.shape), row.layers[0].trainable)
+        for row in scoped_layers(backbone, [trunk, upper])
+        for name, variable in row.variables.items()
+    ]
     if head is not None:
         for variable in head.weights:
             name = f"{HEAD}/{variable.name.removesuffix(':0').removeprefix(f'{HEAD}/')}"
             rows.append(_row(name, tuple(variable.shape), head.trainable))
     return rows
-
-
-def plain_report(network: "keras.Model") -> list[VariableRow]:
-    """The same of a network that TF-Slim has no names for."""
-    trained = {variable.name for variable in network.trainable_variables}
-    return [
-        _row(variable.name.removesuffix(":0"), tuple(variable.shape), variable.name in trained)
-        for variable in network.weights
-    ]
 
 
 def _row(name: str, shape: tuple[int, ...], trained: bool) -> VariableRow:
@@ -161,28 +143,29 @@ def render_report(rows: Iterable[VariableRow]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def describe(backbone: Backbone, trainable_from: str) -> list[tuple[str, str]]:
+def describe(loaded: LoadedBackbone, trainable_from: str) -> list[tuple[str, str]]:
     """What `backbone check` prints: a name and a value a row."""
-    trunk, upper = split(backbone.network, trainable_from)
-    rows = variable_report(trunk, upper)
+    backbone = loaded.backbone
+    trunk, upper = split(backbone, loaded.network, trainable_from)
+    rows = variable_report(backbone, trunk, upper)
     sums = {
         state: f"{sum(row.state == state for row in rows)} variables, "
         f"{sum(row.parameters for row in rows if row.state == state):,} parameters"
         for state in ("frozen", "trained")
     }
-    entering = (trunk.output_shape if trunk else backbone.network.input_shape)[1:]
+    entering = (trunk.output_shape if trunk else loaded.network.input_shape)[1:]
     return [
-        ("fingerprint", backbone.fingerprint),
-        ("variables", f"{len(backbone.variables)}, all matched by name and shape"),
-        ("image size", f"{backbone.image_size} (checked at {backbone.probe_size})"),
+        ("network", f"{backbone.title} ({backbone.name})"),
+        ("fingerprint", loaded.fingerprint),
+        ("variables", f"{len(loaded.variables)}, all matched by name and shape"),
+        ("image size", f"{loaded.image_size} (checked at {loaded.probe_size})"),
         ("trainable from", trainable_from),
         ("frozen", sums["frozen"]),
         ("trained", f"{sums['trained']}, and the head"),
         ("features at the cut", " x ".join(map(str, entering))),
         (
             "difference to the module",
-            f"{backbone.relative_difference:.2g} relative, "
-            f"{backbone.absolute_difference:.2g} absolute",
+            f"{loaded.relative_difference:.2g} relative, {loaded.absolute_difference:.2g} absolute",
         ),
-        ("seconds", f"{backbone.seconds:.1f}"),
+        ("seconds", f"{loaded.seconds:.1f}"),
     ]

@@ -1,10 +1,11 @@
-"""The network in plain `tf.nn` operations, as a TF-Hub reusable SavedModel.
+"""A network in plain `tf.nn` operations, as a TF-Hub reusable SavedModel.
 
-Shares nothing with Keras, so that comparing the two is an independent check. Imports TensorFlow:
-import it where it is needed.
+Shares no layer with Keras, so that comparing the two is a check. Imports TensorFlow: import it
+where it is needed.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -12,20 +13,27 @@ import tensorflow as tf
 
 from components.backbone.network import (
     BATCH_NORM_EPSILON,
-    NETWORK,
+    CHANNELS,
+    Backbone,
     Block,
     Convolution,
     Pooling,
-    walk_block,
+    Residual,
+    walk,
 )
 
 TRAINING_MOMENTUM: Final = 0.99  # of the moving statistics, when called with training=True
 Convolve = Callable[[str, Convolution, tf.Tensor], tf.Tensor]
 
 
-def convolve(value: tf.Tensor, kernel: tf.Tensor, convolution: Convolution) -> tf.Tensor:
-    """The bare convolution: no bias, no normalisation."""
-    return tf.nn.conv2d(value, kernel, convolution.stride, convolution.padding)
+def convolve(value: tf.Tensor, kernels: Sequence[tf.Tensor], convolution: Convolution) -> tf.Tensor:
+    """The bare convolution: no bias, no normalisation. A separable one has two kernels."""
+    stride, padding = convolution.stride, convolution.padding
+    if convolution.depth_multiplier:
+        depthwise, pointwise = kernels
+        value = tf.nn.depthwise_conv2d(value, depthwise, [1, stride, stride, 1], padding)
+        return tf.nn.conv2d(value, pointwise, 1, "VALID")
+    return tf.nn.conv2d(value, kernels[0], stride, padding)
 
 
 def normalise(value: tf.Tensor, beta: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor) -> tf.Tensor:
@@ -35,56 +43,73 @@ def normalise(value: tf.Tensor, beta: tf.Tensor, mean: tf.Tensor, variance: tf.T
     )
 
 
-def _pool(pooling: Pooling, value: tf.Tensor) -> tf.Tensor:
-    operation = tf.nn.max_pool2d if pooling.kind == "MAX" else tf.nn.avg_pool2d
-    return operation(value, 3, pooling.stride, pooling.padding)
+def add_bias(value: tf.Tensor, bias: tf.Tensor, convolution: Convolution) -> tf.Tensor:
+    """Bias, then ReLU where the convolution has one."""
+    value = tf.nn.bias_add(value, bias)
+    return tf.nn.relu(value) if convolution.relu else value
+
+
+@dataclass(frozen=True)
+class _Tensors:
+    """Operations on tensors ``[B, h, w, channels]``."""
+
+    convolve: Convolve
+    after_block: Callable[[str, tf.Tensor], None]
+
+    def pool(self, pooling: Pooling, value: tf.Tensor) -> tf.Tensor:
+        operation = tf.nn.max_pool2d if pooling.kind == "MAX" else tf.nn.avg_pool2d
+        return operation(value, pooling.size, pooling.stride, pooling.padding)
+
+    def concatenate(self, values: list[tf.Tensor]) -> tf.Tensor:
+        return tf.concat(values, axis=3)
+
+    def add(self, value: tf.Tensor, update: tf.Tensor, residual: Residual) -> tf.Tensor:
+        value += residual.scale * update
+        return tf.nn.relu(value) if residual.relu else value
+
+    def end_block(self, block: Block, value: tf.Tensor) -> tf.Tensor:
+        self.after_block(block.name, value)
+        return value
 
 
 def run_blocks(
-    images: tf.Tensor,
+    backbone: Backbone,
     blocks: Iterable[Block],
+    images: tf.Tensor,
     convolve: Convolve,
     *,
     after_block: Callable[[str, tf.Tensor], None] = lambda name, value: None,
 ) -> tf.Tensor:
-    """Runs some first blocks; `convolve` applies one convolution with normalisation and ReLU.
+    """Runs some first blocks; `convolve` applies one convolution with all that belongs to it.
 
     Args:
-        images: `[B, H, W, 3] float32 in [-1, 1]`, H and W >= 75.
-        blocks: of `NETWORK`, from the stem on.
+        backbone: the network.
+        blocks: of its blocks, from the first one on.
+        images: ``[B, H, W, 3]`` float32 in [-1, 1].
         convolve: is given the scope, its row of the table and the input.
         after_block: is given each block's name and output.
 
     Returns:
-        The last block's output `[B, h, w, channels]`.
+        The last block's output ``[B, h, w, channels]``.
     """
-    value = images
-    for block in blocks:
-        value = walk_block(
-            block,
-            value,
-            convolve=convolve,
-            pool=_pool,
-            concatenate=lambda values: tf.concat(values, axis=3),
-        )
-        after_block(block.name, value)
-    return value
+    return walk(backbone, tuple(blocks), images, _Tensors(convolve, after_block))
 
 
 def global_average(value: tf.Tensor) -> tf.Tensor:
-    """The network's output `[B, 2048]` from the last block's."""
+    """The network's output ``[B, features]`` from the last block's."""
     return tf.reduce_mean(value, axis=[1, 2])
 
 
-class InceptionModule(tf.train.Checkpoint):
+class BackboneModule(tf.train.Checkpoint):
     """TF-Hub's reusable SavedModel interface over TF-Slim's variable names.
 
-    Called with `[B, H, W, 3] float32 in [0, 1]` (H and W >= 75) it answers `[B, 2048] float32`.
-    With `training=True` batch normalisation uses the batch and updates its moving statistics.
+    Called with ``[B, H, W, 3]`` float32 in [0, 1] it answers ``[B, features]`` float32. With
+    ``training=True`` batch normalisation uses the batch and updates its moving statistics.
     """
 
-    def __init__(self, values: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, backbone: Backbone, values: Mapping[str, np.ndarray]) -> None:
         super().__init__()
+        self._backbone = backbone
         self.variables = [
             tf.Variable(value, name=name, dtype=tf.float32, trainable="/moving_" not in name)
             for name, value in values.items()
@@ -96,19 +121,13 @@ class InceptionModule(tf.train.Checkpoint):
     def __call__(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         named = {variable.name.removesuffix(":0"): variable for variable in self.variables}
 
-        def convolve_and_normalise(
-            scope: str, convolution: Convolution, value: tf.Tensor
-        ) -> tf.Tensor:
-            kernel, beta, moving_mean, moving_variance = (
-                named[f"{scope}/{suffix}"]
-                for suffix in (
-                    "weights",
-                    "BatchNorm/beta",
-                    "BatchNorm/moving_mean",
-                    "BatchNorm/moving_variance",
-                )
-            )
-            value = convolve(value, kernel, convolution)
+        def whole(scope: str, convolution: Convolution, value: tf.Tensor) -> tf.Tensor:
+            variables = [named[f"{scope}/{suffix}"] for suffix in convolution.suffixes]
+            if convolution.has_bias:
+                *kernels, bias = variables
+                return add_bias(convolve(value, kernels, convolution), bias, convolution)
+            *kernels, beta, moving_mean, moving_variance = variables
+            value = convolve(value, kernels, convolution)
             if not training:
                 return normalise(value, beta, moving_mean, moving_variance)
             mean, variance = tf.nn.moments(value, axes=[0, 1, 2])
@@ -116,18 +135,24 @@ class InceptionModule(tf.train.Checkpoint):
             moving_variance.assign_sub((moving_variance - variance) * (1 - TRAINING_MOMENTUM))
             return normalise(value, beta, mean, variance)
 
-        return global_average(run_blocks(inputs * 2.0 - 1.0, NETWORK, convolve_and_normalise))
+        backbone = self._backbone
+        return global_average(run_blocks(backbone, backbone.blocks, inputs * 2.0 - 1.0, whole))
 
 
-def save(values: Mapping[str, np.ndarray], directory: str) -> None:
+def save(
+    backbone: Backbone, values: Mapping[str, np.ndarray], image_size: int, directory: str
+) -> None:
     """Writes the module with these variables, traced with and without training.
 
     Args:
-        values: all 376 variables by TF-Slim name, float32.
+        backbone: the network.
+        values: all its variables by TF-Slim name, float32.
+        image_size: pixels a side, of a network that takes images of one size alone.
         directory: receives the SavedModel.
     """
-    module = InceptionModule(values)
-    images = tf.TensorSpec([None, None, None, 3], tf.float32, name="inputs")
+    module = BackboneModule(backbone, values)
+    side = image_size if backbone.is_sized else None
+    images = tf.TensorSpec([None, side, side, CHANNELS], tf.float32, name="inputs")
     module.__call__.get_concrete_function(images, training=False)
     module.__call__.get_concrete_function(images, training=True)
 

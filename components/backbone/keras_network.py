@@ -1,69 +1,144 @@
-"""Keras' InceptionV3 and TF-Slim's names for its layers. Imports Keras when a network is built."""
+"""A backbone as a Keras network whose layers have TF-Slim's names. Imports Keras when it is built.
+
+A convolution's layer is named as its scope, such as ``InceptionV3/Conv2d_1a_3x3``;
+its batch normalisation as that and ``/BatchNorm``; the layer that ends a block as the block.
+"""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from components.backbone.network import convolutions, keras_number, variables_of
+from components.backbone.network import (
+    BATCH_NORM_EPSILON,
+    CHANNELS,
+    Backbone,
+    Block,
+    Convolution,
+    Pooling,
+    Residual,
+    walk,
+)
 
 if TYPE_CHECKING:
+    import tensorflow as tf
     import tf_keras as keras
 
+_BATCH_NORM = "/BatchNorm"
 
-class ScopedLayer(NamedTuple):
-    """A convolution and its batch normalisation, with the TF-Slim scope they stand for."""
+
+def build_network(backbone: Backbone, image_size: int, batch_norm_momentum: float) -> "keras.Model":
+    """``[B, S, S, 3]`` float32 in [-1, 1] to ``[B, features]`` float32, with random weights."""
+    import tf_keras as keras
+
+    images = keras.Input([image_size, image_size, CHANNELS])
+    output = walk(backbone, backbone.blocks, images, _Layers(batch_norm_momentum))
+    vector = keras.layers.GlobalAveragePooling2D(name="global_average")(output)
+    return keras.Model(images, vector, name=backbone.name)
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """Operations on Keras' symbolic tensors ``[B, h, w, channels]``."""
+
+    momentum: float
+
+    def convolve(
+        self, scope: str, convolution: Convolution, value: "keras.KerasTensor"
+    ) -> "keras.KerasTensor":
+        from tf_keras import layers
+
+        settings = {
+            "filters": convolution.filters,
+            "kernel_size": convolution.kernel or tuple(value.shape[1:3]),
+            "strides": convolution.stride,
+            "padding": convolution.padding.lower(),
+            "use_bias": convolution.has_bias,
+            "name": scope,
+        }
+        if convolution.depth_multiplier:
+            layer = layers.SeparableConv2D(
+                depth_multiplier=convolution.depth_multiplier, **settings
+            )
+        else:
+            layer = layers.Conv2D(**settings)
+        value = layer(value)
+        if not convolution.has_bias:
+            value = layers.BatchNormalization(
+                scale=False,
+                epsilon=BATCH_NORM_EPSILON,
+                momentum=self.momentum,
+                name=scope + _BATCH_NORM,
+            )(value)
+        return layers.ReLU(name=f"{scope}/Relu")(value) if convolution.relu else value
+
+    def pool(self, pooling: Pooling, value: "keras.KerasTensor") -> "keras.KerasTensor":
+        from tf_keras import layers
+
+        kind = layers.MaxPooling2D if pooling.kind == "MAX" else layers.AveragePooling2D
+        return kind(pooling.size, pooling.stride, pooling.padding.lower())(value)
+
+    def concatenate(self, values: "list[keras.KerasTensor]") -> "keras.KerasTensor":
+        from tf_keras import layers
+
+        return layers.Concatenate()(values)
+
+    def add(
+        self, value: "keras.KerasTensor", update: "keras.KerasTensor", residual: Residual
+    ) -> "keras.KerasTensor":
+        from tf_keras import layers
+
+        value = layers.Add()([value, layers.Rescaling(residual.scale)(update)])
+        return layers.ReLU()(value) if residual.relu else value
+
+    def end_block(self, block: Block, value: "keras.KerasTensor") -> "keras.KerasTensor":
+        from tf_keras import layers
+
+        return layers.Identity(name=block.name)(value)
+
+
+def block_output(network: "keras.Model", block: Block) -> "keras.KerasTensor":
+    """What a block of a network gives to the next one, symbolically."""
+    return network.get_layer(block.name).output
+
+
+class ScopedLayers(NamedTuple):
+    """A convolution of the table and the Keras layers that it stands for."""
 
     scope: str
-    convolution: "keras.layers.Conv2D"
-    batch_normalization: "keras.layers.BatchNormalization"
+    convolution: Convolution
+    layers: "tuple[keras.layers.Layer, ...]"  # the convolution; its batch normalisation, if any
+
+    @property
+    def variables(self) -> "dict[str, tf.Variable]":
+        """By TF-Slim name; Keras creates them in TF-Slim's order."""
+        weights = [weight for layer in self.layers for weight in layer.weights]
+        names = [f"{self.scope}/{suffix}" for suffix in self.convolution.suffixes]
+        return dict(zip(names, weights, strict=True))
 
 
-def build_network(image_size: int, batch_norm_momentum: float) -> "keras.Model":
-    """An InceptionV3 without its top, `[B, S, S, 3] float32 in [-1, 1]` to `[B, 2048] float32`."""
-    import tf_keras as keras
-
-    network = keras.applications.InceptionV3(
-        weights=None,
-        include_top=False,
-        pooling="avg",
-        input_shape=(image_size, image_size, 3),
-    )
-    for layer in scoped_layers([network]):
-        layer.batch_normalization.momentum = batch_norm_momentum
-    return network
-
-
-def scoped_layers(models: Iterable["keras.Model | None"]) -> list[ScopedLayer]:
-    """The 94 convolutions of a network, or of the parts that it was cut into, by creation order.
-
-    Keras numbers layers as it creates them, and it creates them in TF-Slim's order.
-    """
-    import tf_keras as keras
-
+def scoped_layers(backbone: Backbone, models: "Iterable[keras.Model | None]") -> list[ScopedLayers]:
+    """The convolutions of a network, or of parts that it was cut into, by order of creation."""
     layers = {layer.name: layer for model in models if model is not None for layer in model.layers}
-
-    def numbered(kind: type) -> list["keras.layers.Layer"]:
-        found = [layer for layer in layers.values() if isinstance(layer, kind)]
-        return sorted(found, key=lambda layer: keras_number(layer.name))
-
-    return [
-        ScopedLayer(*row)
-        for row in zip(
-            convolutions(),
-            numbered(keras.layers.Conv2D),
-            numbered(keras.layers.BatchNormalization),
-            strict=True,
-        )
-    ]
+    found = []
+    for scope, convolution in backbone.convolutions.items():
+        names = [scope] if convolution.has_bias else [scope, scope + _BATCH_NORM]
+        if scope in layers:
+            found.append(ScopedLayers(scope, convolution, tuple(layers[name] for name in names)))
+    return found
 
 
-def fill(network: "keras.Model", values: Mapping[str, np.ndarray]) -> None:
+def named_variables(backbone: Backbone, network: "keras.Model") -> "dict[str, tf.Variable]":
+    """All variables of a network by TF-Slim name, in TF-Slim's order."""
+    return {
+        name: variable
+        for row in scoped_layers(backbone, [network])
+        for name, variable in row.variables.items()
+    }
+
+
+def fill(backbone: Backbone, network: "keras.Model", values: Mapping[str, np.ndarray]) -> None:
     """Sets all variables from arrays under TF-Slim's names."""
-    kernels = convolutions()
-    for scope, convolution, batch_normalization in scoped_layers([network]):
-        kernel, *statistics = (
-            values[variable.name] for variable in variables_of(scope, kernels[scope])
-        )
-        convolution.set_weights([kernel])
-        batch_normalization.set_weights(statistics)  # beta, moving mean, moving variance
+    for name, variable in named_variables(backbone, network).items():
+        variable.assign(values[name])

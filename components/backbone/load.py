@@ -1,7 +1,7 @@
-"""A module's variables in Keras' InceptionV3, checked against the module's own answers."""
+"""A module's variables in a Keras network, checked against the module's own answers."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +11,8 @@ import numpy as np
 from components.backbone.keras_network import build_network, fill
 from components.backbone.module import fingerprint, require_saved_model
 from components.backbone.module_function import ModuleFunction, find_function
-from components.backbone.network import PREFIX, SMALLEST_SIZE, Variable, mismatch, variables
+from components.backbone.network import Backbone, Variable, mismatch
+from components.backbone.networks import AUTO, NETWORKS
 from components.backbone.safety import read_saved_model, refuse_unsafe
 from components.errors import UserError
 
@@ -33,15 +34,16 @@ RANGES: Final[dict[str, Callable[[np.ndarray], np.ndarray]]] = {
 
 
 @dataclass(frozen=True)
-class Backbone:
-    """A checked InceptionV3.
+class LoadedBackbone:
+    """A checked network with the weights of a module.
 
-    `network` maps `[B, S, S, 3] float32 in [-1, 1]` to `[B, 2048] float32`; the module it came from
-    wants [0, 1]. The differences are the largest ones between both networks' answers to the probe
-    images: `absolute_difference` in the features' unit, `relative_difference` over the largest
-    feature. `seconds` is how long loading and checking took.
+    `network` maps ``[B, S, S, 3]`` float32 in [-1, 1] to ``[B, features]`` float32; the module it
+    came from wants [0, 1]. The differences are the largest ones between both networks' answers to
+    the probe images: `absolute_difference` in the features' unit, `relative_difference` over the
+    largest feature. `seconds` is how long loading and checking took.
     """
 
+    backbone: Backbone
     network: "keras.Model"
     fingerprint: str
     variables: tuple[Variable, ...]
@@ -56,27 +58,25 @@ def load_backbone(
     directory: Path,
     *,
     image_size: int,
+    network: str = AUTO,
     batch_norm_momentum: float = 0.99,
     expected_fingerprint: str | None = None,
-) -> Backbone:
-    """Loads a TF1 or TF2 feature-vector module of InceptionV3 into Keras and checks the result.
+) -> LoadedBackbone:
+    """Loads a TF1 or TF2 feature-vector module into Keras and checks the result.
 
     Args:
         directory: the module, as `resolve` returns it.
-        image_size: pixels a side of the images that the network will get, at least 75.
+        image_size: pixels a side of the images that the network will get.
+        network: name of the network that it must be, or ``auto``.
         batch_norm_momentum: of the moving statistics in blocks that are trained.
         expected_fingerprint: of the module that a run was configured with.
 
     Raises:
-        UserError: not a SavedModel, one that could touch files, variables that do not fit,
-            answers that Keras' network does not reproduce, or another module than expected.
+        UserError: not a SavedModel, one that could touch files, another network, variables that
+            do not fit, images too small for it, answers that Keras' network does not reproduce, or
+            another module than expected.
     """
     started = time.monotonic()
-    if image_size < SMALLEST_SIZE:
-        raise UserError(
-            f"image_size must be at least {SMALLEST_SIZE} pixels for InceptionV3: "
-            f"received {image_size}"
-        )
     require_saved_model(directory)
     digest = fingerprint(directory)
     if expected_fingerprint not in (None, digest):
@@ -87,28 +87,71 @@ def load_backbone(
     saved_model = read_saved_model(directory)
     refuse_unsafe(saved_model, directory)
     module = _load_module(directory, saved_model)
-    values = module_values(module, directory)
-    network = build_network(image_size, batch_norm_momentum)
-    fill(network, values)
+    names = [variable.name for variable in getattr(module, "variables", ())]
+    backbone = choose_network(network, names or checkpoint_names(directory), directory)
+    require_size(backbone, image_size)
+    values = module_values(backbone, image_size, module, directory)
+    keras_network = build_network(backbone, image_size, batch_norm_momentum)
+    fill(backbone, keras_network, values)
 
-    function = find_function(module, directory)
+    function = find_function(backbone, module, directory)
     # A module of free size is probed at the size at which it will be used.
     probe_size = function.image_size or image_size
-    judged = network
+    judged = keras_network
     if probe_size != image_size:
-        judged = build_network(probe_size, batch_norm_momentum)
-        judged.set_weights(network.get_weights())
+        judged = build_network(backbone, probe_size, batch_norm_momentum)
+        judged.set_weights(keras_network.get_weights())
     relative, absolute = check(function, judged, probe_size, directory)
-    return Backbone(
-        network=network,
+    return LoadedBackbone(
+        backbone=backbone,
+        network=keras_network,
         fingerprint=digest,
-        variables=tuple(variables()),
+        variables=tuple(backbone.variables(image_size)),
         image_size=image_size,
         probe_size=probe_size,
         relative_difference=relative,
         absolute_difference=absolute,
         seconds=time.monotonic() - started,
     )
+
+
+def require_size(backbone: Backbone, image_size: int) -> None:
+    """Raises UserError: the images are smaller than the network's last kernels."""
+    if image_size < backbone.smallest_size:
+        raise UserError(
+            f"image.size must be at least {backbone.smallest_size} pixels for {backbone.title}: "
+            f"received {image_size}"
+        )
+
+
+def choose_network(wanted: str, variables: Iterable[str], source: Path) -> Backbone:
+    """The network that variables of these names belong to.
+
+    Args:
+        wanted: name of the network that it must be, or ``auto``.
+        variables: names in TF-Slim's way, with any prefix.
+        source: where they come from, for messages.
+
+    Raises:
+        UserError: it is another network than the wanted one, or ``auto`` and none that is known.
+    """
+    names = list(variables)
+    found = [one for one in NETWORKS.values() if any(one.scope in name for name in names)]
+    if wanted == AUTO:
+        if not found:
+            titles = ", ".join(one.title for one in NETWORKS.values())
+            raise UserError(
+                f"no known network in {source}: none of its {len(names)} variables is named as in "
+                f"{titles}; give another module, or backbone.network=NAME"
+            )
+        return found[0]
+    chosen = NETWORKS[wanted]
+    if found and chosen not in found:
+        raise UserError(
+            f"another network in {source}: it holds {found[0].title}, and backbone.network is "
+            f"{wanted}; give its module, or backbone.network={found[0].name}"
+        )
+    return chosen
 
 
 def _load_module(directory: Path, saved_model: "SavedModel") -> Any:
@@ -128,14 +171,16 @@ def _load_module(directory: Path, saved_model: "SavedModel") -> Any:
         ) from error
 
 
-def module_values(module: Any, directory: Path) -> dict[str, np.ndarray]:
-    """The module's 376 variables under TF-Slim's names, whatever their order and prefix.
+def module_values(
+    backbone: Backbone, image_size: int, module: Any, directory: Path
+) -> dict[str, np.ndarray]:
+    """The module's variables under TF-Slim's names, whatever their order and prefix.
 
     Raises:
         UserError: some are missing, surplus, twice there or of another shape.
     """
     named = [(variable.name, variable) for variable in getattr(module, "variables", ())]
-    if any(PREFIX in name for name, _ in named):
+    if any(backbone.scope in name for name, _ in named):
         arrays = [(name, variable.numpy()) for name, variable in named]
     else:
         arrays = checkpoint_arrays(directory)
@@ -144,25 +189,28 @@ def module_values(module: Any, directory: Path) -> dict[str, np.ndarray]:
         name = name.removesuffix(":0")
         if name.rpartition("/")[2] in COUNTERS:
             continue
-        _, prefix, rest = name.rpartition(PREFIX)
+        _, prefix, rest = name.rpartition(backbone.scope)
         slim_name = prefix + rest
         if slim_name in values:
             raise UserError(
-                f"a module must hold one InceptionV3: {directory} holds {slim_name} twice under "
-                "different prefixes; export one network alone"
+                f"a module must hold one {backbone.title}: {directory} holds {slim_name} twice "
+                "under different prefixes; export one network alone"
             )
         values[slim_name] = array
-    problems = mismatch(
-        {name: array.shape for name, array in values.items()},
-        dict(variables()),
-    )
+    expected = backbone.variables(image_size)
+    problems = mismatch({name: array.shape for name, array in values.items()}, dict(expected))
     if problems:
         raise UserError(
-            f"a backbone must have the {len(variables())} variables of an InceptionV3 feature "
+            f"a backbone must have the {len(expected)} variables of {backbone.title} as a feature "
             f"vector: {directory} does not fit: {problems}; take a module such as "
-            "google/imagenet/inception_v3/feature_vector"
+            f"{backbone.module or 'one that `backbone make-standin` writes'}"
         )
     return {name: array.astype(np.float32) for name, array in values.items()}
+
+
+def checkpoint_names(directory: Path) -> list[str]:
+    """Names of the variables in the module's checkpoint; see `checkpoint_arrays`."""
+    return [name for name, _ in checkpoint_arrays(directory)]
 
 
 def checkpoint_arrays(directory: Path) -> list[tuple[str, np.ndarray]]:
@@ -228,11 +276,11 @@ def check(
         if differences(answer, function(convert(images)))[0] <= TOLERANCE:
             raise UserError(
                 f"a TF-Hub image module takes pixels in [0, 1]: {directory} wants {pixel_range} "
-                f"(fed [0, 1] it differs from Keras' InceptionV3 by a relative {relative:.2g}, fed "
+                f"(fed [0, 1] it differs from Keras' network by a relative {relative:.2g}, fed "
                 f"{pixel_range} it agrees); export it with the scaling inside"
             )
     raise UserError(
-        f"Keras' InceptionV3 must reproduce the module within a relative {TOLERANCE:g}: "
+        f"Keras' {network.name} must reproduce the module within a relative {TOLERANCE:g}: "
         f"{directory} differs by {relative:.2g} (absolute {absolute:.2g}) at {size} pixels; its "
-        "graph is not InceptionV3 in inference mode with these variables; take another module"
+        "graph is not that network in inference mode with these variables; take another module"
     )

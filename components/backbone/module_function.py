@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from components.backbone.network import FEATURES, SMALLEST_SIZE
+from components.backbone.network import Backbone
 from components.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ DEFAULT_OUTPUT: Final = "default"
 
 @dataclass(frozen=True)
 class ModuleFunction:
-    """Called with `[B, H, W, 3] float32 in [0, 1]` it gives `[B, 2048] float32`.
+    """Called with `[B, H, W, 3] float32 in [0, 1]` it gives `[B, features] float32`.
 
     `image_size` (pixels a side) and `batch_size` are None where the module takes any.
     """
@@ -28,6 +28,7 @@ class ModuleFunction:
     image_size: int | None
     batch_size: int | None
     directory: Path
+    features: int
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Raises UserError if the answer is not a feature vector."""
@@ -35,15 +36,15 @@ class ModuleFunction:
         if isinstance(answer, dict):
             answer = answer.get(DEFAULT_OUTPUT, next(iter(answer.values())))
         features = np.asarray(answer)
-        if features.shape[0] != len(images) or features.size != len(images) * FEATURES:
+        if features.shape[0] != len(images) or features.size != len(images) * self.features:
             raise UserError(
-                f"a feature-vector module gives {FEATURES} numbers an image: {self.directory} "
+                f"a feature-vector module gives {self.features} numbers an image: {self.directory} "
                 f"gives {list(features.shape[1:])}; take its feature_vector variant"
             )
-        return features.reshape(len(images), FEATURES)
+        return features.reshape(len(images), self.features)
 
 
-def find_function(module: Any, directory: Path) -> ModuleFunction:
+def find_function(backbone: Backbone, module: Any, directory: Path) -> ModuleFunction:
     """The module's `__call__`, or the signature that modules of its age have.
 
     Raises:
@@ -60,12 +61,13 @@ def find_function(module: Any, directory: Path) -> ModuleFunction:
     sizes = {tuple(spec.shape[1:3]) for spec in specs}
     batches = {spec.shape[0] for spec in specs}
     height, width = (None, None) if (None, None) in sizes else min(sizes)
-    if height != width or (height is not None and height < SMALLEST_SIZE):
+    if height != width or (height is not None and height < backbone.smallest_size):
         raise UserError(
-            f"a module takes square images of at least {SMALLEST_SIZE} pixels: {directory} takes "
-            f"{height}x{width}; take another module"
+            f"a module takes square images of at least {backbone.smallest_size} pixels: "
+            f"{directory} takes {height}x{width}; take another module"
         )
-    return ModuleFunction(call, height, None if None in batches else min(batches), directory)
+    batch_size = None if None in batches else min(batches)
+    return ModuleFunction(call, height, batch_size, directory, backbone.features)
 
 
 def _from_callable(

@@ -1,63 +1,60 @@
-"""InceptionV3 as a table of blocks: variable names, shapes, strides and paddings follow from it.
+"""What a backbone is: blocks of convolutions, as a table that everything else follows from.
 
-Names are TF-Slim's (`inception_v3_base`), order is its creation order. Does not need TensorFlow.
+Variable names, shapes, the Keras network, the module in TF-Hub's format, the folded trunk and the
+cut are all made by walking over such a table. Does not need TensorFlow.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, TypeVar
+from functools import cached_property
+from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
 Padding = Literal["SAME", "VALID"]
 Array = TypeVar("Array")
 
-PREFIX: Final = "InceptionV3/"
-STEM: Final = "stem"
-BLOCKS: Final = (
-    "Mixed_5b",
-    "Mixed_5c",
-    "Mixed_5d",
-    "Mixed_6a",
-    "Mixed_6b",
-    "Mixed_6c",
-    "Mixed_6d",
-    "Mixed_6e",
-    "Mixed_7a",
-    "Mixed_7b",
-    "Mixed_7c",
-)
 HEAD: Final = "head"
 ALL: Final = "all"
-TRAINABLE_FROM: Final = (*BLOCKS, HEAD, ALL)
-
-
-def trainable_after(first: str) -> tuple[str, ...]:
-    """What may be trained first where features are stored before `first`."""
-    if first == ALL:
-        return (ALL,)
-    return TRAINABLE_FROM[TRAINABLE_FROM.index(first) : TRAINABLE_FROM.index(HEAD) + 1]
-
-
-FEATURES: Final = 2048  # width of the globally averaged output
-SMALLEST_SIZE: Final = 75  # pixels; below, the last blocks' kernels no longer fit
 BATCH_NORM_EPSILON: Final = 1e-3
+CHANNELS: Final = 3  # of an image
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution without bias, then batch normalisation without scale, then ReLU."""
+    """A convolution without bias, then batch normalisation without scale, then ReLU.
+
+    With `has_bias` a bias stands in the place of the normalisation; `relu` says what follows.
+    `depth_multiplier` makes it separable: so many filters for each input channel by itself, then
+    a 1x1 convolution over all of them.
+    """
 
     name: str
-    kernel: tuple[int, int]  # the name does not tell: Mixed_6a's Conv2d_1a_1x1 are 3x3
+    kernel: tuple[int, int] | None  # height and width; None is as large as its input
     filters: int
     stride: int = 1
     padding: Padding = "SAME"
+    depth_multiplier: int | None = None
+    has_bias: bool = False
+    relu: bool = True
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Of its variables' names, below its scope, in TF-Slim's order of creation."""
+        kernels = ("depthwise_weights", "pointwise_weights") if self.depth_multiplier else KERNEL
+        return (*kernels, *(BIAS if self.has_bias else BATCH_NORM))
+
+
+KERNEL: Final = ("weights",)
+BIAS: Final = ("biases",)
+BATCH_NORM: Final = ("BatchNorm/beta", "BatchNorm/moving_mean", "BatchNorm/moving_variance")
 
 
 @dataclass(frozen=True)
 class Pooling:
-    """A 3x3 pooling; average pooling leaves the padding out of its mean."""
+    """Over a square; average pooling leaves the padding out of its mean."""
 
     kind: Literal["MAX", "AVG"]
+    size: int = 3
     stride: int = 1
     padding: Padding = "SAME"
 
@@ -73,11 +70,28 @@ Step = Convolution | Pooling | Fork
 Branch = tuple[Step, ...]
 
 
-class Block(NamedTuple):
-    """Branches that read the same input; the stem is a block of one branch."""
+@dataclass(frozen=True)
+class Residual:
+    """``input + scale * projection(branches)``; the projection has as many filters as the input."""
+
+    projection: Convolution
+    scale: float
+    relu: bool = True
+
+
+@dataclass(frozen=True)
+class Block:
+    """Branches that read the same input; then, where there is one, the residual; then steps.
+
+    `scope` stands before the names of its variables, such as ``Mixed_5b/``. Of several branches
+    each has a scope of its own below it, ``Branch_0/`` and so on.
+    """
 
     name: str
     branches: tuple[Branch, ...]
+    scope: str
+    residual: Residual | None = None
+    then: Branch = ()
 
 
 class Variable(NamedTuple):
@@ -87,214 +101,220 @@ class Variable(NamedTuple):
     shape: tuple[int, ...]
 
 
-def _conv(
-    name: str, height: int, width: int, filters: int, stride: int = 1, padding: Padding = "SAME"
-) -> Convolution:
-    return Convolution(name, (height, width), filters, stride, padding)
+class Operations(Protocol[Array]):
+    """What a walk over blocks does to a value; it says what a value is."""
+
+    def convolve(self, scope: str, convolution: Convolution, value: Array) -> Array:
+        """`scope` is TF-Slim's, such as ``InceptionV3/Mixed_5b/Branch_0/Conv2d_0a_1x1``."""
+
+    def pool(self, pooling: Pooling, value: Array) -> Array: ...
+
+    def concatenate(self, values: list[Array]) -> Array:
+        """Along the channels."""
+
+    def add(self, value: Array, update: Array, residual: Residual) -> Array:
+        """``value + residual.scale * update``, then ReLU where the residual has one."""
+
+    def end_block(self, block: Block, value: Array) -> Array:
+        """The value as it enters the next block."""
 
 
-_MAX_POOLING: Final = Pooling("MAX", stride=2, padding="VALID")
-_AVERAGE_POOLING: Final = Pooling("AVG")
+@dataclass(frozen=True)
+class Backbone:
+    """A network that maps images to feature vectors, without weights.
 
+    It takes ``[B, S, S, 3]`` float32 in [-1, 1] and gives the mean of its last block's output
+    over all positions, ``[B, features]`` float32. Its module in TF-Hub's format takes [0, 1].
+    """
 
-def _stem() -> Block:
-    return Block(
-        STEM,
-        (
-            (
-                _conv("Conv2d_1a_3x3", 3, 3, 32, stride=2, padding="VALID"),
-                _conv("Conv2d_2a_3x3", 3, 3, 32, padding="VALID"),
-                _conv("Conv2d_2b_3x3", 3, 3, 64),
-                _MAX_POOLING,
-                _conv("Conv2d_3b_1x1", 1, 1, 80, padding="VALID"),
-                _conv("Conv2d_4a_3x3", 3, 3, 192, padding="VALID"),
-                _MAX_POOLING,
-            ),
-        ),
-    )
+    name: str  # in the configuration
+    title: str  # to people
+    scope: str  # before the names of all variables, such as "InceptionV3/"
+    blocks: tuple[Block, ...]  # the first one, the stem, is trained with all others or not at all
+    native_size: int  # pixels a side of the images that it was designed for
+    smallest_size: int  # pixels; below, its last kernels no longer fit
+    reference: str  # of the model card: authors, title, year
+    address: str  # of that paper
+    module: str = ""  # a handle of a pretrained one
 
+    @cached_property
+    def convolutions(self) -> "dict[str, Convolution]":
+        """Each convolution by its scope, in TF-Slim's order of creation."""
+        found: dict[str, Convolution] = {}
+        for scope, convolution, _ in _convolutions(self, self.native_size):
+            found[scope] = convolution
+        return found
 
-def _mixed_5(name: str, pooled: int, names_5x5: tuple[str, str]) -> Block:
-    return Block(
-        name,
-        (
-            (_conv("Conv2d_0a_1x1", 1, 1, 64),),
-            (_conv(names_5x5[0], 1, 1, 48), _conv(names_5x5[1], 5, 5, 64)),
-            (
-                _conv("Conv2d_0a_1x1", 1, 1, 64),
-                _conv("Conv2d_0b_3x3", 3, 3, 96),
-                _conv("Conv2d_0c_3x3", 3, 3, 96),
-            ),
-            (_AVERAGE_POOLING, _conv("Conv2d_0b_1x1", 1, 1, pooled)),
-        ),
-    )
+    @cached_property
+    def is_sized(self) -> bool:
+        """Whether a kernel's shape depends on the image size."""
+        return any(convolution.kernel is None for convolution in self.convolutions.values())
 
+    @cached_property
+    def features(self) -> int:
+        """Width of the feature vector."""
+        return _output(self, self.native_size).channels
 
-def _mixed_6a() -> Block:
-    return Block(
-        "Mixed_6a",
-        (
-            (_conv("Conv2d_1a_1x1", 3, 3, 384, stride=2, padding="VALID"),),
-            (
-                _conv("Conv2d_0a_1x1", 1, 1, 64),
-                _conv("Conv2d_0b_3x3", 3, 3, 96),
-                _conv("Conv2d_1a_1x1", 3, 3, 96, stride=2, padding="VALID"),
-            ),
-            (_MAX_POOLING,),
-        ),
-    )
+    @cached_property
+    def trainable_from(self) -> tuple[str, ...]:
+        """What may be trained first: a block after the stem, the head, or all."""
+        return (*(block.name for block in self.blocks[1:]), HEAD, ALL)
 
+    def trainable_after(self, first: str) -> tuple[str, ...]:
+        """What may be trained first where features are stored before `first`."""
+        if first == ALL:
+            return (ALL,)
+        choices = self.trainable_from
+        return choices[choices.index(first) : choices.index(HEAD) + 1]
 
-def _mixed_6(name: str, inner: int) -> Block:
-    return Block(
-        name,
-        (
-            (_conv("Conv2d_0a_1x1", 1, 1, 192),),
-            (
-                _conv("Conv2d_0a_1x1", 1, 1, inner),
-                _conv("Conv2d_0b_1x7", 1, 7, inner),
-                _conv("Conv2d_0c_7x1", 7, 1, 192),
-            ),
-            (
-                _conv("Conv2d_0a_1x1", 1, 1, inner),
-                _conv("Conv2d_0b_7x1", 7, 1, inner),
-                _conv("Conv2d_0c_1x7", 1, 7, inner),
-                _conv("Conv2d_0d_7x1", 7, 1, inner),
-                _conv("Conv2d_0e_1x7", 1, 7, 192),
-            ),
-            (_AVERAGE_POOLING, _conv("Conv2d_0b_1x1", 1, 1, 192)),
-        ),
-    )
+    def blocks_before(self, first: str) -> tuple[Block, ...]:
+        """The blocks of a trunk that ends before `first`; of ``head`` all, of ``all`` none."""
+        if first == ALL:
+            return ()
+        count = len(self.blocks) if first == HEAD else 1 + self.trainable_from.index(first)
+        return self.blocks[:count]
 
-
-def _mixed_7a() -> Block:
-    return Block(
-        "Mixed_7a",
-        (
-            (
-                _conv("Conv2d_0a_1x1", 1, 1, 192),
-                _conv("Conv2d_1a_3x3", 3, 3, 320, stride=2, padding="VALID"),
-            ),
-            (
-                _conv("Conv2d_0a_1x1", 1, 1, 192),
-                _conv("Conv2d_0b_1x7", 1, 7, 192),
-                _conv("Conv2d_0c_7x1", 7, 1, 192),
-                _conv("Conv2d_1a_3x3", 3, 3, 192, stride=2, padding="VALID"),
-            ),
-            (_MAX_POOLING,),
-        ),
-    )
-
-
-def _mixed_7(name: str, name_3x1: str) -> Block:
-    return Block(
-        name,
-        (
-            (_conv("Conv2d_0a_1x1", 1, 1, 320),),
-            (
-                _conv("Conv2d_0a_1x1", 1, 1, 384),
-                Fork((_conv("Conv2d_0b_1x3", 1, 3, 384), _conv(name_3x1, 3, 1, 384))),
-            ),
-            (
-                _conv("Conv2d_0a_1x1", 1, 1, 448),
-                _conv("Conv2d_0b_3x3", 3, 3, 384),
-                Fork((_conv("Conv2d_0c_1x3", 1, 3, 384), _conv("Conv2d_0d_3x1", 3, 1, 384))),
-            ),
-            (_AVERAGE_POOLING, _conv("Conv2d_0b_1x1", 1, 1, 192)),
-        ),
-    )
-
-
-# The irregular names (Mixed_5c, Mixed_7b) are slips in TF-Slim that its checkpoints carry.
-NETWORK: Final = (
-    _stem(),
-    _mixed_5("Mixed_5b", pooled=32, names_5x5=("Conv2d_0a_1x1", "Conv2d_0b_5x5")),
-    _mixed_5("Mixed_5c", pooled=64, names_5x5=("Conv2d_0b_1x1", "Conv_1_0c_5x5")),
-    _mixed_5("Mixed_5d", pooled=64, names_5x5=("Conv2d_0a_1x1", "Conv2d_0b_5x5")),
-    _mixed_6a(),
-    _mixed_6("Mixed_6b", inner=128),
-    _mixed_6("Mixed_6c", inner=160),
-    _mixed_6("Mixed_6d", inner=160),
-    _mixed_6("Mixed_6e", inner=192),
-    _mixed_7a(),
-    _mixed_7("Mixed_7b", name_3x1="Conv2d_0b_3x1"),
-    _mixed_7("Mixed_7c", name_3x1="Conv2d_0c_3x1"),
-)
+    def variables(self, image_size: int) -> list[Variable]:
+        """All variables in TF-Slim's order of creation."""
+        return [
+            Variable(f"{scope}/{suffix}", shape)
+            for scope, convolution, shapes in _convolutions(self, image_size)
+            for suffix, shape in zip(convolution.suffixes, shapes, strict=True)
+        ]
 
 
 def walk_block(
-    block: Block,
-    value: Array,
-    *,
-    convolve: Callable[[str, Convolution, Array], Array],
-    pool: Callable[[Pooling, Array], Array],
-    concatenate: Callable[[list[Array]], Array],
+    backbone: Backbone, block: Block, value: Array, operations: Operations[Array]
 ) -> Array:
-    """Applies a block to a value; the three operations say what a value is.
-
-    `convolve` receives the TF-Slim scope of the convolution, such as
-    `InceptionV3/Mixed_5b/Branch_0/Conv2d_0a_1x1`, and is called in creation order.
-    """
+    """Applies a block to a value; convolutions are met in TF-Slim's order of creation."""
 
     def step(scope: str, current: Step, value: Array) -> Array:
         if isinstance(current, Pooling):
-            return pool(current, value)
+            return operations.pool(current, value)
         if isinstance(current, Fork):
-            return concatenate(
-                [convolve(scope + part.name, part, value) for part in current.convolutions]
+            return operations.concatenate(
+                [
+                    operations.convolve(scope + part.name, part, value)
+                    for part in current.convolutions
+                ]
             )
-        return convolve(scope + current.name, current, value)
+        return operations.convolve(scope + current.name, current, value)
 
-    outputs = []
-    for index, branch in enumerate(block.branches):
-        scope = PREFIX if block.name == STEM else f"{PREFIX}{block.name}/Branch_{index}/"
-        output = value
+    def steps(scope: str, branch: Branch, value: Array) -> Array:
         for current in branch:
-            output = step(scope, current, output)
-        outputs.append(output)
-    return outputs[0] if len(outputs) == 1 else concatenate(outputs)
+            value = step(scope, current, value)
+        return value
 
-
-def convolutions() -> dict[str, tuple[int, int, int, int]]:
-    """Kernel shape (height, width, inputs, filters) of the 94 scopes, in creation order."""
-    kernels: dict[str, tuple[int, int, int, int]] = {}
-
-    def convolve(scope: str, convolution: Convolution, channels: int) -> int:
-        kernels[scope] = (*convolution.kernel, channels, convolution.filters)
-        return convolution.filters
-
-    channels = 3
-    for block in NETWORK:
-        channels = walk_block(
-            block,
-            channels,
-            convolve=convolve,
-            pool=lambda pooling, channels: channels,
-            concatenate=sum,
-        )
-    return kernels
-
-
-def variables_of(scope: str, kernel: tuple[int, int, int, int]) -> Iterator[Variable]:
-    """The kernel and the three batch normalisation variables of one convolution."""
-    yield Variable(f"{scope}/weights", kernel)
-    for name in ("beta", "moving_mean", "moving_variance"):
-        yield Variable(f"{scope}/BatchNorm/{name}", kernel[-1:])
-
-
-def variables() -> list[Variable]:
-    """The 376 variables of a feature-vector module, in creation order."""
-    return [
-        variable
-        for scope, kernel in convolutions().items()
-        for variable in variables_of(scope, kernel)
+    scope = backbone.scope + block.scope
+    scopes = [f"{scope}Branch_{index}/" for index in range(len(block.branches))]
+    if len(scopes) == 1:
+        scopes = [scope]
+    outputs = [
+        steps(inner, branch, value) for inner, branch in zip(scopes, block.branches, strict=True)
     ]
+    output = outputs[0] if len(outputs) == 1 else operations.concatenate(outputs)
+    if block.residual is not None:
+        projection = block.residual.projection
+        update = operations.convolve(scope + projection.name, projection, output)
+        output = operations.add(value, update, block.residual)
+    return operations.end_block(block, steps(scope, block.then, output))
 
 
-def keras_number(name: str) -> int:
-    """Creation number at the end of a Keras layer's name; the first one carries none."""
-    _, _, number = name.rpartition("_")
-    return int(number) if number.isdigit() else 0
+def walk(
+    backbone: Backbone, blocks: tuple[Block, ...], value: Array, operations: Operations[Array]
+) -> Array:
+    """Applies some first blocks to images, one after the other."""
+    for block in blocks:
+        value = walk_block(backbone, block, value, operations)
+    return value
+
+
+class Size(NamedTuple):
+    """Of one image's activations."""
+
+    height: int
+    width: int
+    channels: int
+
+
+class _Sizes:
+    """Operations on sizes, which note every convolution that they meet."""
+
+    def __init__(self) -> None:
+        self.met: list[tuple[str, Convolution, tuple[tuple[int, ...], ...]]] = []
+        self.multiplications = 0
+
+    def convolve(self, scope: str, convolution: Convolution, value: Size) -> Size:
+        kernel = convolution.kernel or (value.height, value.width)
+        filters, multiplier = convolution.filters, convolution.depth_multiplier
+        kernels: tuple[tuple[int, ...], ...] = ((*kernel, value.channels, filters),)
+        if multiplier:
+            kernels = (
+                (*kernel, value.channels, multiplier),
+                (1, 1, value.channels * multiplier, filters),
+            )
+        statistics = BIAS if convolution.has_bias else BATCH_NORM
+        self.met.append((scope, convolution, (*kernels, *((filters,) for _ in statistics))))
+        height, width = _positions(value, kernel, convolution.stride, convolution.padding)
+        self.multiplications += height * width * sum(map(math.prod, kernels))
+        return Size(height, width, filters)
+
+    def pool(self, pooling: Pooling, value: Size) -> Size:
+        kernel = (pooling.size, pooling.size)
+        return Size(*_positions(value, kernel, pooling.stride, pooling.padding), value.channels)
+
+    def concatenate(self, values: list[Size]) -> Size:
+        return values[0]._replace(channels=sum(value.channels for value in values))
+
+    def add(self, value: Size, update: Size, residual: Residual) -> Size:
+        return value
+
+    def end_block(self, block: Block, value: Size) -> Size:
+        return value
+
+
+def _positions(
+    value: Size, kernel: tuple[int, int], stride: int, padding: Padding
+) -> tuple[int, int]:
+    """https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2"""
+    height, width = (
+        -(-(length if padding == "SAME" else length - window + 1) // stride)
+        for length, window in zip(value[:2], kernel, strict=True)
+    )
+    return height, width
+
+
+def sizes(backbone: Backbone, image_size: int) -> dict[str, Size]:
+    """Of each block, what leaves it, with images of `image_size` pixels a side."""
+    found: dict[str, Size] = {}
+    value = Size(image_size, image_size, CHANNELS)
+    operations = _Sizes()
+    for block in backbone.blocks:
+        value = found[block.name] = walk_block(backbone, block, value, operations)
+    return found
+
+
+def multiplications(backbone: Backbone, image_size: int) -> dict[str, int]:
+    """Of each block's convolutions, for one image."""
+    found: dict[str, int] = {}
+    value = Size(image_size, image_size, CHANNELS)
+    for block in backbone.blocks:
+        operations = _Sizes()
+        value = walk_block(backbone, block, value, operations)
+        found[block.name] = operations.multiplications
+    return found
+
+
+def _convolutions(
+    backbone: Backbone, image_size: int
+) -> Iterator[tuple[str, Convolution, tuple[tuple[int, ...], ...]]]:
+    operations = _Sizes()
+    walk(backbone, backbone.blocks, Size(image_size, image_size, CHANNELS), operations)
+    yield from operations.met
+
+
+def _output(backbone: Backbone, image_size: int) -> Size:
+    return sizes(backbone, image_size)[backbone.blocks[-1].name]
 
 
 def mismatch(

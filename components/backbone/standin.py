@@ -1,4 +1,4 @@
-"""An InceptionV3 in TF-Hub's format, for where no pretrained module can be reached."""
+"""A network in TF-Hub's format, for where no pretrained module can be reached."""
 
 import hashlib
 import json
@@ -10,20 +10,17 @@ from typing import Any, Final
 import numpy as np
 
 from components.backbone.array_file import read_weights
+from components.backbone.load import require_size
 from components.backbone.module import fingerprint
-from components.backbone.network import (
-    NETWORK,
-    SMALLEST_SIZE,
-    Convolution,
-    convolutions,
-    variables_of,
-)
+from components.backbone.network import Backbone, Convolution
+from components.backbone.networks import NETWORKS
 from components.errors import UserError
 
 MANIFEST: Final = "standin.json"
 NOTE: Final = "README.txt"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 CALIBRATION_IMAGES: Final = 96  # a third where images are larger and have more positions
+LARGE: Final = 150  # pixels a side
 LARGEST_NOISE: Final = 0.2  # standard deviation, of pixels in [0, 1]
 SMALLEST_VARIANCE: Final = 0.05  # of a layer's mean; a rarely active channel must not explode
 # At beta 0 a random network this deep is chaotic: float32 rounding grows by 1.2 a convolution, to
@@ -33,9 +30,14 @@ SEED_LIMIT: Final = 2**32
 
 
 def make_standin(
-    directory: Path, *, seed: int, image_size: int = SMALLEST_SIZE, weights: Path | None = None
+    directory: Path,
+    *,
+    seed: int,
+    network: str = "inception_v3",
+    image_size: int | None = None,
+    weights: Path | None = None,
 ) -> None:
-    """Writes a module that takes images in [0, 1] and gives `[B, 2048] float32`.
+    """Writes a module that takes images in [0, 1] and gives ``[B, features]`` float32.
 
     Without `weights` its kernels are He-scaled noise and its batch normalisation is calibrated,
     layer by layer, on two photographs that scikit-learn ships: it has learned nothing. With
@@ -45,38 +47,42 @@ def make_standin(
     Args:
         directory: the module's place; written aside and renamed when it is whole.
         seed: of the kernels, in [0, 2**32). The same seed gives the same variables.
-        image_size: pixels a side of the images that the network will see, at least 75. Without
-            `weights` it is calibrated for that size; at others its activations grow or fade.
-        weights: .npz with float16 or float32 arrays under the variable names of a fresh
-            `tf_keras.applications.InceptionV3(include_top=False)`; `head/...` is ignored.
+        network: one of `NETWORKS`.
+        image_size: pixels a side of the images that the network will see; the network's smallest
+            where none is given. Without `weights` it is calibrated for that size; at others its
+            activations grow or fade.
+        weights: .npz with float16 or float32 arrays; see `array_file.read_weights`.
 
     Raises:
         UserError: bad settings, an array file that does not fit, or another thing in the place.
     """
     if not 0 <= seed < SEED_LIMIT:
         raise UserError(f"seed must lie in [0, 2**32): received {seed}")
-    if image_size < SMALLEST_SIZE:
-        raise UserError(
-            f"image_size must be at least {SMALLEST_SIZE} pixels for InceptionV3: "
-            f"received {image_size}"
-        )
+    if network not in NETWORKS:
+        raise UserError(f"network must be one of {', '.join(NETWORKS)}: received {network}")
+    backbone = NETWORKS[network]
+    size = backbone.smallest_size if image_size is None else image_size
+    require_size(backbone, size)
     directory = Path(directory)
-    settings = _settings(seed, image_size, weights)
+    settings = _settings(backbone, seed, size, weights)
     if _already_made(directory, settings):
         return
-    values = read_weights(weights) if weights else random_values(seed, image_size)
-    _write(directory, values, settings)
+    values = read_weights(backbone, weights) if weights else random_values(backbone, seed, size)
+    _write(directory, backbone, values, size, settings)
 
 
-def _settings(seed: int, image_size: int, weights: Path | None) -> dict[str, Any]:
+def _settings(
+    backbone: Backbone, seed: int, image_size: int, weights: Path | None
+) -> dict[str, Any]:
+    settings = {"format": FORMAT_VERSION, "network": backbone.name}
     if weights is None:
-        return {"format": FORMAT_VERSION, "seed": seed, "image_size": image_size}
+        return {**settings, "seed": seed, "image_size": image_size}
     if not weights.is_file():
         raise UserError(f"weights must be an .npz file: {weights} is not there; give its path")
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     # Neither the seed nor the size has a part in a network whose weights are given.
-    return {"format": FORMAT_VERSION, "weights_sha256": digest}
+    return {**settings, "weights_sha256": digest}
 
 
 def _already_made(directory: Path, settings: dict[str, Any]) -> bool:
@@ -101,35 +107,46 @@ def _already_made(directory: Path, settings: dict[str, Any]) -> bool:
     return True
 
 
-def random_values(seed: int, image_size: int) -> dict[str, np.ndarray]:
+def random_values(backbone: Backbone, seed: int, image_size: int) -> dict[str, np.ndarray]:
     """He-scaled kernels, with the batch statistics that the calibration images give."""
     import tensorflow as tf
 
     from components.backbone import forward
 
-    kernels = convolutions()
-    numbers = {scope: index for index, scope in enumerate(kernels)}
+    shapes = dict(backbone.variables(image_size))
+    numbers = {scope: number for number, scope in enumerate(backbone.convolutions)}
     values: dict[str, np.ndarray] = {}
 
     def convolve(scope: str, convolution: Convolution, value: tf.Tensor) -> tf.Tensor:
-        shape = kernels[scope]
         generator = np.random.default_rng([seed, numbers[scope]])
-        stddev = np.sqrt(2.0 / np.prod(shape[:3]))
-        kernel = generator.standard_normal(shape, np.float32)
-        # Filters that answer to contrast, not to brightness, as trained ones mostly do.
-        kernel = ((kernel - kernel.mean(axis=(0, 1, 2))) * stddev).astype(np.float32)
-        value = forward.convolve(value, tf.constant(kernel), convolution)
+        names = [f"{scope}/{suffix}" for suffix in convolution.suffixes]
+        kernels = [name for name in names if name.endswith("weights")]
+        for name in kernels:
+            values[name] = _random_kernel(shapes[name], generator, name)
+        value = forward.convolve(
+            value, [tf.constant(values[name]) for name in kernels], convolution
+        )
+        if convolution.has_bias:
+            values[names[-1]] = np.zeros(shapes[names[-1]], np.float32)
+            return forward.add_bias(value, values[names[-1]], convolution)
         mean, variance = (moment.numpy() for moment in tf.nn.moments(value, axes=[0, 1, 2]))
         variance = np.maximum(variance, SMALLEST_VARIANCE * variance.mean())
-        beta = np.full_like(mean, BETA)
-        arrays = (kernel, beta, mean, variance)
-        for variable, array in zip(variables_of(scope, shape), arrays, strict=True):
-            values[variable.name] = array
-        return forward.normalise(value, beta, mean, variance)
+        statistics = (np.full_like(mean, BETA), mean, variance)
+        values.update(zip(names[len(kernels) :], statistics, strict=True))
+        return forward.normalise(value, *statistics)
 
     images = tf.constant(calibration_images(image_size) * 2 - 1)
-    forward.run_blocks(images, NETWORK, convolve)
+    forward.run_blocks(backbone, backbone.blocks, images, convolve)
     return values
+
+
+def _random_kernel(shape: tuple[int, ...], generator: np.random.Generator, name: str) -> np.ndarray:
+    """Filters that answer to contrast, not to brightness, as trained ones mostly do."""
+    is_depthwise = name.endswith("/depthwise_weights")  # each filter sees one channel
+    inputs = shape[:2] if is_depthwise else shape[:3]
+    kernel = generator.standard_normal(shape, np.float32)
+    centre = kernel.mean(axis=tuple(range(len(inputs))))
+    return ((kernel - centre) * np.sqrt(2.0 / np.prod(inputs))).astype(np.float32)
 
 
 def calibration_images(image_size: int) -> np.ndarray:
@@ -145,7 +162,7 @@ def calibration_images(image_size: int) -> np.ndarray:
     photographs = [Image.fromarray(picture) for picture in load_sample_images().images]
     generator = np.random.default_rng(0)  # the same pictures for every seed
     images = []
-    for index in range(CALIBRATION_IMAGES // (3 if image_size >= 2 * SMALLEST_SIZE else 1)):
+    for index in range(CALIBRATION_IMAGES // (3 if image_size >= LARGE else 1)):
         photograph = photographs[index % len(photographs)]
         side = int(generator.integers(48, min(photograph.size)))
         left = int(generator.integers(0, photograph.width - side + 1))
@@ -163,14 +180,20 @@ def calibration_images(image_size: int) -> np.ndarray:
     return np.stack(images).astype(np.float32)
 
 
-def _write(directory: Path, values: dict[str, np.ndarray], settings: dict[str, Any]) -> None:
+def _write(
+    directory: Path,
+    backbone: Backbone,
+    values: dict[str, np.ndarray],
+    image_size: int,
+    settings: dict[str, Any],
+) -> None:
     from components.backbone import forward
 
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
-        forward.save(values, str(temporary))
-        (temporary / NOTE).write_text(_note(settings))
+        forward.save(backbone, values, image_size, str(temporary))
+        (temporary / NOTE).write_text(_note(backbone, settings))
         manifest = {"settings": settings, "fingerprint": fingerprint(temporary)}
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         temporary.chmod(0o755)  # mkdtemp's 0700 would shut out other readers
@@ -182,8 +205,8 @@ def _write(directory: Path, values: dict[str, np.ndarray], settings: dict[str, A
         raise
 
 
-def _note(settings: dict[str, Any]) -> str:
-    title = "InceptionV3 in TF-Hub's format, by `inception-finetune backbone make-standin`.\n"
+def _note(backbone: Backbone, settings: dict[str, Any]) -> str:
+    title = f"{backbone.title} in TF-Hub's format, by `inception-finetune backbone make-standin`.\n"
     if "weights_sha256" in settings:
         return (
             f"{title}This is NOT the module from TF-Hub. Its weights come from the array file\n"

@@ -7,14 +7,15 @@ import json
 from typing import Any, Final
 
 from components import features
+from components.backbone.network import Backbone
+from components.backbone.networks import NETWORKS
 from components.measures import ClassScores
 from components.model_report.facts import Facts
 from components.model_report.settings import CONFUSION, FACTS, MATRIX_CLASSES
-from components.settings import SCRATCH_CNN, Report
+from components.settings import STANDIN, Report
 from components.web_page.environment import markdown_templates
 
 SCHEMA_VERSION: Final = "0.0.2"
-_INCEPTION_V3: Final = "https://arxiv.org/abs/1512.00567"
 _REFUSALS: Final = 10  # that the limits quote
 
 
@@ -41,7 +42,7 @@ def model_card(facts: Facts, report: Report) -> dict[str, Any]:
         "version": {"name": lineage.code_revision or "", "date": facts.created},
         "licenses": [{"identifier": report.license}] if report.license else [],
         "references": [
-            *([{"reference": _INCEPTION_V3}] if _has_backbone(facts) else []),
+            *({"reference": address} for address in [_backbone(facts).address] if address),
             {"reference": "https://arxiv.org/abs/1706.04599"},  # expected calibration error
         ],
         "path": lineage.artifacts["Trainer"],
@@ -83,16 +84,15 @@ def _parameters(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _has_backbone(facts: Facts) -> bool:
-    return facts.lineage.backbone != SCRATCH_CNN
+def _backbone(facts: Facts) -> Backbone:
+    return NETWORKS[facts.lineage.config["backbone"]["network"]]
 
 
 def _network(facts: Facts) -> str:
-    if not _has_backbone(facts):
-        return "a small convolutional network, trained from nothing"
-    first = facts.lineage.config["backbone"]["trainable_from"]
+    backbone, first = _backbone(facts), facts.lineage.config["backbone"]["trainable_from"]
+    described = f"{backbone.title} ({backbone.reference})" if backbone.reference else backbone.title
     return (
-        f"InceptionV3, backbone {facts.lineage.backbone} "
+        f"{described}, backbone {facts.lineage.backbone} "
         f"(sha256 {facts.lineage.backbone_fingerprint}), trained from {first} on"
     )
 
@@ -148,7 +148,7 @@ def _considerations(facts: Facts) -> dict[str, Any]:
     if known:
         worst = min(known, key=lambda row: row.recall or 0.0)
         limits.append(f"Weakest class: {worst.name}, of which {worst.recall:.1%} are recognised.")
-    if not _has_backbone(facts):
+    if facts.lineage.backbone == STANDIN:
         limits.append("The network is not pretrained: it has seen the train split alone.")
     if not facts.verdict.blessed:
         limits.append("The gate refused this model; it must not go out.")

@@ -52,13 +52,14 @@ class TrunkHandler(ModelHandler[ImageView, TrunkOutput, Model]):
         from components.trunk_features.trunk import fold_trunk
 
         settings = self._settings
-        backbone = load_backbone(
+        loaded = load_backbone(
             Path(settings.backbone_directory),
+            network=settings.network,
             image_size=settings.image_size,
             expected_fingerprint=settings.backbone_fingerprint,
         )
         dtype = tf.as_dtype(resolve_compute_dtype(settings.compute_dtype))
-        trunk = fold_trunk(backbone.network, settings.trainable_from, dtype)
+        trunk = fold_trunk(loaded.backbone, loaded.network, settings.trainable_from, dtype)
         transform = tft.TFTransformOutput(self._transform_directory)
         layer = transform.transform_features_layer()
         raw = transform.raw_feature_spec()

@@ -20,7 +20,7 @@ DTYPES: Final = {
 
 
 class TrunkOutput(NamedTuple):
-    """Of one image; `values` is ``[h, w, channels]`` or ``[2048]``, float32 or bfloat16."""
+    """Of one image; `values` is ``[h, w, channels]`` or ``[features]``, float32 or bfloat16."""
 
     values: npt.NDArray
     label: int

@@ -7,6 +7,7 @@ from components.settings import Section
 class TrunkSettings(Section):
     """Everything that a change of must run the trunk again, and nothing else."""
 
+    network: str  # one of components/backbone/networks
     backbone_directory: str  # a resolved module
     backbone_fingerprint: str  # sha256 of its files
     trainable_from: str  # the block that the trunk ends before, or "head"

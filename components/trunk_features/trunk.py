@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from components.backbone.forward import global_average, run_blocks
+from components.backbone.forward import add_bias, convolve, global_average, run_blocks
 from components.backbone.keras_network import scoped_layers
-from components.backbone.network import BATCH_NORM_EPSILON, BLOCKS, HEAD, NETWORK, Convolution
+from components.backbone.network import BATCH_NORM_EPSILON, HEAD, Backbone, Convolution
 
 if TYPE_CHECKING:
     import tf_keras as keras
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 Trunk = Callable[[tf.Tensor], tf.Tensor]
 
 
-def fold_trunk(network: "keras.Model", trainable_from: str, dtype: tf.DType) -> Trunk:
+def fold_trunk(
+    backbone: Backbone, network: "keras.Model", trainable_from: str, dtype: tf.DType
+) -> Trunk:
     """The blocks below the cut in inference mode.
 
     In inference mode batch normalisation is ``relu(kernel * x / sigma + beta - mean / sigma)``
@@ -23,27 +25,31 @@ def fold_trunk(network: "keras.Model", trainable_from: str, dtype: tf.DType) -> 
 
     Returns:
       A function from ``[B, S, S, 3]`` float32 in [-1, 1] to the cut's output as `dtype`:
-      ``[B, h, w, channels]``, or ``[B, 2048]`` for ``head``.
+      ``[B, h, w, channels]``, or ``[B, features]`` for ``head``.
     """
-    folded: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
-    for scope, convolution, batch_normalization in scoped_layers([network]):
-        [kernel] = convolution.get_weights()
-        beta, mean, variance = batch_normalization.get_weights()
-        scale = 1 / (variance + BATCH_NORM_EPSILON) ** 0.5
+    folded: dict[str, tuple[list[tf.Tensor], tf.Tensor]] = {}
+    for scope, convolution, layers in scoped_layers(backbone, [network]):
+        kernels, bias = layers[0].get_weights(), None
+        if convolution.has_bias:
+            *kernels, bias = kernels
+        else:
+            beta, mean, variance = layers[1].get_weights()
+            scale = 1 / (variance + BATCH_NORM_EPSILON) ** 0.5
+            kernels[-1] = kernels[-1] * scale
+            bias = beta - mean * scale
         folded[scope] = (
-            tf.constant(kernel * scale, dtype),
-            tf.constant(beta - mean * scale, dtype),
+            [tf.constant(kernel, dtype) for kernel in kernels],
+            tf.constant(bias, dtype),
         )
 
-    def convolve(scope: str, convolution: Convolution, value: tf.Tensor) -> tf.Tensor:
-        kernel, bias = folded[scope]
-        value = tf.nn.conv2d(value, kernel, convolution.stride, convolution.padding)
-        return tf.nn.relu(tf.nn.bias_add(value, bias))
+    def folded_convolution(scope: str, convolution: Convolution, value: tf.Tensor) -> tf.Tensor:
+        kernels, bias = folded[scope]
+        return add_bias(convolve(value, kernels, convolution), bias, convolution)
 
-    blocks = NETWORK if trainable_from == HEAD else NETWORK[: 1 + BLOCKS.index(trainable_from)]
+    blocks = backbone.blocks_before(trainable_from)
 
     def trunk(images: tf.Tensor) -> tf.Tensor:
-        value = run_blocks(tf.cast(images, dtype), blocks, convolve)
+        value = run_blocks(backbone, blocks, tf.cast(images, dtype), folded_convolution)
         return global_average(value) if trainable_from == HEAD else value
 
     return trunk

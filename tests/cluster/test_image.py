@@ -130,7 +130,7 @@ def test_neither_tests_nor_tools_are_in_it(image):
 def test_the_whole_pipeline_runs_in_it(image):
     settings = [
         *("root=/tmp/pipeline", "cache=/tmp/cache", "image.size=32", "image.central_crop=1.0"),
-        *("backbone.handle=scratch_cnn", "training.epochs=1", "gate.min_accuracy=0.1"),
+        *("backbone.network=scratch_cnn", "training.epochs=1", "gate.min_accuracy=0.1"),
     ]
     told = output(image, *image.entry_point, "run", "--config", "digits", *settings)
     assert "blessed" in told and "pushed: /tmp/pipeline/serving/" in told.replace("\n", "")

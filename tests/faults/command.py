@@ -31,7 +31,7 @@ class Command:
     ) -> None:
         arguments = [
             *("run", "--config", NAME, f"root={place / 'root'}", f"cache={place / 'cache'}"),
-            *("image.size=32", "image.central_crop=1.0", "backbone.handle=scratch_cnn"),
+            *("image.size=32", "image.central_crop=1.0", "backbone.network=scratch_cnn"),
             *("training.epochs=1", "gate.min_accuracy=0.0", "gate.max_accuracy_loss=0.9"),
             f"dataset.seed={seed}",  # another one, and every step runs again
             *more,

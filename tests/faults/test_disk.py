@@ -37,7 +37,7 @@ def run(disk: Path) -> subprocess.CompletedProcess[str]:
     """The smallest real pipeline: a small network on the digits for one epoch."""
     arguments = [
         *("run", "--config", "digits", f"root={disk / 'root'}", f"cache={disk.parent / 'cache'}"),
-        *("image.size=32", "image.central_crop=1.0", "backbone.handle=scratch_cnn"),
+        *("image.size=32", "image.central_crop=1.0", "backbone.network=scratch_cnn"),
         *("training.epochs=1", "gate.min_accuracy=0.1"),
     ]
     return subprocess.run(

@@ -64,6 +64,7 @@ def run_trunk(raw, transform_output, standin, output: Path, arguments: list[str]
     graph = standard_artifacts.TransformGraph()
     graph.uri = transform_output.transform_savedmodel_dir.rsplit("/", 1)[0]
     settings = TrunkSettings(
+        network="inception_v3",
         backbone_directory=str(standin),
         backbone_fingerprint=fingerprint(standin),
         trainable_from="Mixed_7c",
