@@ -5,8 +5,11 @@ import json
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+import tensorflow_hub
+from web_server import serving
 
 from components.backbone import module
 from components.errors import UserError
@@ -72,7 +75,8 @@ def test_handle_is_fetched_once_and_pinned(hub, tmp_path):
     content = json.loads(pin.read_text())
     assert content["handle"] == hub.url + HANDLE
     assert content["fingerprint"] == module.fingerprint(first)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([first.name, pin.name])
+    names = [first.name, pin.name, f"{first.name}.descriptor.txt"]  # the last one is TF-Hub's
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
 def test_changed_copy_is_refused(hub, tmp_path):
@@ -92,6 +96,86 @@ def test_a_server_that_changed_its_mind_is_refused(hub, tmp_path):
     hub.answers[COMPRESSED] = archive_bytes(MODULE | {"./saved_model.pb": b"another"})
     with pytest.raises(UserError, match="must be the one that was pinned"):
         module.resolve(hub.url + HANDLE, tmp_path)
+
+
+def folder_member(name):
+    member = tarfile.TarInfo(name)
+    member.type, member.mode = tarfile.DIRTYPE, 0o755
+    return member
+
+
+def test_what_tf_hub_itself_has_fetched_is_used(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "hub"))
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        archive.addfile(folder_member("./variables"))  # TF-Hub makes no folder that is not named
+        for name, content in MODULE.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    hub.answers[COMPRESSED] = buffer.getvalue()
+    expected = tensorflow_hub.resolve(hub.url + HANDLE)
+    del hub.answers[COMPRESSED]
+    assert module.resolve(hub.url + HANDLE, tmp_path / "ours") == Path(expected)
+    assert hub.requests == [COMPRESSED]
+    (pin,) = (tmp_path / "ours").iterdir()
+    (Path(expected) / "saved_model.pb").write_bytes(b"grapf")
+    with pytest.raises(UserError, match=f"must be the one that was pinned.*{pin.name}"):
+        module.resolve(hub.url + HANDLE, tmp_path / "ours")
+
+
+def test_tf_hub_finds_what_was_fetched(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "hub"))
+    hub.answers[COMPRESSED] = archive_bytes(MODULE)
+    directory = module.resolve(hub.url + HANDLE, tmp_path / "ours")
+    assert directory.parent == tmp_path / "hub"
+    assert tensorflow_hub.resolve(hub.url + HANDLE) == str(directory)
+    assert hub.requests == [COMPRESSED]
+
+
+def test_a_broken_download_of_a_handle_goes_on_and_leaves_no_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr("components.download.FIRST_WAIT", 0.01)
+    content = archive_bytes(MODULE)
+    with serving(content) as server:
+        server.drops = [20] * 5
+        handle = f"{server.address}{HANDLE}?version=1"
+        with pytest.raises(UserError, match=r"goes on from there; where no pretrained module"):
+            module.resolve(handle, tmp_path)
+        assert {path.suffix for path in tmp_path.iterdir()} == {".part", ".json"}
+        server.drops = []
+        directory = module.resolve(handle, tmp_path)
+        assert (directory / "saved_model.pb").read_bytes() == b"graph"
+        assert "Range" in server.requests[-1]
+        assert set(server.paths) == {f"{HANDLE}?version=1&tf-hub-format=compressed"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED", "TFHUB_MODEL_LOAD_FORMAT is UNCOMPRESSED"),
+        ("TFHUB_CACHE_DIR", "gs://bucket/hub", "TFHUB_CACHE_DIR is gs://bucket/hub; name a folder"),
+        (
+            "TFHUB_CACHE_DIR",
+            "/dev/null/hub",
+            "cache /dev/null/hub cannot be used: /dev/null is not",
+        ),
+    ],
+)
+def test_settings_of_tf_hub_that_cannot_be_followed_are_named(
+    hub, tmp_path, monkeypatch, variable, value, complaint
+):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UserError, match=complaint) as caught:
+        module.resolve(hub.url + HANDLE, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not hub.requests
+
+
+@pytest.mark.parametrize("path", ["/files/m.tar.gz?sign=1", "/files/m.tgz", "/files/m.h5"])
+def test_the_address_of_a_file_is_asked_for_as_it_is(hub, tmp_path, path):
+    hub.answers[path] = archive_bytes(MODULE)
+    module.resolve(hub.url + path, tmp_path)
+    assert hub.requests == [path]
 
 
 def test_direct_archive_url_with_one_directory(hub, tmp_path):

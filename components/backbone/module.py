@@ -5,17 +5,17 @@ import json
 import shutil
 import tempfile
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
+from components.backbone.hub_handle import fetch_module, is_hub_handle
 from components.download import download, is_remote
 from components.errors import UserError
 from components.tar import extract_tar, require_whole_tar
 
 GRAPH_FILE: Final = "saved_model.pb"
 ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz")
-COMPRESSED: Final = "tf-hub-format=compressed"  # TF-Hub's protocol: answers with a .tar.gz
 MEND: Final = (
     "where no pretrained module can be reached, `inception-finetune backbone make-standin DIR` "
     "writes one that is not pretrained"
@@ -28,7 +28,8 @@ def resolve(handle: str, cache_dir: Path) -> Path:
     Args:
         handle: a module's directory, a .tar.gz of one, its URL, or a TF-Hub URL.
         cache_dir: keeps one pinned copy a handle and, beside it, a JSON file with the handle, the
-            fingerprint and the date. Local directories are used where they are.
+            fingerprint and the date. Local directories are used where they are, and the copies of
+            TF-Hub's handles are in ``TFHUB_CACHE_DIR`` where that is set.
 
     Raises:
         UserError: nothing there, a failed download, or a pinned copy that was changed.
@@ -85,10 +86,19 @@ def _pinned(handle: str, key: str, cache_dir: Path) -> Path:
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
     directory, pin = cache_dir / name, cache_dir / f"{name}.json"
     recorded = _read_pin(pin)
-    if recorded is None and directory.exists():
-        shutil.rmtree(directory)  # fetched by a process that died before it could pin it
-    if not directory.exists():
-        _fetch(handle, directory)
+    if is_hub_handle(handle):
+        directory = fetch_module(
+            handle,
+            cache_dir,
+            download=partial(_download, target=cache_dir / f"{name}.tar.gz"),
+            unpack=partial(_unpack, handle),
+        )
+        require_saved_model(directory)
+    else:
+        if recorded is None and directory.exists():
+            shutil.rmtree(directory)  # fetched by a process that died before it could pin it
+        if not directory.exists():
+            _fetch(handle, directory)
     found = fingerprint(directory)
     if recorded is None:
         content = {
@@ -96,13 +106,14 @@ def _pinned(handle: str, key: str, cache_dir: Path) -> Path:
             "fingerprint": found,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+        cache_dir.mkdir(parents=True, exist_ok=True)
         temporary = pin.with_suffix(".json.part")
         temporary.write_text(json.dumps(content, indent=2) + "\n")
         temporary.rename(pin)
     elif found != recorded:
         raise UserError(
             f"the copy of {handle} must be the one that was pinned, sha256 {recorded}: {directory} "
-            f"has {found}; delete that directory and {pin.name} to fetch and pin it again"
+            f"has {found}; delete that directory and {pin} to fetch and pin it again"
         )
     return directory
 
@@ -141,13 +152,9 @@ def _unpack(handle: str, archive: Path, directory: Path) -> None:
 
 
 def _download(handle: str, target: Path) -> Path:
-    parts = urlsplit(handle)
-    is_archive = parts.path.endswith(ARCHIVE_SUFFIXES) or COMPRESSED in parts.query
-    query = parts.query if is_archive else "&".join(filter(None, (parts.query, COMPRESSED)))
     target.unlink(missing_ok=True)  # left by a process that died while unpacking
     try:
-        address = parts._replace(query=query).geturl()
-        return download(address, target, check=require_whole_tar)
+        return download(handle, target, check=require_whole_tar)
     except UserError as error:
         raise UserError(f"{error}; {MEND}") from error
 
