@@ -140,7 +140,11 @@ class RecordReader:
         with self._lock:
             file = self._idle.pop(path, None)
         file = file or tf.io.gfile.GFile(path, "rb")
-        yield file
+        try:
+            yield file
+        except BaseException:
+            file.close()
+            raise
         with self._lock:
             surplus = self._idle.pop(path, None)  # of a thread that read the same file
             self._idle[path] = file

@@ -1,7 +1,7 @@
 """The gate's verdict, as Evaluator wrote it: metrics, and each threshold with value and margin."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 import tensorflow_model_analysis as tfma
@@ -10,6 +10,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib as slicer
 from tensorflow_model_analysis.writers import eval_config_writer
 
+from components import features
 from components.measures import Comparison
 from components.settings import Section
 
@@ -19,7 +20,7 @@ OVERALL: Final = "overall"
 class Threshold(Section):
     """One bound of the gate on one slice of the test images."""
 
-    slice: str  # "overall" or "<feature>=<value>"
+    slice: str  # "overall" or "<feature>=<value>", of the label the name of its class
     metric: str
     # Of the metric itself, of its change against the last blessed model, or of that change as a
     # share of the last blessed model's value.
@@ -106,8 +107,11 @@ class Verdict(Section):
         )
 
 
-def read_verdict(uri: str) -> Verdict:
+def read_verdict(uri: str, label_names: Sequence[str]) -> Verdict:
     """The verdict in the evaluation artifact at `uri`; Evaluator itself lists only failures.
+
+    Args:
+      label_names: the candidate's, in the order of the label ids.
 
     Raises:
       ValueError: Evaluator was given a threshold that cannot be read here, or its verdict is not
@@ -123,7 +127,7 @@ def read_verdict(uri: str) -> Verdict:
     }
     verdict = Verdict(
         blessed=tfma.load_validation_result(uri).validation_ok,
-        thresholds=tuple(read_thresholds(config, slices)),
+        thresholds=tuple(read_thresholds(config, slices, label_names)),
         metrics={
             key.name: value
             for key, value in slices[()].items()
@@ -140,6 +144,7 @@ def read_verdict(uri: str) -> Verdict:
 def read_thresholds(
     config: config_pb2.EvalConfig,
     slices: Mapping[slicer.SliceKeyType, Mapping[MetricKey, float]],
+    label_names: Sequence[str],
 ) -> Iterator[Threshold]:
     """Each bound that Evaluator holds the candidate to, with what was measured.
 
@@ -154,7 +159,7 @@ def read_thresholds(
             continue  # that one was blessed by bounds of its own
         for spec, threshold in bounded:
             for where in _bounded_slices(spec, slices):
-                name = ", ".join(f"{column}={value}" for column, value in where) or OVERALL
+                name = _slice_name(where, label_names)
                 measured = slices.get(where, {})
                 for of, upper, bound in _bounds(threshold):
                     value = measured.get(key, math.nan)
@@ -165,6 +170,18 @@ def read_thresholds(
                     yield Threshold(
                         slice=name, metric=key.name, of=of, upper=upper, bound=bound, value=value
                     )
+
+
+def _slice_name(where: slicer.SliceKeyType, label_names: Sequence[str]) -> str:
+    names = dict(enumerate(label_names))
+    shown = (
+        # The number is text where Evaluator was asked for one class alone.
+        (column, names.get(int(value), value))
+        if column == features.LABEL and str(value).isdecimal()
+        else (column, value)
+        for column, value in where
+    )
+    return ", ".join(f"{column}={value}" for column, value in shown) or OVERALL
 
 
 def _bounds(

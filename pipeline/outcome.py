@@ -35,20 +35,16 @@ def outcome_of(run: Run) -> Outcome:
         return Outcome(run.steps, blessed=False, metrics={}, refusals=(), remarks=(), pushed=None)
     from components.verdict import read_verdict  # TFMA: seconds, which `predict` need not pay
 
-    verdict = read_verdict(run.uri("Evaluator", "evaluation"))
+    facts = json.loads(Path(run.uri("ModelReport", "model_report"), FACTS).read_text("utf-8"))
+    verdict = read_verdict(run.uri("Evaluator", "evaluation"), facts["label_names"])
     return Outcome(
         steps=run.steps,
         blessed=run.blessed,
         metrics={name: verdict.metrics[name] for name in (ACCURACY, TOP_2_ACCURACY, CROSS_ENTROPY)},
         refusals=verdict.refusals,
-        remarks=_remarks(run),
+        remarks=tuple(facts["remarks"]),
         pushed=run.pushed,
     )
-
-
-def _remarks(run: Run) -> tuple[str, ...]:
-    facts = Path(run.uri("ModelReport", "model_report"), FACTS)
-    return tuple(json.loads(facts.read_text("utf-8"))["remarks"])
 
 
 def latest_pushed(config: Config) -> Path | None:

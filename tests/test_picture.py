@@ -196,3 +196,29 @@ def test_all_of_it_runs_where_tensorflow_data_does():
     ]
     assert shapes == [(16, 8, 3), (16, 16, 3), (8, 16, 3)]
     assert picture.are_whole(tf.constant(encoded)).numpy().tolist() == [True] * 3 + [False]
+
+
+def test_whole_is_what_can_be_decoded():
+    """One damaged byte each, in headers, EXIF, transparency and pixels."""
+    flat = Image.fromarray(noise(8, 16, 3))
+    files = [encode(flat, form, exif=exif_of(6)) for form in ("PNG", "JPEG")] + [
+        transparent(mode) for mode in ("RGBA", "P", "RGB")
+    ]
+    generator = np.random.default_rng(0)
+    damaged = []
+    for file in files:
+        for at in generator.choice(len(file), 60, replace=False):
+            damaged.append(
+                file[:at] + bytes([file[at] ^ generator.integers(1, 256)]) + file[at + 1 :]
+            )
+        damaged += [file[:at] for at in generator.choice(len(file), 20, replace=False)]
+
+    def can_be_decoded(encoded: bytes) -> bool:
+        try:
+            return decode(encoded).size > 0
+        except tf.errors.InvalidArgumentError:
+            return False
+
+    wanted = [can_be_decoded(one) for one in damaged]
+    assert 0 < sum(wanted) < len(wanted)
+    assert picture.are_whole(tf.constant(damaged)).numpy().tolist() == wanted

@@ -75,6 +75,21 @@ def test_a_reader_keeps_few_files_open_and_none_once_it_is_closed(tmp_path):
     assert open_files() == 0
 
 
+def test_a_file_that_cannot_be_read_is_closed(spooled):
+    spooled.offset[3, 0] = -1
+
+    def is_open() -> bool:
+        return spooled.files[0] in [file.path for file in psutil.Process().open_files()]
+
+    with RecordReader(spooled) as reader:
+        reader.read([0], [0])
+        assert is_open()
+        with pytest.raises(tf.errors.OpError) as held:  # and with it, what it was raised in
+            reader.read([3], [0])
+        assert not is_open(), held
+        assert reader.read([39], [0]) == [bytes([39]) * (39 * 37 % 101)]
+
+
 def test_of_a_sample_the_first_alone_are_copied(tmp_path):
     files, directory = [str(tmp_path / f"{name}.gz") for name in "ab"], tmp_path / "sample"
     directory.mkdir()

@@ -8,7 +8,7 @@ from google.protobuf import text_format
 from tensorflow_model_analysis.metrics.metric_types import MetricKey
 from tensorflow_model_analysis.proto import config_pb2
 
-from components import measures
+from components import features, measures
 from components.verdict import Threshold, Verdict, read_thresholds
 
 
@@ -131,7 +131,7 @@ def overall(kind: str) -> str:
 def test_each_kind_of_bound_is_read_with_its_value(thresholds, expected):
     found = [
         (one.slice, one.of, one.upper, one.bound, one.value, one.passed)
-        for one in read_thresholds(config(thresholds), SLICES)
+        for one in read_thresholds(config(thresholds), SLICES, ["cat"])
     ]
     assert [row[:4] + row[5:] for row in found] == [row[:4] + row[5:] for row in expected]
     for (*_, value, _), (*_, wanted, _) in zip(found, expected, strict=True):
@@ -148,7 +148,33 @@ def test_each_kind_of_bound_is_read_with_its_value(thresholds, expected):
 )
 def test_a_bound_that_cannot_be_read_does_not_pass(thresholds):
     with pytest.raises(ValueError, match="threshold must"):
-        list(read_thresholds(config(thresholds), SLICES))
+        list(read_thresholds(config(thresholds), SLICES, ["cat"]))
+
+
+def test_the_slice_of_a_class_bears_its_name():
+    slices = {
+        (): {ACCURACY: 0.8},
+        ((features.LABEL, 1),): {ACCURACY: 0.6},
+        ((features.LABEL, 1), ("image/format", "png")): {ACCURACY: 0.5},
+        ((features.LABEL, 7),): {ACCURACY: 0.4},  # of no class
+    }
+    bounded = "threshold { value_threshold { lower_bound { value: 0.7 } } }"
+    alone = (
+        f'per_slice_thresholds {{ slicing_specs {{ feature_values {{ key: "{features.LABEL}" '
+        f'value: "0" }} }} {bounded} }}'
+    )
+
+    def names(thresholds: str) -> list[str]:
+        found = read_thresholds(config(thresholds), slices, ["cat", "brown bear"])
+        return [one.slice for one in found]
+
+    assert names(bounded) == [
+        "overall",
+        "image/class/label=brown bear",
+        "image/class/label=brown bear, image/format=png",
+        "image/class/label=7",
+    ]
+    assert names(alone) == ["image/class/label=cat"]  # of which there is no image
 
 
 def compared(gained: int, lost: int, images: int = 360) -> measures.Comparison:

@@ -66,7 +66,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
     gathered = facts.gather(
         chosen,
         answers,
-        verdict=read_verdict(evaluation.uri),
+        verdict=read_verdict(evaluation.uri, chosen.label_names),
         curves=curves,
         data=data,
         not_compared=measured["not_compared"],

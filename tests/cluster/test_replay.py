@@ -169,7 +169,7 @@ def measured(tasks: dict[str, Task], in_store) -> float:
     from components.verdict import read_verdict
 
     uri = in_store(tasks["Evaluator"].outputs["evaluation"]["uri"])
-    return read_verdict(uri).metrics["accuracy"]
+    return read_verdict(uri, ()).metrics["accuracy"]
 
 
 def digit_pictures(folder: Path) -> list[Path]:
