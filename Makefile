@@ -1,7 +1,7 @@
 # `make` lists the targets. Needs git, make and python3; everything else is set up below .tools
 # and .venv from the package registry, as the lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-resume test-review test-faults test-kubeflow test-flink audit bench check format clean lock
+.PHONY: help setup run test test-resume test-review test-faults test-kubeflow test-flink test-networks audit bench check format clean lock
 
 UV_VERSION := 0.13.9
 UV := .tools/bin/uv
@@ -50,6 +50,9 @@ build/flink/jars: tests/flink/pom.xml
 
 test-flink: setup build/flink/jars ## the pipeline on a real Apache Flink, and killed TaskManagers (15 minutes)
 	$(RUN) pytest -m flink tests/flink -s
+
+test-networks: setup ## every network through the whole pipeline (15 minutes)
+	$(RUN) pytest -m networks -s
 
 bench: setup ## speed of each step as paired ratios: build/bench.json and build/bench.png
 	$(RUN) python -m benchmarks

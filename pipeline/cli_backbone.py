@@ -1,4 +1,4 @@
-"""``inception-finetune backbone``: check a pretrained module, or make a stand-in."""
+"""``inception-finetune backbone``: check a module, make one of weights, or a stand-in."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,15 +6,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from components.backbone.networks import NETWORKS
+from components.backbone.networks import AUTO, NETWORKS
+from components.errors import UserError
 from pipeline.cli_options import ConfigOption, Overrides, Verbose, load, load_tensorflow
 
-app = typer.Typer(help="Check a pretrained module, or make a stand-in.", no_args_is_help=True)
+app = typer.Typer(
+    help="Check a pretrained module, make one of weights, or a stand-in.", no_args_is_help=True
+)
 
 
 @app.command()
 def check(
-    handle: Annotated[str, typer.Argument(help="A TF-Hub URL, a folder or a .tar.gz.")],
+    handle: Annotated[str, typer.Argument(help="A TF-Hub URL, a folder, an archive or weights.")],
     config: ConfigOption = "cifar10",
     overrides: Overrides = None,
     verbose: Verbose = False,
@@ -26,6 +29,44 @@ def check(
 
     with failure.in_one_line():
         backbone_report.print_report(settings, Console())
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="Weights; docs/backbones.md lists the kinds.")],
+    directory: Annotated[Path, typer.Argument(help="Folder to write the module to.")],
+    network: Annotated[str, typer.Option(help=f"{AUTO}, or one of {', '.join(NETWORKS)}.")] = AUTO,
+    value_range: Annotated[
+        str | None,
+        typer.Option(metavar="LOW..HIGH", help="Of the pixels that they were trained on."),
+    ] = None,
+    verbose: Verbose = False,
+):
+    """Write a module in TF-Hub's format from weights, and check it against them."""
+    pixels = None if value_range is None else _parse_range(value_range)
+    load_tensorflow(verbose)
+    from components.backbone.weights.importing import import_weights
+    from pipeline import failure
+
+    with failure.in_one_line():
+        weights = import_weights(source, directory, network=network, value_range=pixels)
+    assert weights.value_range is not None
+    low, high = weights.value_range
+    checked = "its answers checked" if weights.answer else "which cannot answer by itself"
+    print(
+        f"{directory}: {weights.backbone.title}, pixels in [{low:g}, {high:g}] before, "
+        f"from {source}, {checked}"
+    )
+
+
+def _parse_range(text: str) -> tuple[float, float]:
+    low, _, high = text.partition("..")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise UserError(
+            f"--value-range is LOW..HIGH, such as 0..1, -1..1 or 0..255. Received: {text!r}"
+        ) from None
 
 
 @app.command("make-standin")

@@ -12,6 +12,7 @@ from google.protobuf import text_format
 from components.backbone import load, module, standin
 from components.backbone.network import Backbone
 from components.backbone.networks import AUTO, NETWORKS
+from components.backbone.weights import importing
 from components.dataset import (
     archive,
     bad_examples,
@@ -182,18 +183,24 @@ def _say(notes: Sequence[str]) -> None:
 
 
 def resolve_backbone(config: Config) -> Path:
-    """The module's local folder; the handle "standin" makes one that is not pretrained."""
+    """The module's local folder, made in the cache where the handle is a file of weights.
+
+    The handle "standin" makes one that is not pretrained.
+    """
     cache = Path(config.cache).resolve()
     network, handle = config.backbone.network, config.backbone.handle
-    is_kept = handle == STANDIN or is_remote(handle) or Path(handle).is_file()
-    with in_turn(cache) if is_kept else nullcontext():  # else it is used where it lies
+    is_module = (Path(handle).expanduser() / module.GRAPH_FILE).is_file()
+    with nullcontext() if is_module else in_turn(cache):  # a module is used where it lies
         if handle == STANDIN:
             # A network that takes one size alone is made for it.
             size = config.image.size if NETWORKS[network].is_sized else None
             directory = cache / f"backbones/{STANDIN}-{network}{f'-{size}' if size else ''}"
             standin.make_standin(directory, seed=0, network=network, image_size=size)
             return directory
-        return module.resolve(handle, cache / "backbones").resolve()
+        found = module.resolve(handle, cache / "backbones", importing.is_source)
+        if (found / module.GRAPH_FILE).is_file():
+            return found.resolve()
+        return importing.import_once(found, cache / "backbones", network)
 
 
 def find_network(config: Config, directory: Path) -> Backbone:

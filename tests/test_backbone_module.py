@@ -205,6 +205,37 @@ def test_bad_archive_leaves_nothing(hub, tmp_path, files, complaint):
     assert not list(tmp_path.iterdir())
 
 
+def is_weights(path):
+    return path.is_file() and path.read_bytes() == b"weights"
+
+
+def test_weights_by_their_url_are_kept_as_they_came(hub, tmp_path):
+    hub.answers["/files/net%20v3.ckpt?token=x"] = b"weights"
+    handle = f"{hub.url}/files/net%20v3.ckpt?token=x"
+    first = module.resolve(handle, tmp_path, is_weights)
+    assert (first.name, first.read_bytes()) == ("net%20v3.ckpt", b"weights")
+    assert module.resolve(handle, tmp_path, is_weights) == first
+    assert len(hub.requests) == 1
+    assert len(list(tmp_path.iterdir())) == 2  # the copy and its pin
+    first.write_bytes(b"other")
+    with pytest.raises(UserError, match="must be the one that was pinned"):
+        module.resolve(handle, tmp_path, is_weights)
+
+
+def test_a_url_of_anything_else_leaves_nothing(hub, tmp_path):
+    hub.answers["/files/net.ckpt"] = b"<html>"
+    with pytest.raises(UserError, match=r"net\.ckpt leads to neither; .*make-standin"):
+        module.resolve(f"{hub.url}/files/net.ckpt", tmp_path, is_weights)
+    assert not list(tmp_path.iterdir())
+
+
+def test_local_weights_are_used_where_they_are(tmp_path):
+    (tmp_path / "net.tar.gz").write_bytes(b"weights")
+    found = module.resolve(str(tmp_path / "net.tar.gz"), tmp_path / "cache", is_weights)
+    assert found == tmp_path / "net.tar.gz"
+    assert not (tmp_path / "cache").exists()
+
+
 def test_local_directory_is_used_where_it_is(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"graph")
     assert module.resolve(str(tmp_path), tmp_path / "cache") == tmp_path

@@ -61,7 +61,9 @@ def test_in_bfloat16_the_trunk_stays_close_where_little_can_be_amplified(backbon
 
 
 def test_batches_are_bounded_in_bytes():
-    assert [batch_size(side) for side in (75, 299, 1024)] == [256, 32, 2]
+    sizes = [batch_size("inception_v3", side) for side in (75, 299, 1024)]
+    assert sizes == [256, 32, 2]
+    assert batch_size("inception_v1", 224) == 56
 
 
 @pytest.mark.parametrize("dtype", sorted(record.DTYPES))

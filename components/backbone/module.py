@@ -1,52 +1,63 @@
-"""Finds a module: a directory, an archive, or a TF-Hub handle with a pinned local copy."""
+"""Finds a module or a file of weights: here, or by its URL with a pinned local copy."""
 
 import hashlib
 import json
 import shutil
+import tarfile
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
+from urllib.parse import urlsplit
 
-from components.backbone.hub_handle import fetch_module, is_hub_handle
+from components.backbone.hub_handle import COMPRESSED, fetch_module, is_hub_handle
 from components.download import download, is_remote
 from components.errors import UserError
 from components.tar import extract_tar, require_whole_tar
 
 GRAPH_FILE: Final = "saved_model.pb"
 ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz")
+LONGEST_NAME: Final = 100  # characters of a downloaded file's name that are kept
 MEND: Final = (
     "where no pretrained module can be reached, `inception-finetune backbone make-standin DIR` "
     "writes one that is not pretrained"
 )
 
 
-def resolve(handle: str, cache_dir: Path) -> Path:
-    """The directory of the module that a handle names, fetched once if it is remote.
+def resolve(
+    handle: str, cache_dir: Path, is_weights: Callable[[Path], bool] = lambda path: False
+) -> Path:
+    """The directory of the module that a handle names, fetched once if it is remote; or weights.
 
     Args:
-        handle: a module's directory, a .tar.gz of one, its URL, or a TF-Hub URL.
+        handle: a module's directory, a .tar.gz of one, its URL, a TF-Hub URL, or what
+            `is_weights` accepts, here or by its URL.
         cache_dir: keeps one pinned copy a handle and, beside it, a JSON file with the handle, the
-            fingerprint and the date. Local directories are used where they are, and the copies of
-            TF-Hub's handles are in ``TFHUB_CACHE_DIR`` where that is set.
+            fingerprint and the date. What is local is used where it is, except for an archive. The
+            copies of TF-Hub's handles are in ``TFHUB_CACHE_DIR`` where that is set.
+        is_weights: whether a path is a source of weights, which is not a module yet.
+
+    Returns:
+        A directory with a `saved_model.pb`, or a path that `is_weights` accepts.
 
     Raises:
         UserError: nothing there, a failed download, or a pinned copy that was changed.
     """
     if is_remote(handle):
-        return _pinned(handle, handle, cache_dir)
+        return _pinned(handle, handle, cache_dir, is_weights)
     path = Path(handle.removeprefix("file://")).expanduser()
+    if not (path / GRAPH_FILE).is_file() and is_weights(path):
+        return path
     if path.is_dir():
         require_saved_model(path)
         return path
     if path.is_file() and path.name.endswith(ARCHIVE_SUFFIXES):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return _pinned(str(path), f"sha256:{digest}", cache_dir)
+        return _pinned(str(path), f"sha256:{_sha256(path)}", cache_dir, is_weights)
     raise UserError(
-        f"a backbone is a directory with a {GRAPH_FILE}, a .tar.gz of one, or an http(s) URL: "
-        f"{handle} is none of them; {MEND}"
+        f"a backbone is a directory with a {GRAPH_FILE}, a .tar.gz of one, a file of weights "
+        f"(docs/backbones.md), or an http(s) URL: {handle} is none of them; {MEND}"
     )
 
 
@@ -75,22 +86,20 @@ def fingerprint(directory: Path) -> str:
         files += sorted(path for path in (directory / folder).rglob("*") if path.is_file())
     total = hashlib.sha256()
     for path in files:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{path.relative_to(directory).as_posix()}\0{content}\n".encode())
+        total.update(f"{path.relative_to(directory).as_posix()}\0{_sha256(path)}\n".encode())
     return total.hexdigest()
 
 
-def _pinned(handle: str, key: str, cache_dir: Path) -> Path:
+def _pinned(handle: str, key: str, cache_dir: Path, is_weights: Callable[[Path], bool]) -> Path:
     """The copy of `handle`, checked against its pin; fetched where it is not there."""
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
     directory, pin = cache_dir / name, cache_dir / f"{name}.json"
     recorded = _read_pin(pin)
     if is_hub_handle(handle):
-        directory = fetch_module(
+        directory = kept = fetch_module(
             handle,
             cache_dir,
-            download=partial(_download, target=cache_dir / f"{name}.tar.gz"),
+            download=partial(_download, directory=cache_dir / name),
             unpack=partial(_unpack, handle),
         )
         require_saved_model(directory)
@@ -98,8 +107,9 @@ def _pinned(handle: str, key: str, cache_dir: Path) -> Path:
         if recorded is None and directory.exists():
             shutil.rmtree(directory)  # fetched by a process that died before it could pin it
         if not directory.exists():
-            _fetch(handle, directory)
-    found = fingerprint(directory)
+            _fetch(handle, directory, is_weights)
+        kept = _kept(directory)
+    found = fingerprint(directory) if kept == directory else _sha256(kept)
     if recorded is None:
         content = {
             "handle": handle,
@@ -115,7 +125,18 @@ def _pinned(handle: str, key: str, cache_dir: Path) -> Path:
             f"the copy of {handle} must be the one that was pinned, sha256 {recorded}: {directory} "
             f"has {found}; delete that directory and {pin} to fetch and pin it again"
         )
-    return directory
+    return kept
+
+
+def _kept(directory: Path) -> Path:
+    """The module that a fetched directory is, or the one file of weights in it."""
+    entries = list(directory.iterdir())
+    return entries[0] if len(entries) == 1 and entries[0].name != GRAPH_FILE else directory
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_pin(pin: Path) -> str | None:
@@ -129,17 +150,34 @@ def _read_pin(pin: Path) -> str | None:
         ) from None
 
 
-def _fetch(handle: str, directory: Path) -> None:
-    """Downloads and unpacks a module aside, then renames it into place."""
+def _fetch(handle: str, directory: Path, is_weights: Callable[[Path], bool]) -> None:
+    """Downloads and unpacks a module aside, then renames it into place. Weights stay packed."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     if Path(handle).is_file():
         _unpack(handle, Path(handle), directory)
         return
-    archive = _download(handle, directory.with_name(f"{directory.name}.tar.gz"))
+    file = _download(handle, directory)
     try:
-        _unpack(handle, archive, directory)
+        if is_weights(file):
+            _put(file, directory)
+        elif tarfile.is_tarfile(file):
+            _unpack(handle, file, directory)
+        else:
+            raise UserError(
+                f"a backbone's address leads to a module's .tar.gz or to a file of weights "
+                f"(docs/backbones.md): {handle} leads to neither; {MEND}"
+            )
     finally:
-        archive.unlink()
+        file.unlink(missing_ok=True)
+
+
+def _put(file: Path, directory: Path) -> None:
+    """Moves a file into a directory of its own."""
+    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
+        place = Path(scratch) / "weights"
+        place.mkdir()
+        file.rename(place / file.name.removeprefix(f"{directory.name}-"))
+        place.rename(directory)
 
 
 def _unpack(handle: str, archive: Path, directory: Path) -> None:
@@ -151,10 +189,15 @@ def _unpack(handle: str, archive: Path, directory: Path) -> None:
         root.rename(directory)
 
 
-def _download(handle: str, target: Path) -> Path:
+def _download(handle: str, directory: Path) -> Path:
+    """The file behind an address, beside `directory`."""
+    parts = urlsplit(handle)
+    name = PurePosixPath(parts.path).name[-LONGEST_NAME:]
+    is_archive = name.endswith(ARCHIVE_SUFFIXES) or COMPRESSED in parts.query
+    target = directory.with_name(f"{directory.name}-{name}")
     target.unlink(missing_ok=True)  # left by a process that died while unpacking
     try:
-        return download(handle, target, check=require_whole_tar)
+        return download(handle, target, check=require_whole_tar if is_archive else None)
     except UserError as error:
         raise UserError(f"{error}; {MEND}") from error
 

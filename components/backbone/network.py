@@ -243,6 +243,7 @@ class _Sizes:
     def __init__(self) -> None:
         self.met: list[tuple[str, Convolution, tuple[tuple[int, ...], ...]]] = []
         self.multiplications = 0
+        self.largest = 0  # of a convolution's output, in numbers
 
     def convolve(self, scope: str, convolution: Convolution, value: Size) -> Size:
         kernel = convolution.kernel or (value.height, value.width)
@@ -257,6 +258,7 @@ class _Sizes:
         self.met.append((scope, convolution, (*kernels, *((filters,) for _ in statistics))))
         height, width = _positions(value, kernel, convolution.stride, convolution.padding)
         self.multiplications += height * width * sum(map(math.prod, kernels))
+        self.largest = max(self.largest, height * width * filters)
         return Size(height, width, filters)
 
     def pool(self, pooling: Pooling, value: Size) -> Size:
@@ -303,6 +305,13 @@ def multiplications(backbone: Backbone, image_size: int) -> dict[str, int]:
         value = walk_block(backbone, block, value, operations)
         found[block.name] = operations.multiplications
     return found
+
+
+def largest_activation(backbone: Backbone, image_size: int) -> int:
+    """Of all convolutions' outputs for one image, how many numbers the largest one has."""
+    operations = _Sizes()
+    walk(backbone, backbone.blocks, Size(image_size, image_size, CHANNELS), operations)
+    return operations.largest
 
 
 def _convolutions(

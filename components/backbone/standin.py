@@ -1,23 +1,19 @@
 """A network in TF-Hub's format, for where no pretrained module can be reached."""
 
 import hashlib
-import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from components.backbone.array_file import read_weights
+from components.backbone import made_module
 from components.backbone.load import require_size
-from components.backbone.module import fingerprint
 from components.backbone.network import Backbone, Convolution
 from components.backbone.networks import NETWORKS
+from components.backbone.weights import npz
 from components.errors import UserError
 
 MANIFEST: Final = "standin.json"
-NOTE: Final = "README.txt"
 FORMAT_VERSION: Final = 2
 CALIBRATION_IMAGES: Final = 96  # a third where images are larger and have more positions
 LARGE: Final = 150  # pixels a side
@@ -51,7 +47,7 @@ def make_standin(
         image_size: pixels a side of the images that the network will see; the network's smallest
             where none is given. Without `weights` it is calibrated for that size; at others its
             activations grow or fade.
-        weights: .npz with float16 or float32 arrays; see `array_file.read_weights`.
+        weights: .npz with float16 or float32 arrays; see `npz.read`.
 
     Raises:
         UserError: bad settings, an array file that does not fit, or another thing in the place.
@@ -65,10 +61,11 @@ def make_standin(
     require_size(backbone, size)
     directory = Path(directory)
     settings = _settings(backbone, seed, size, weights)
-    if _already_made(directory, settings):
+    origin = made_module.Origin("make-standin", MANIFEST, settings)
+    if made_module.is_made(directory, origin):
         return
-    values = read_weights(backbone, weights) if weights else random_values(backbone, seed, size)
-    _write(directory, backbone, values, size, settings)
+    values = npz.read(weights, network).values if weights else random_values(backbone, seed, size)
+    made_module.write(directory, backbone, values, size, origin, _note(backbone, settings))
 
 
 def _settings(
@@ -83,28 +80,6 @@ def _settings(
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     # Neither the seed nor the size has a part in a network whose weights are given.
     return {**settings, "weights_sha256": digest}
-
-
-def _already_made(directory: Path, settings: dict[str, Any]) -> bool:
-    """Whether the same stand-in is there, whole; refuses to overwrite anything else."""
-    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
-        return False
-    mend = "delete it or choose another directory"
-    try:
-        manifest = json.loads((directory / MANIFEST).read_text())
-        found, recorded = manifest["settings"], manifest["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(
-            f"make-standin writes to a new directory: {directory} holds something else; {mend}"
-        ) from None
-    if found != settings:
-        raise UserError(
-            f"{directory} holds a stand-in made with other settings: {json.dumps(found)}, "
-            f"asked for {json.dumps(settings)}; {mend}"
-        )
-    if fingerprint(directory) != recorded:
-        raise UserError(f"{directory} holds a stand-in that was changed after it was made; {mend}")
-    return True
 
 
 def random_values(backbone: Backbone, seed: int, image_size: int) -> dict[str, np.ndarray]:
@@ -178,31 +153,6 @@ def calibration_images(image_size: int) -> np.ndarray:
         noise = generator.standard_normal(pixels.shape, np.float32)
         images.append(np.clip(pixels + noise * generator.uniform(0, LARGEST_NOISE), 0, 1))
     return np.stack(images).astype(np.float32)
-
-
-def _write(
-    directory: Path,
-    backbone: Backbone,
-    values: dict[str, np.ndarray],
-    image_size: int,
-    settings: dict[str, Any],
-) -> None:
-    from components.backbone import forward
-
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
-        forward.save(backbone, values, image_size, str(temporary))
-        (temporary / NOTE).write_text(_note(backbone, settings))
-        manifest = {"settings": settings, "fingerprint": fingerprint(temporary)}
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-        temporary.chmod(0o755)  # mkdtemp's 0700 would shut out other readers
-        if directory.is_dir():
-            directory.rmdir()  # known to be empty
-        temporary.rename(directory)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def _note(backbone: Backbone, settings: dict[str, Any]) -> str:

@@ -8,16 +8,17 @@ import tensorflow as tf
 from apache_beam.ml.inference.base import ModelHandler
 
 from components import features
+from components.backbone.network import largest_activation
+from components.backbone.networks import NETWORKS
 from components.compute_dtype import resolve_compute_dtype
 from components.damaged import damaged_image
 from components.trunk_features.record import TrunkOutput
 from components.trunk_features.settings import TrunkSettings
 from components.views import choose_views
 
-# Of activations that are alive at a time. At 299 pixels the widest are the stem's 147x147x64
-# (5.5 MB an image as float32), and some four such tensors exist at once.
-_BATCH_BYTES = 720e6
-_BYTES_PER_PIXEL = 4 * 5.5e6 / 299**2
+_BATCH_BYTES = 720e6  # of activations that are alive at a time
+_ALIVE = 4  # of the size of the largest one, which in InceptionV3 has 5.5 MB an image at 299 pixels
+_FLOAT32 = 4  # bytes
 _LARGEST_BATCH = 256  # images; more does not compute faster
 
 Model = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
@@ -30,16 +31,17 @@ class ImageView(NamedTuple):
     view: int  # number in the settings' views
 
 
-def batch_size(image_size: int) -> int:
+def batch_size(network: str, image_size: int) -> int:
     """Images for one call of the trunk, so that its activations keep to a bound in bytes."""
-    return int(min(_LARGEST_BATCH, max(1, _BATCH_BYTES / (_BYTES_PER_PIXEL * image_size**2))))
+    image = _ALIVE * _FLOAT32 * largest_activation(NETWORKS[network], image_size)
+    return int(min(_LARGEST_BATCH, max(1, _BATCH_BYTES / image)))
 
 
 class TrunkHandler(ModelHandler[ImageView, TrunkOutput, Model]):
     """Loads the checked backbone once for each worker and folds its trunk."""
 
     def __init__(self, settings: TrunkSettings, transform_directory: str) -> None:
-        size = batch_size(settings.image_size)
+        size = batch_size(settings.network, settings.image_size)
         super().__init__(min_batch_size=size, max_batch_size=size)
         self._settings = settings
         self._transform_directory = transform_directory
