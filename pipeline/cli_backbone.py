@@ -1,4 +1,4 @@
-"""``inception-finetune backbone``: check a module, make one of weights, or a stand-in."""
+"""``inception-finetune backbone``: check, compare, make one of weights, or a stand-in."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,11 +8,22 @@ from rich.console import Console
 
 from components.backbone.networks import AUTO, NETWORKS
 from components.errors import UserError
-from pipeline.cli_options import ConfigOption, Overrides, Verbose, load, load_tensorflow
+from components.settings import STANDIN
+from pipeline.cli_options import (
+    ConfigOption,
+    Overrides,
+    Verbose,
+    load,
+    load_tensorflow,
+    split_overrides,
+)
 
 app = typer.Typer(
-    help="Check a pretrained module, make one of weights, or a stand-in.", no_args_is_help=True
+    help="Check a pretrained module, compare some, make one of weights, or a stand-in.",
+    no_args_is_help=True,
 )
+# A comparison looks at every cut, whichever of them the configuration is for.
+_ANY_CUT = ("backbone.trainable_from=all", "feature_cache=false", "tuning.trainable_from=[]")
 
 
 @app.command()
@@ -29,6 +40,46 @@ def check(
 
     with failure.in_one_line():
         backbone_report.print_report(settings, Console())
+
+
+@app.command()
+def compare(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[HANDLE | NETWORK=HANDLE]... [KEY=VALUE]...",
+            help="Backbones, by default the configured one; overrides.",
+        ),
+    ] = None,
+    config: ConfigOption = "cifar10",
+    sample: Annotated[
+        int, typer.Option(min=50, help="Images of train, and of validation, at most.")
+    ] = 3000,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Folder for backbones.png, .csv and .json; default: ROOT/reviews."),
+    ] = None,
+    verbose: Verbose = False,
+):
+    """Choose a network and a cut: linear probes at every block, and what each cut costs."""
+    handles, overrides = split_overrides(arguments or ())
+    named = [one for one in overrides if one.partition("=")[0] in NETWORKS]
+    overrides = [*(one for one in overrides if one not in named), *_ANY_CUT]
+    chosen = [_backbone(one) for one in dict.fromkeys(arguments or ()) if one in handles + named]
+    configs = [load(config, [*overrides, *backbone]) for backbone in chosen or [[]]]
+    load_tensorflow(verbose)
+    from pipeline.backbone_compare import compare_backbones
+
+    compare_backbones(configs, sample, save, Console())
+
+
+def _backbone(argument: str) -> list[str]:
+    """Overrides for HANDLE, whose network is recognised, or NETWORK=HANDLE."""
+    network, equals, handle = argument.partition("=")
+    if equals and network in NETWORKS:
+        return [f"backbone.network={network}", f"backbone.handle={handle}"]
+    recognised = [] if argument == STANDIN else [f"backbone.network={AUTO}"]
+    return [*recognised, f"backbone.handle={argument}"]
 
 
 @app.command("import")

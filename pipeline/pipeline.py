@@ -77,7 +77,7 @@ def create_pipeline(
     )
     anomaly_gate = AnomalyGate(anomalies=example_validator.outputs["anomalies"])
 
-    # Only the graph: images at 299 pixels would take 1 MB each, the records take 2 KB.
+    # Only the graph: an image of 299 pixels would take 1 MB, a CIFAR-10 record takes 2 KB.
     transform = Transform(
         examples=examples,
         schema=schema,

@@ -190,6 +190,19 @@ def test_a_range_that_nobody_says_is_taken_and_that_is_said(answering, imported,
     assert "does not say the range of its pixels; [-1, 1] is taken" in capsys.readouterr().err
 
 
+def test_a_negative_variance_is_refused(source, tmp_path, monkeypatch):
+    read = importing.slim_checkpoint.read
+    name = "InceptionV1/Mixed_3b/Branch_0/Conv2d_0a_1x1/BatchNorm/moving_variance"
+
+    def wrong(path, network):
+        found = read(path, network)
+        return found._replace(values={**found.values, name: found.values[name] - 3})
+
+    monkeypatch.setattr(importing.slim_checkpoint, "read", wrong)
+    with pytest.raises(UserError, match=rf"never negative: .*{name} is -2 somewhere"):
+        importing.import_weights(source, tmp_path / "m")
+
+
 def test_what_no_reader_knows(tmp_path, imported, source):
     (tmp_path / "w.bin").write_bytes(b"weights")
     with tarfile.open(tmp_path / "whole.tar", "w") as tar:

@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from components.backbone.forward import add_bias, convolve, global_average, run_blocks
+from components.backbone.forward import (
+    Convolve,
+    add_bias,
+    convolve,
+    global_average,
+    run_blocks,
+)
 from components.backbone.keras_network import scoped_layers
 from components.backbone.network import BATCH_NORM_EPSILON, HEAD, Backbone, Convolution
 
@@ -20,12 +26,25 @@ def fold_trunk(
 ) -> Trunk:
     """The blocks below the cut in inference mode.
 
-    In inference mode batch normalisation is ``relu(kernel * x / sigma + beta - mean / sigma)``
-    with ``sigma = sqrt(variance + epsilon)``: a convolution with another kernel and a bias.
-
     Returns:
       A function from ``[B, S, S, 3]`` float32 in [-1, 1] to the cut's output as `dtype`:
       ``[B, h, w, channels]``, or ``[B, features]`` for ``head``.
+    """
+    convolution = folded_convolution(backbone, network, dtype)
+    blocks = backbone.blocks_before(trainable_from)
+
+    def trunk(images: tf.Tensor) -> tf.Tensor:
+        value = run_blocks(backbone, blocks, tf.cast(images, dtype), convolution)
+        return global_average(value) if trainable_from == HEAD else value
+
+    return trunk
+
+
+def folded_convolution(backbone: Backbone, network: "keras.Model", dtype: tf.DType) -> Convolve:
+    """Each convolution of the network in inference mode, for `run_blocks`.
+
+    In inference mode batch normalisation is ``relu(kernel * x / sigma + beta - mean / sigma)``
+    with ``sigma = sqrt(variance + epsilon)``: a convolution with another kernel and a bias.
     """
     folded: dict[str, tuple[list[tf.Tensor], tf.Tensor]] = {}
     for scope, convolution, layers in scoped_layers(backbone, [network]):
@@ -42,14 +61,8 @@ def fold_trunk(
             tf.constant(bias, dtype),
         )
 
-    def folded_convolution(scope: str, convolution: Convolution, value: tf.Tensor) -> tf.Tensor:
+    def convolve_folded(scope: str, convolution: Convolution, value: tf.Tensor) -> tf.Tensor:
         kernels, bias = folded[scope]
         return add_bias(convolve(value, kernels, convolution), bias, convolution)
 
-    blocks = backbone.blocks_before(trainable_from)
-
-    def trunk(images: tf.Tensor) -> tf.Tensor:
-        value = run_blocks(backbone, blocks, tf.cast(images, dtype), folded_convolution)
-        return global_average(value) if trainable_from == HEAD else value
-
-    return trunk
+    return convolve_folded

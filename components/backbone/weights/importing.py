@@ -76,7 +76,7 @@ def import_weights(
         What the source holds, its pixels' range as it was taken.
 
     Raises:
-        UserError: nothing that a reader knows, weights that do not fit, a range that cannot be
+        UserError: nothing that a reader knows, weights that do not fit, variances below 0, a range that cannot be
             taken exactly, an answer that is not the source's, or another thing in the place.
     """
     if network not in (AUTO, *NETWORKS):
@@ -91,6 +91,12 @@ def import_weights(
             file=sys.stderr,
             flush=True,
         )
+    for name, value in weights.values.items():
+        if name.endswith("/moving_variance") and (value < 0).any():
+            raise UserError(
+                f"a variance is never negative: {source}: {name} is {value.min():g} somewhere; the "
+                "file is damaged, or its arrays are under wrong names"
+            )
     values = fold_value_range(backbone, weights.values, chosen, source)
     digest = source_digest(source)
     origin = made_module.Origin(
@@ -225,7 +231,10 @@ def fold_value_range(
 def _check(weights: Weights, source: Path, directory: Path) -> None:
     """Compares the module with the source's own answers, where it has them."""
     backbone = weights.backbone
-    loaded = load_backbone(directory, image_size=backbone.native_size, network=backbone.name)
+    try:
+        loaded = load_backbone(directory, image_size=backbone.native_size, network=backbone.name)
+    except UserError as error:  # the directory is a temporary one
+        raise UserError(str(error).replace(str(directory), f"that of {source}")) from error
     if weights.answer is None:
         return
     images = probe_images(backbone.native_size)

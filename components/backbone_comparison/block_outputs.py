@@ -1,0 +1,118 @@
+"""Every block's output for a sample of pictures, in one pass of the network."""
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from components import features
+from components.backbone.forward import global_average, run_blocks
+from components.backbone.load import LoadedBackbone
+from components.damaged import damaged_image
+from components.progress import Advance
+from components.settings import Image
+from components.transform import preprocessing_fn
+from components.trunk_features.handler import batch_size
+from components.trunk_features.trunk import Trunk, folded_convolution
+
+
+class Examples(NamedTuple):
+    """Serialized raw examples, as the conversion writes them, and their labels ``[N]`` int64."""
+
+    serialized: tuple[bytes, ...]
+    encoded: tuple[bytes, ...]
+    labels: npt.NDArray[np.int64]
+
+
+class BlockOutputs(NamedTuple):
+    """`values` is ``[N, channels]`` float32 by block: each output's mean over all positions."""
+
+    values: dict[str, npt.NDArray[np.float32]]
+    seconds: dict[str, float]  # that the block itself took, of all pictures
+    transform_seconds: float  # to decode, crop, resize and scale them
+
+
+def read_examples(serialized: Sequence[bytes]) -> Examples:
+    """Pictures and labels of the records that the conversion wrote."""
+    encoded, labels = [], []
+    for record in serialized:
+        feature = tf.train.Example.FromString(record).features.feature
+        encoded.append(feature[features.IMAGE_ENCODED].bytes_list.value[0])
+        labels.append(feature[features.LABEL].int64_list.value[0])
+    return Examples(tuple(serialized), tuple(encoded), np.array(labels, np.int64))
+
+
+def block_outputs(
+    loaded: LoadedBackbone, examples: Examples, image: Image, dtype: tf.DType, advance: Advance
+) -> BlockOutputs:
+    """Runs the folded network over the pictures, a batch and a block at a time.
+
+    The pictures come from Transform's own function, and the blocks are folded as TrunkFeatures
+    folds them. The mean over all positions is what the network itself takes of its last block.
+    Memory holds one block's output of one batch, and all means: ``4 * N * sum(channels)`` bytes.
+
+    Args:
+      loaded: the network, for images of `image.size`.
+      dtype: of the convolutions; means are taken in float32.
+
+    Raises:
+      UserError: a picture cannot be decoded.
+    """
+    backbone, count = loaded.backbone, len(examples.labels)
+    transform = _transform(image)
+    blocks = _compiled_blocks(loaded, dtype)
+    values: dict[str, npt.NDArray[np.float32]] = {}
+    seconds = dict.fromkeys(blocks, 0.0)
+    transform_seconds = 0.0
+    size = batch_size(image.size)
+    for start in range(0, count, size):
+        chosen = slice(start, start + size)
+        began = time.monotonic()
+        try:
+            value = transform(tf.constant(examples.encoded[chosen]))
+        except tf.errors.InvalidArgumentError as error:
+            raise damaged_image(examples.serialized[chosen]) or error from error
+        value = tf.cast(value, dtype)
+        transform_seconds += time.monotonic() - began
+        for block in backbone.blocks:
+            began = time.monotonic()
+            value = blocks[block.name](value)
+            pooled = global_average(tf.cast(value, tf.float32)).numpy()  # waits for the block
+            seconds[block.name] += time.monotonic() - began
+            whole = values.setdefault(block.name, np.empty([count, pooled.shape[1]], np.float32))
+            whole[chosen] = pooled
+        advance(len(examples.encoded[chosen]))
+    return BlockOutputs(values, seconds, transform_seconds)
+
+
+def _transform(image: Image) -> Trunk:
+    settings = {"size": image.size, "central_crop": image.central_crop}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def transform(encoded: tf.Tensor) -> tf.Tensor:
+        raw = {
+            features.IMAGE_ENCODED: encoded,
+            features.LABEL: tf.zeros(tf.shape(encoded), tf.int64),
+        }
+        return preprocessing_fn(raw, settings)[features.IMAGE]
+
+    return transform
+
+
+def _compiled_blocks(loaded: LoadedBackbone, dtype: tf.DType) -> dict[str, Trunk]:
+    """A function for each block, traced, so that no measured call traces it."""
+    convolution = folded_convolution(loaded.backbone, loaded.network, dtype)
+    blocks: dict[str, Trunk] = {}
+    shape = [None, *loaded.network.input_shape[1:]]
+    for block in loaded.backbone.blocks:
+
+        def run(value: tf.Tensor, block=block) -> tf.Tensor:
+            return run_blocks(loaded.backbone, [block], value, convolution)
+
+        function = tf.function(run).get_concrete_function(tf.TensorSpec(shape, dtype))
+        blocks[block.name] = function
+        shape = [None, *function.outputs[0].shape[1:]]
+    return blocks
