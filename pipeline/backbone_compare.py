@@ -17,7 +17,6 @@ from rich.table import Table
 from components import features
 from components.backbone import load
 from components.backbone.network import Backbone
-from components.backbone.networks import AUTO, NETWORKS
 from components.backbone_comparison import chart
 from components.backbone_comparison.block_outputs import Examples, block_outputs, read_examples
 from components.backbone_comparison.comparison import (
@@ -122,10 +121,8 @@ def _find(config: Config) -> tuple[Path, Backbone]:
       UserError: there is no such module, it is another network, or it takes larger images alone.
     """
     directory = resolve_backbone(config)
-    wanted = config.backbone.network
-    backbone = NETWORKS.get(wanted) or load.choose_network(
-        AUTO, load.checkpoint_names(directory), directory
-    )
+    names = load.checkpoint_names(directory)
+    backbone = load.choose_network(config.backbone.network, names, directory)
     load.require_size(backbone, config.image.size)
     return directory, backbone
 

@@ -189,8 +189,10 @@ def resolve_backbone(config: Config) -> Path:
     """
     cache = Path(config.cache).resolve()
     network, handle = config.backbone.network, config.backbone.handle
-    is_module = (Path(handle).expanduser() / module.GRAPH_FILE).is_file()
-    with nullcontext() if is_module else in_turn(cache):  # a module is used where it lies
+    local = Path(handle).expanduser()
+    is_kept = handle == STANDIN or is_remote(handle) or local.is_file()
+    is_kept = is_kept or importing.is_source(local)
+    with in_turn(cache) if is_kept else nullcontext():  # a module is used where it lies
         if handle == STANDIN:
             # A network that takes one size alone is made for it.
             size = config.image.size if NETWORKS[network].is_sized else None
@@ -198,9 +200,9 @@ def resolve_backbone(config: Config) -> Path:
             standin.make_standin(directory, seed=0, network=network, image_size=size)
             return directory
         found = module.resolve(handle, cache / "backbones", importing.is_source)
-        if (found / module.GRAPH_FILE).is_file():
-            return found.resolve()
-        return importing.import_once(found, cache / "backbones", network)
+        if importing.is_source(found):
+            return importing.import_once(found, cache / "backbones", network)
+        return found.resolve()
 
 
 def find_network(config: Config, directory: Path) -> Backbone:

@@ -138,6 +138,7 @@ def older(first_run, tmp_path) -> Path:
     target = tmp_path / "older"
     model = tf.saved_model.load(str(first_run.pushed))
     signatures = {name: one for name, one in model.signatures.items() if name != "embed_images"}
+    model.answering_variables = model.network_variables
     model.network_variables = as_keras_named_them(model.network_variables)
     tf.saved_model.save(model, str(target), signatures=signatures)
     extra = shutil.copytree(first_run.pushed / "assets.extra", target / "assets.extra")
@@ -160,9 +161,7 @@ def as_keras_named_them(variables) -> list[tf.Variable]:
         (keras.layers.BatchNormalization, "/BatchNorm"),
     ):
         layers = [layer for layer in network.layers if isinstance(layer, kind)]
-        layers.sort(
-            key=lambda layer: int(layer.name.rpartition("_")[2]) if "_" in layer.name else 0
-        )
+        layers.sort(key=lambda layer: (len(layer.name), layer.name))  # as they are numbered
         for layer, scope in zip(layers, INCEPTION_V3.convolutions, strict=True):
             for weight in layer.weights:
                 last = weight.name.rpartition("/")[2].removesuffix(":0")

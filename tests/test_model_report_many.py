@@ -89,7 +89,10 @@ def made(classes: int) -> tuple[Facts, Predictions]:
             code_revision=None,
             python="3.11",
             packages={"tensorflow": "2", "tfx": "1", "apache-beam": "2"},
-            config={"backbone": {"trainable_from": "head"}, "image": {"size": 75}},
+            config={
+                "backbone": {"network": "inception_v3", "trainable_from": "head"},
+                "image": {"size": 75},
+            },
             artifacts={"Trainer": "here"},
         ),
     )

@@ -59,5 +59,5 @@ def test_the_whole_pipeline_runs_with_it(monkeypatch, tmp_path):
     assert lines[0] == "Toy/Conv2d_1/weights 3, 3, 3, 16 frozen"
     assert "Toy/Residual_3/Conv2d_a/depthwise_weights 3, 3, 32, 2 trained" in lines
     assert "Toy/Residual_3/Up/biases 32 trained" in lines
-    card = next((tmp_path / "root/artifacts").rglob("model_card.md")).read_text()
+    card = next((tmp_path / "root/artifacts").rglob("model_card.json")).read_text()
     assert "ToyNet" in card and "example.org/toy" in card

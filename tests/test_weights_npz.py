@@ -57,11 +57,11 @@ def test_array_file_by_tf_slims_names(tmp_path):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda a: a.pop("conv2d_3/kernel:0"), r"1 missing: conv2d_3/kernel:0 \[1, 1, 64, 80\]"),
-        (lambda a: a.update({"dense/bias:0": np.zeros(7)}), r"1 surplus: dense/bias:0 \[7\]"),
+        (lambda a: a.pop("conv2d_3/kernel:0"), r"1 missing: conv2d_3/kernel \[1, 1, 64, 80\]"),
+        (lambda a: a.update({"dense/bias:0": np.zeros(7)}), r"1 surplus: dense/bias \[7\]"),
         (
             lambda a: a.update({"conv2d/kernel:0": np.zeros((3, 3, 32, 3))}),
-            r"conv2d/kernel:0 \[3, 3, 32, 3\] instead of \[3, 3, 3, 32\]",
+            r"conv2d/kernel \[3, 3, 32, 3\] instead of \[3, 3, 3, 32\]",
         ),
         (
             lambda a: a["batch_normalization_7/beta:0"].fill(np.nan),

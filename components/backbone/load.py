@@ -19,6 +19,7 @@ from components.errors import UserError
 if TYPE_CHECKING:
     import tf_keras as keras
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+    from tensorflow.train import CheckpointReader
 
 TOLERANCE: Final = 1e-4  # relative; float32 rounding alone gives about 1e-6
 PROBE_SEED: Final = 0
@@ -209,12 +210,18 @@ def module_values(
 
 
 def checkpoint_names(directory: Path) -> list[str]:
-    """Names of the variables in the module's checkpoint; see `checkpoint_arrays`."""
-    return [name for name, _ in checkpoint_arrays(directory)]
+    """Names of the variables in the module's checkpoint; see `checkpoint_keys`."""
+    return [name for name, _ in checkpoint_keys(directory)[1]]
 
 
 def checkpoint_arrays(directory: Path) -> list[tuple[str, np.ndarray]]:
-    """Variables from the module's checkpoint, for modules that do not list them.
+    """Variables from the module's checkpoint, for modules that do not list them."""
+    reader, keys = checkpoint_keys(directory)
+    return [(name, reader.get_tensor(key)) for name, key in keys]
+
+
+def checkpoint_keys(directory: Path) -> "tuple[CheckpointReader, list[tuple[str, str]]]":
+    """A module's checkpoint, and the names of its variables, each with its key there.
 
     TF1 names its entries after the variables; TF2 after the objects that hold them, and keeps the
     variables' names in the object graph.
@@ -231,10 +238,10 @@ def checkpoint_arrays(directory: Path) -> list[tuple[str, np.ndarray]]:
         ) from error
     keys = reader.get_variable_to_shape_map()
     if OBJECT_GRAPH_KEY not in keys:
-        return [(key, reader.get_tensor(key)) for key in keys]
+        return reader, [(key, key) for key in keys]
     graph = TrackableObjectGraph.FromString(reader.get_tensor(OBJECT_GRAPH_KEY))
-    return [
-        (attribute.full_name, reader.get_tensor(attribute.checkpoint_key))
+    return reader, [
+        (attribute.full_name, attribute.checkpoint_key)
         for node in graph.nodes
         for attribute in node.attributes
     ]

@@ -67,7 +67,7 @@ def block_outputs(
     values: dict[str, npt.NDArray[np.float32]] = {}
     seconds = dict.fromkeys(blocks, 0.0)
     transform_seconds = 0.0
-    size = batch_size(image.size)
+    size = batch_size(backbone.name, image.size)
     for start in range(0, count, size):
         chosen = slice(start, start + size)
         began = time.monotonic()

@@ -15,7 +15,14 @@ from components.backbone.load import TOLERANCE, differences, load_backbone, prob
 from components.backbone.module import GRAPH_FILE
 from components.backbone.network import Backbone
 from components.backbone.networks import AUTO, NETWORKS
-from components.backbone.weights import Weights, npz, safetensors_file, slim_checkpoint
+from components.backbone.weights import (
+    Weights,
+    keras_file,
+    npz,
+    safetensors_file,
+    slim_checkpoint,
+    tfjs,
+)
 from components.errors import UserError
 from components.tar import require_whole_tar
 
@@ -26,7 +33,6 @@ VALUE_RANGE: Final = (-1.0, 1.0)  # of the pixels, where neither the source nor 
 # Files beside a source that belong to it, by the source's suffix.
 COMPANIONS: Final = {
     slim_checkpoint.INDEX: "{stem}.data-*",
-    ".json": "group*-shard*",  # as TensorFlow.js names them
     ".safetensors": "config.json",
 }
 
@@ -44,6 +50,8 @@ READERS: Final[dict[str, Reader]] = {
     "a TF-Slim checkpoint": slim_checkpoint,
     "PyTorch's safetensors": safetensors_file,
     "an .npz of arrays": npz,
+    "a file of Keras": keras_file,
+    "a layers model of TensorFlow.js": tfjs,
 }
 
 
@@ -76,8 +84,9 @@ def import_weights(
         What the source holds, its pixels' range as it was taken.
 
     Raises:
-        UserError: nothing that a reader knows, weights that do not fit, variances below 0, a range that cannot be
-            taken exactly, an answer that is not the source's, or another thing in the place.
+        UserError: nothing that a reader knows, weights that do not fit, a negative variance, a
+            range that cannot be taken exactly, an answer that is not the source's, or another
+            thing in the place.
     """
     if network not in (AUTO, *NETWORKS):
         raise UserError(f"network must be one of {', '.join(NETWORKS)}, or {AUTO}: {network}")
@@ -161,6 +170,8 @@ def _files(source: Path) -> list[Path]:
         return sorted(path for path in source.rglob("*") if path.is_file())
     if not source.is_file():  # a checkpoint's prefix
         source = source.with_name(source.name + slim_checkpoint.INDEX)
+    if tfjs.recognises(source) and source.suffix == ".json":
+        return [source, *tfjs.shards(source)]
     if pattern := COMPANIONS.get(source.suffix):
         pattern = pattern.format(stem=glob.escape(source.stem))
         return [source, *sorted(source.parent.glob(pattern))]

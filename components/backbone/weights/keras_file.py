@@ -1,0 +1,258 @@
+"""A network's weights from Keras' own files: HDF5, ``.keras`` and SavedModel.
+
+No layer is made from a file's configuration: it is read as JSON, for names and settings.
+"""
+
+import io
+import json
+import re
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from components.backbone.load import COUNTERS, checkpoint_keys
+from components.backbone.module import GRAPH_FILE
+from components.backbone.networks import NETWORKS
+from components.backbone.weights import Weights
+from components.backbone.weights.keras_names import (
+    NUMBERED,
+    VALUE_RANGE,
+    Settings,
+    read_settings,
+    read_weights,
+)
+from components.errors import UserError
+from components.tar import MAX_UNPACKED_BYTES
+
+if TYPE_CHECKING:
+    import h5py
+
+CONFIG: Final = "config.json"
+WEIGHTS: Final = "model.weights.h5"
+MODEL_WEIGHTS: Final = "model_weights/"  # of a whole model in HDF5, beside those of its optimizer
+METADATA: Final = "keras_metadata.pb"  # of a SavedModel
+# Where Keras' newer form keeps the variables of a layer.
+OBJECT: Final = re.compile(r"((?:layers|_layer_checkpoint_dependencies)/.+)/vars/(\d+)")
+RANDOM_STATE: Final = "seed_generator"  # of a layer such as Dropout
+OF_TRAINING: Final = ("optimizer/", "keras_api/")  # in a SavedModel's checkpoint
+VARIABLES: Final = {  # in their order, by kind of layer
+    "conv2d": ("kernel", "bias"),
+    "separable_conv2d": ("depthwise_kernel", "pointwise_kernel", "bias"),
+    "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
+    "dense": ("kernel", "bias"),
+}
+# Applications in Keras, by network: their order of layers where a file does not name them.
+APPLICATIONS: Final = {
+    "inception_v3": "InceptionV3",
+    "inception_resnet_v2": "InceptionResNetV2",
+}
+
+
+def recognises(path: Path) -> bool:
+    """Whether the path is HDF5, a ``.keras``, or a SavedModel with Keras' variable names."""
+    if path.is_dir():
+        return (path / GRAPH_FILE).is_file() and _has_keras_names(path)
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return {CONFIG, WEIGHTS} <= set(archive.namelist())
+        with path.open("rb") as file:
+            return file.read(8) == b"\x89HDF\r\n\x1a\n"
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
+def _has_keras_names(directory: Path) -> bool:
+    try:
+        _, keys = checkpoint_keys(directory)
+    except UserError:
+        return False
+    names = [name.split("/") for name, _ in keys]
+    scopes = {one.scope.rstrip("/") for one in NETWORKS.values()}
+    return any(
+        parts[-1] == "kernel" and NUMBERED.fullmatch(parts[-2])
+        for parts in names
+        if len(parts) > 1 and not scopes & set(parts)
+    )
+
+
+def read(path: Path, network: str) -> Weights:
+    """The variables of InceptionV3 or Inception-ResNet-v2, its top left out.
+
+    Args:
+        path: as `recognises` takes it.
+        network: name of the network that it must be, or ``auto``.
+
+    Raises:
+        UserError: a file that cannot be read, another network, or variables that are missing,
+            surplus, misshapen, twice there or not finite.
+    """
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    try:
+        if path.is_dir():
+            return _read_saved_model(path, network)
+        with _opened(path) as (file, config):
+            return _read_hdf5(file, config, path, network)
+    # What h5py, zipfile, json, protobuf and TensorFlow raise of damaged files.
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+        DecodeError,
+        tf.errors.OpError,
+    ) as error:
+        problem = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"a file of Keras must be whole: {path} cannot be read: {problem}; save it again"
+        ) from error
+
+
+def _read_saved_model(directory: Path, network: str) -> Weights:
+    reader, found = checkpoint_keys(directory)
+    keys = {
+        name: key for name, key in found if name not in COUNTERS and not key.startswith(OF_TRAINING)
+    }
+    sizes = reader.get_variable_to_shape_map()
+    shapes = {name: tuple(sizes[key]) for name, key in keys.items()}
+    return read_weights(
+        shapes,
+        lambda name: reader.get_tensor(keys[name]),
+        directory,
+        network,
+        _saved_settings(directory),
+    )
+
+
+def _saved_settings(directory: Path) -> Settings:
+    """Of a SavedModel's layers; only Keras 2 writes them down."""
+    from tf_keras.protobuf.saved_metadata_pb2 import SavedMetadata
+
+    file = directory / METADATA
+    if not file.is_file():
+        return Settings({}, None)
+    nodes = SavedMetadata.FromString(file.read_bytes()).nodes
+    config = [json.loads(node.metadata) for node in nodes if node.node_path == "root"]
+    return read_settings(config, VALUE_RANGE)
+
+
+@contextmanager
+def _opened(path: Path) -> "Iterator[tuple[h5py.File, Any]]":
+    """The HDF5 file with the weights, and the model's configuration where there is one."""
+    import h5py
+
+    if not zipfile.is_zipfile(path):
+        with h5py.File(path, "r") as file:
+            config = file.attrs.get("model_config")
+            yield file, None if config is None else json.loads(config)
+        return
+    with zipfile.ZipFile(path) as archive:
+        if sum(archive.getinfo(name).file_size for name in (CONFIG, WEIGHTS)) > MAX_UNPACKED_BYTES:
+            raise UserError(f"{path} is refused: it unpacks to over {MAX_UNPACKED_BYTES} bytes")
+        config = json.loads(archive.read(CONFIG))
+        with h5py.File(io.BytesIO(archive.read(WEIGHTS)), "r") as file:
+            yield file, config
+
+
+def _read_hdf5(file: "h5py.File", config: Any, path: Path, network: str) -> Weights:
+    datasets = _datasets(file, path)
+    if any(OBJECT.fullmatch(name) for name in datasets):
+        datasets = _named(file, datasets, config)
+    elif any(name.startswith(MODEL_WEIGHTS) for name in datasets):
+        datasets = {n: one for n, one in datasets.items() if n.startswith(MODEL_WEIGHTS)}
+    return read_weights(
+        {name: one.shape for name, one in datasets.items() if RANDOM_STATE not in name},
+        lambda name: datasets[name][()],
+        path,
+        network,
+        read_settings(config, VALUE_RANGE),
+    )
+
+
+def _datasets(file: "h5py.File", path: Path) -> "dict[str, h5py.Dataset]":
+    """All arrays that the file itself holds, by their place; HDF5 can refer to other files."""
+    import h5py
+
+    found = {}
+
+    def note(name: str, one: "h5py.Group | h5py.Dataset") -> None:
+        if isinstance(one, h5py.Dataset):
+            if one.external or one.is_virtual:
+                raise UserError(
+                    f"weights must lie in one file: {path}: {name} refers to another; save it again"
+                )
+            found[name] = one
+
+    file.visititems(note)  # does not follow links
+    return found
+
+
+def _named(
+    file: "h5py.File", datasets: "Mapping[str, h5py.Dataset]", config: Any
+) -> "dict[str, h5py.Dataset]":
+    """Arrays of Keras' newer form by layer and variable.
+
+    Their place tells the layer's kind and which one it is in the model's order, which is not the
+    order of creation. The name is an attribute (Keras 3) or in the configuration.
+    """
+    matches = {name: match for name in datasets if (match := OBJECT.fullmatch(name))}
+    if config is None and not all("name" in file[f"{m[1]}/vars"].attrs for m in matches.values()):
+        config = _application_config(len({m[1] for m in matches.values() if _kind(m) == "conv2d"}))
+    settings = dict(_layer_settings(config["config"])) if config else {}
+    lengths = Counter(match[1] for match in matches.values())
+    named = {}
+    for name, match in matches.items():
+        place = re.sub("^_layer_checkpoint_dependencies/", "layers/", match[1])
+        found = settings.get(place, {})
+        layer = found.get("name", file[f"{match[1]}/vars"].attrs.get("name", place))
+        variables = VARIABLES.get(_kind(match), ())
+        if _kind(match) == "batch_normalization":
+            has = {"gamma": found.get("scale", lengths[match[1]] == len(variables))}
+            has["beta"] = found.get("center", True)
+            variables = tuple(one for one in variables if has.get(one, True))
+        index = int(match[2])
+        variable = variables[index] if index < len(variables) else match[2]
+        named[f"{place}/{layer}/{variable}"] = datasets[name]
+    return named
+
+
+def _kind(match: re.Match[str]) -> str:
+    """Of the layer at a place such as ``layers/functional/layers/conv2d_5``."""
+    return re.sub(r"_\d+$", "", match[1].rpartition("/")[2])
+
+
+def _layer_settings(
+    config: Mapping[str, Any], prefix: str = "layers"
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Place and settings of each layer: of a kind, Keras numbers them in the model's order."""
+    counts: Counter[str] = Counter()
+    for layer in config["layers"]:
+        kind = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", layer["class_name"])
+        kind = re.sub(r"([a-z])([A-Z])", r"\1_\2", kind).lower()
+        place = f"{prefix}/{kind}_{counts[kind]}" if counts[kind] else f"{prefix}/{kind}"
+        counts[kind] += 1
+        yield place, layer["config"]
+        if "layers" in layer["config"]:
+            yield from _layer_settings(layer["config"], f"{place}/layers")
+
+
+def _application_config(convolutions: int) -> Any:
+    """Of Keras' own network with so many convolutions; None if there is none."""
+    import tf_keras as keras
+
+    for network, application in APPLICATIONS.items():
+        if len(NETWORKS[network].convolutions) == convolutions:
+            build = getattr(keras.applications, application)
+            return {"config": build(weights=None, include_top=False).get_config()}
+    return None

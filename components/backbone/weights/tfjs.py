@@ -1,0 +1,208 @@
+"""A network's weights from a layers model of TensorFlow.js: ``model.json`` and its shards.
+
+https://github.com/tensorflow/tfjs/blob/master/tfjs-core/src/io/types.ts (WeightsManifestConfig)
+"""
+
+import json
+import math
+import shutil
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from components.backbone.weights import Weights
+from components.backbone.weights.keras_names import read_settings, read_weights
+from components.errors import UserError
+from components.tar import MAX_UNPACKED_BYTES, extract_tar, tar_files
+
+MODEL_FILE: Final = "model.json"
+MANIFEST: Final = "weightsManifest"
+LAYERS_MODEL: Final = "layers-model"  # the other one, graph-model, has no layers any more
+TYPES: Final = {  # little-endian, as they lie in the shards
+    "float32": "<f4",
+    "float16": "<f2",
+    "int32": "<i4",
+    "uint16": "<u2",
+    "uint8": "u1",
+    "bool": "u1",
+}
+
+
+def recognises(path: Path) -> bool:
+    """Whether the path is a model's ``model.json``, or a folder or an archive with one."""
+    try:
+        if path.is_dir():
+            return recognises(path / MODEL_FILE)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return any(PurePosixPath(name).name == MODEL_FILE for name in archive.namelist())
+        if tarfile.is_tarfile(path):
+            with tar_files(path) as files:
+                return any(name.name == MODEL_FILE for name, _ in files)
+        with path.open("rb") as file:
+            if file.read(1) != b"{":
+                return False
+        return MANIFEST in json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError, zipfile.BadZipFile, UserError):
+        return False
+
+
+def read(path: Path, network: str) -> Weights:
+    """The model's variables by TF-Slim name, float32; quantised ones are ``q * scale + min``.
+
+    Args:
+        path: as `recognises` takes it.
+        network: name of the network that it must be, or ``auto``.
+
+    Raises:
+        UserError: a model that cannot be read, another network, or variables that are missing,
+            surplus, misshapen, twice there or not finite.
+    """
+    try:
+        with _unpacked(path) as file:
+            model = json.loads(file.read_bytes())
+            if model.get("format", LAYERS_MODEL) != LAYERS_MODEL:
+                raise UserError(
+                    f"a TensorFlow.js model must be a {LAYERS_MODEL}: {path} is a "
+                    f"{model['format']}; convert it with --output_format=tfjs_layers_model"
+                )
+            places = {
+                place.name: place
+                for group in model[MANIFEST]
+                for place in _places(group["weights"], _shards(file, group, path), path)
+            }
+            return read_weights(
+                {name: place.shape for name, place in places.items()},
+                lambda name: places[name].load(),
+                path,
+                network,
+                read_settings(model.get("modelTopology"), value_range=None),
+            )
+    # What json and zipfile raise, and a manifest that is not built as it should be.
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        problem = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise UserError(
+            f"a TensorFlow.js model must be whole: {path} cannot be read: {problem}; fetch it "
+            "again, with all of its shards"
+        ) from error
+
+
+def shards(model_file: Path) -> list[Path]:
+    """All shards of a model, in their order.
+
+    Raises:
+        UserError: one of them lies elsewhere than below the folder of `model_file`.
+    """
+    model = json.loads(model_file.read_bytes())
+    return [shard for group in model[MANIFEST] for shard in _shards(model_file, group, model_file)]
+
+
+def _shards(model_file: Path, group: dict[str, Any], path: Path) -> list[Path]:
+    found = []
+    for name in group["paths"]:
+        relative = PurePosixPath(name)
+        if relative.is_absolute() or ".." in relative.parts or "\\" in name:
+            raise UserError(
+                f"{path} is refused: its shard {name!r} leads outside the folder of {MODEL_FILE}"
+            )
+        found.append(model_file.parent / relative)
+    return found
+
+
+class _Place(NamedTuple):
+    """Where a variable lies in the shards of its group, one after the other."""
+
+    name: str
+    shape: tuple[int, ...]
+    content: memoryview  # of the whole group
+    start: int  # byte
+    stored: np.dtype[Any]
+    quantization: dict[str, Any]
+
+    def load(self) -> np.ndarray:
+        array = np.frombuffer(self.content, self.stored, math.prod(self.shape), self.start)
+        array = array.reshape(self.shape)
+        if "scale" not in self.quantization:
+            return array
+        scale, least = float(self.quantization["scale"]), float(self.quantization["min"])
+        return (array * scale + least).astype(np.float32)  # in double precision, as JavaScript
+
+
+def _places(specs: list[dict[str, Any]], files: list[Path], path: Path) -> list[_Place]:
+    content = memoryview(b"".join(file.read_bytes() for file in files))
+    places, start = [], 0
+    for spec in specs:
+        quantization = spec.get("quantization") or {}
+        kind = quantization.get("dtype", spec["dtype"])
+        if kind not in TYPES:
+            raise UserError(
+                f"a TensorFlow.js model must hold numbers: {path}: {spec['name']} is {kind}; "
+                "convert it again"
+            )
+        stored, shape = np.dtype(TYPES[kind]), tuple(int(length) for length in spec["shape"])
+        if any(length < 0 for length in shape):
+            raise ValueError(f"{spec['name']} has the shape {list(shape)}")
+        places.append(_Place(spec["name"], shape, content, start, stored, quantization))
+        start += math.prod(shape) * stored.itemsize
+    if start != len(content):
+        names = ", ".join(file.name for file in files[:3]) + (", …" if len(files) > 3 else "")
+        raise UserError(
+            f"a TensorFlow.js model must be whole: {path}: its manifest has {start:,} bytes in "
+            f"{names}, which hold {len(content):,}; fetch it again, with all of its shards"
+        )
+    return places
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    """The ``model.json`` of a folder, or of an archive, unpacked as long as needed."""
+    if path.is_dir():
+        yield path / MODEL_FILE
+        return
+    is_zip = zipfile.is_zipfile(path)
+    if not is_zip and not tarfile.is_tarfile(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "model"
+        (_extract_zip if is_zip else extract_tar)(path, folder)
+        found = sorted(folder.rglob(MODEL_FILE))
+        if len(found) != 1:
+            raise UserError(
+                f"one TensorFlow.js model is wanted: {path} holds {len(found)}; give the folder "
+                "of the one to take"
+            )
+        yield found[0]
+
+
+def _extract_zip(archive: Path, folder: Path) -> None:
+    """Unpacks a zip of unknown origin; a link in it becomes a plain file."""
+    with zipfile.ZipFile(archive) as file:
+        for name in file.namelist():
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise UserError(f"{archive} is refused: {name!r} leads outside the archive")
+        if sum(member.file_size for member in file.infolist()) > MAX_UNPACKED_BYTES:
+            raise UserError(f"{archive} is refused: it unpacks to over {MAX_UNPACKED_BYTES} bytes")
+        for member in file.infolist():
+            if not member.is_dir():
+                target = folder / member.filename
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with file.open(member) as packed, target.open("xb") as copy:
+                    shutil.copyfileobj(packed, copy)
