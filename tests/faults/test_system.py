@@ -202,7 +202,7 @@ def test_what_vanishes_while_it_runs_is_named_and_the_next_run_completes(place, 
     other = "dataset.seed=1"  # every step runs again
     for fault, step, lost in (
         ("records vanish in a run", "ImportExampleGen", "a root/records"),
-        ("backbone vanishes in a run", "TrunkFeatures", "cache/backbones/standin"),
+        ("backbone vanishes in a run", "TrunkFeatures", "cache/backbones/standin-inception_v3"),
         ("Transform graph vanishes in a run", "Trainer", "a root/artifacts/Transform/*/*/*/*.pb"),
     ):
         line = place.run_and_lose(step, lost, other).line
