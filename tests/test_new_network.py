@@ -2,7 +2,8 @@
 
 import pytest
 
-from components.backbone.network import Backbone, Block, Convolution, Pooling, Residual
+from components.backbone.blocks import Block, Convolution, Pooling, Residual
+from components.backbone.network import Backbone
 from components.backbone.networks import NETWORKS
 
 _HALVED = Pooling("MAX", 2, stride=2)

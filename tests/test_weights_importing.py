@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from components.backbone import forward, load, module
-from components.backbone.network import Backbone, Block, Convolution
+from components.backbone.blocks import Block, Convolution
+from components.backbone.network import Backbone
 from components.backbone.networks.inception_v1 import INCEPTION_V1
 from components.backbone.networks.inception_v2 import INCEPTION_V2
 from components.backbone.weights import importing

@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from components.backbone.network import (
-    BATCH_NORM_EPSILON,
-    CHANNELS,
-    Backbone,
-    Block,
-    Convolution,
-    Pooling,
-    Residual,
-    walk,
-)
+from components.backbone.blocks import Block, Convolution, Pooling, Residual
+from components.backbone.network import BATCH_NORM_EPSILON, CHANNELS, Backbone, walk
 
 if TYPE_CHECKING:
     import tensorflow as tf

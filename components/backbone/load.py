@@ -88,8 +88,8 @@ def load_backbone(
     saved_model = read_saved_model(directory)
     refuse_unsafe(saved_model, directory)
     module = _load_module(directory, saved_model)
-    names = [variable.name for variable in getattr(module, "variables", ())]
-    backbone = choose_network(network, names or checkpoint_names(directory), directory)
+    listed = [variable.name for variable in getattr(module, "variables", ())]
+    backbone = choose_network(network, [*listed, *checkpoint_names(directory)], directory)
     require_size(backbone, image_size)
     values = module_values(backbone, image_size, module, directory)
     keras_network = build_network(backbone, image_size, batch_norm_momentum)

@@ -7,8 +7,9 @@ from typing import Any, Final
 import numpy as np
 
 from components.backbone import made_module
+from components.backbone.blocks import Convolution
 from components.backbone.load import require_size
-from components.backbone.network import Backbone, Convolution
+from components.backbone.network import Backbone
 from components.backbone.networks import NETWORKS
 from components.backbone.weights import npz
 from components.errors import UserError

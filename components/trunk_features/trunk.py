@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from components.backbone.blocks import Convolution
 from components.backbone.forward import (
     Convolve,
     add_bias,
@@ -13,7 +14,7 @@ from components.backbone.forward import (
     run_blocks,
 )
 from components.backbone.keras_network import scoped_layers
-from components.backbone.network import BATCH_NORM_EPSILON, HEAD, Backbone, Convolution
+from components.backbone.network import BATCH_NORM_EPSILON, HEAD, Backbone
 
 if TYPE_CHECKING:
     import tf_keras as keras

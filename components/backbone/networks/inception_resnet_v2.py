@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from components.backbone.network import Backbone, Block, Branch, Convolution, Pooling, Residual
+from components.backbone.blocks import Block, Branch, Convolution, Pooling, Residual
+from components.backbone.network import Backbone
 
 _MAX_POOLING: Final = Pooling("MAX", stride=2, padding="VALID")
 

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from components.backbone.network import Backbone, Block, Convolution, Pooling
+from components.backbone.blocks import Block, Convolution, Pooling
+from components.backbone.network import Backbone
 
 _HALVING: Final = Pooling("MAX", stride=2)
 

@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from components.backbone.blocks import Convolution
 from components.backbone.load import choose_network
-from components.backbone.network import BATCH_NORM_EPSILON, Backbone, Convolution, mismatch
+from components.backbone.network import BATCH_NORM_EPSILON, Backbone, mismatch
 from components.backbone.networks import AUTO, NETWORKS
 from components.backbone.weights import Weights
 from components.backbone.weights.batch_norm import fold_scale
