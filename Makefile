@@ -40,7 +40,7 @@ test-review: setup ## the review page in headless Chromium, comparisons, drift, 
 	$(RUN) pytest -m review
 
 test-kubeflow: setup ## the Kubeflow package, replayed task by task beside a local run (20 minutes)
-	$(RUN) pytest -m kubeflow -s tests/cluster
+	$(RUN) pytest -m kubeflow -s tests/kubeflow
 
 # With Maven and a Java 11 or newer (Debian: maven, default-jre-headless).
 build/flink/jars: tests/flink/pom.xml

@@ -27,7 +27,7 @@ def main(
     with quiet_native_output(verbose=False):
         import tensorflow  # noqa: F401
     from benchmarks import conversion, data, serving, training
-    from components.compute_dtype import resolve_compute_dtype
+    from components.backbone.compute_dtype import resolve_compute_dtype
     from pipeline.config import load_config
     from pipeline.inputs import resolve_backbone
 

@@ -10,9 +10,9 @@ from components import features
 from components.dataset.archive import Archive, read_archive
 from components.dataset.convert import convert
 from pipeline.config import Config
+from pipeline.history.outcome import Outcome
 from pipeline.inputs import fetch_archive, prepare_inputs
 from pipeline.local import run_pipeline
-from pipeline.outcome import Outcome
 
 
 def load_archive(config: Config) -> Archive:

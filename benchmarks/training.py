@@ -16,16 +16,16 @@ import tf_keras as keras
 from benchmarks.pairs import Timings, take_turns
 from components import features
 from components.backbone import cut
+from components.backbone.compute_dtype import resolve_compute_dtype
 from components.backbone.load import load_backbone
 from components.backbone.module import fingerprint
 from components.backbone.network import multiplications
 from components.backbone.networks.inception_v3 import INCEPTION_V3 as BACKBONE
-from components.compute_dtype import resolve_compute_dtype
-from components.record_index import IndexedWriter, RecordIndex
+from components.image.views import IDENTITY
+from components.io.record_index import IndexedWriter, RecordIndex
 from components.trunk_features.handler import ImageView, TrunkHandler
 from components.trunk_features.record import encode
 from components.trunk_features.settings import TrunkSettings
-from components.views import IDENTITY
 from trainer import input_fn, model
 from trainer.order import TrainingOrder
 from trainer.settings import Training

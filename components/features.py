@@ -10,7 +10,7 @@ IMAGE_WIDTH: Final = "image/width"  # int64, pixels
 IMAGE_ID: Final = "image/id"  # bytes, "<source file>:<index>", unique in a dataset
 LABEL: Final = "image/class/label"  # int64 in [0, classes)
 
-# Transformed examples, as `components.transform.preprocessing_fn` emits them.
+# Transformed examples, as `components.image.transform.preprocessing_fn` emits them.
 IMAGE: Final = "image"  # float32 [size, size, CHANNELS] in [-1, 1]
 TARGET: Final = "label"  # int64 in [0, classes)
 

@@ -12,7 +12,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types.standard_artifacts import Model
 from tfx.utils import path_utils
 
-from components.label_names import why_incomparable
+from components.evaluation.label_names import why_incomparable
 from kubeflow import storage
 
 ABSENT = "absent"  # property of an artifact that holds nothing; readers are not given it

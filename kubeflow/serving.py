@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from components.dataset.look import look
 from components.errors import UserError
 from pipeline.config import Config
-from pipeline.pictures import read_pictures
+from pipeline.prediction.pictures import read_pictures
 
 SIGNATURE, INPUT = "predict_images", "images"
 

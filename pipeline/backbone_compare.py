@@ -16,6 +16,7 @@ from rich.table import Table
 
 from components import features
 from components.backbone import load
+from components.backbone.compute_dtype import resolve_compute_dtype
 from components.backbone.network import Backbone
 from components.backbone_comparison import chart
 from components.backbone_comparison.block_outputs import Examples, block_outputs, read_examples
@@ -31,15 +32,14 @@ from components.backbone_comparison.comparison import (
     rows,
 )
 from components.backbone_comparison.probe import probe
-from components.compute_dtype import resolve_compute_dtype
 from components.dataset.convert import Manifest
 from components.drift.records import sample_records
 from components.errors import UserError
 from components.progress import progress
-from pipeline.compare import FOLDER
 from pipeline.config import Config
 from pipeline.exclusive import exclusive
 from pipeline.failure import in_one_line
+from pipeline.history.compare import FOLDER
 from pipeline.inputs import convert_dataset, records_directory, resolve_backbone
 
 _STEM: Final = "backbones"  # of the files' names

@@ -8,35 +8,25 @@ import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from components.backbone.compute_dtype import ComputeDtype
 from components.backbone.network import ALL, Backbone
 from components.backbone.networks import AUTO, NETWORKS
-from components.compute_dtype import ComputeDtype
+from components.backbone.settings import BackboneSection, require_block
+from components.dataset.settings import Dataset
+from components.drift.settings import Drift
 from components.errors import UserError
-from components.settings import (
-    BackboneSection,
-    Dataset,
-    Drift,
-    Fraction,
-    Image,
-    Report,
-    Section,
-    require_block,
-)
+from components.evaluation.settings import Gate
+from components.image.settings import Image
+from components.model_report.settings import Report
+from components.settings import Section
 from pipeline.beam_options import Beam
 from pipeline.kubeflow_settings import Kubeflow
 from trainer.settings import TrainingSection, Tuning
-
-
-class Gate(Section):
-    min_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.7985  # on test; the 2017 article's result
-    max_accuracy_loss: Fraction = 0.0  # tolerated against the latest blessed model
-    every_class: bool = False  # whether the bound must hold for each class by itself
-    batch_size: int = Field(256, ge=1)  # test images given to the exported model at a time
 
 
 class Config(Section):

@@ -12,6 +12,7 @@ from google.protobuf import text_format
 from components.backbone import load, module, standin
 from components.backbone.network import Backbone
 from components.backbone.networks import AUTO, NETWORKS
+from components.backbone.settings import STANDIN
 from components.backbone.weights import importing
 from components.dataset import (
     archive,
@@ -25,11 +26,10 @@ from components.dataset import (
     records,
 )
 from components.dataset.source import Shown, Source
-from components.download import download, is_remote
 from components.errors import UserError
-from components.schema import curated_schema
-from components.settings import STANDIN
-from components.tar import require_whole_tar
+from components.image.schema import curated_schema
+from components.io.download import download, is_remote
+from components.io.tar import require_whole_tar
 from pipeline.beam_options import pipeline_arguments
 from pipeline.config import Config
 from pipeline.exclusive import in_turn

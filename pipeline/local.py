@@ -14,12 +14,12 @@ from components import features
 from pipeline.config import Config
 from pipeline.exclusive import exclusive
 from pipeline.failure import in_one_line
+from pipeline.history.lost_files import forget_lost, write_down_files
+from pipeline.history.outcome import Outcome, read_outcome
+from pipeline.history.runs import record
 from pipeline.inputs import Inputs, prepare_inputs
-from pipeline.lost_files import forget_lost, write_down_files
-from pipeline.outcome import Outcome, read_outcome
 from pipeline.pipeline import create_pipeline, execution
 from pipeline.quiet import node_announcements
-from pipeline.runs import record
 from trainer.devices import check_batch_size
 from trainer.execution import in_environment
 

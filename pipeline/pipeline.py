@@ -19,19 +19,20 @@ from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2
 from tfx.types import BaseChannel
 
 from components import features
-from components.anomalies import AnomalyGate
-from components.class_counts import counting_options
+from components.anomaly_gate.component import AnomalyGate
+from components.dataset.class_counts import counting_options
+from components.evaluation.eval_config import SIGNATURE, eval_config
 from components.example_gen.component import ImportExampleGen
 from components.model_report.component import ModelReport
 from components.model_report.settings import ReportSettings
-from components.push import Pusher
+from components.pusher.component import Pusher
 from components.test_predictions.component import TestPredictions
 from components.test_predictions.settings import PredictionSettings
 from components.trunk_features.component import TrunkFeatures
 from components.trunk_features.settings import TrunkSettings
 from pipeline.baseline import latest_other_blessed_model
 from pipeline.beam_options import pipeline_arguments, step_arguments
-from pipeline.code_version import (
+from pipeline.code_fingerprint import (
     PREDICTION_CODE,
     REPORT_CODE,
     TRAINER_CODE,
@@ -40,7 +41,6 @@ from pipeline.code_version import (
     code_fingerprint,
 )
 from pipeline.config import Config
-from pipeline.evaluation import SIGNATURE, eval_config
 from pipeline.inputs import Inputs
 from trainer.execution import Execution
 from trainer.settings import TrainerSettings, TunerSettings
@@ -81,7 +81,7 @@ def create_pipeline(
     transform = Transform(
         examples=examples,
         schema=schema,
-        preprocessing_fn="components.transform.preprocessing_fn",
+        preprocessing_fn="components.image.transform.preprocessing_fn",
         materialize=False,
         disable_statistics=True,
         disable_analyzer_cache=True,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from components import features
 from components.errors import UserError
-from components.label_names import listed
+from components.evaluation.label_names import listed
 
 
 def require_tested(records: Path, label_names: Sequence[str]) -> None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
+from helpers.paths import SHARED
+
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
-
-REPOSITORY = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,8 @@ def standin(tmp_path_factory) -> Path:
 @pytest.fixture
 def run_command(monkeypatch, capsys):
     """``run_command(*arguments)`` calls the entry point and gives (status, stdout, stderr)."""
-    from pipeline import cli
+
+    from pipeline.cli import main as cli
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["inception-finetune", *map(str, arguments)])
@@ -44,7 +45,7 @@ def run_command(monkeypatch, capsys):
 @pytest.fixture(scope="session")
 def cifar_archive() -> Path:
     """Real CIFAR-10 images in the official archive's layout."""
-    beside = REPOSITORY.parent / "shared" / "data" / "cifar-10-python-mini.tar.gz"
+    beside = SHARED / "data" / "cifar-10-python-mini.tar.gz"
     path = Path(os.environ.get("CIFAR10_ARCHIVE", beside))
     if not path.exists():
         pytest.skip("no real CIFAR-10 archive: set CIFAR10_ARCHIVE to one")
@@ -69,7 +70,7 @@ def examples(tmp_path_factory) -> Examples:
     from PIL import Image
 
     from components import features
-    from components.record_index import COMPRESSION, rank
+    from components.io.record_index import COMPRESSION, rank
 
     # Named so that the order of reading, which goes by the ids, is the order here.
     ids = sorted((f"made:{number}".encode() for number in range(10)), key=rank)
@@ -104,8 +105,8 @@ def transform_at(examples, tmp_path_factory):
     from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
     from tfx_bsl.public import tfxio
 
-    from components import transform
-    from components.schema import curated_schema
+    from components.image import transform
+    from components.image.schema import curated_schema
 
     @cache
     def make(size: int) -> tft.TFTransformOutput:

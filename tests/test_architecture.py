@@ -6,8 +6,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from helpers.paths import REPOSITORY as ROOT
 
-ROOT = Path(__file__).parent.parent
 PACKAGES = ("components", "trainer", "pipeline", "kubeflow")  # each may import those before it
 
 
@@ -48,7 +48,7 @@ def test_imports_point_one_way(package):
         ("kubeflow/parameters.py", {"tensorflow", "tfx", "kfp"}),
         ("kubeflow/storage.py", {"tensorflow", "tfx", "kfp"}),
         ("pipeline/pipeline.py", {"tensorflow", "tf_keras", "kfp", "tfx.orchestration.local"}),
-        ("components/transform.py", {"components.backbone", "tf_keras"}),
+        ("components/image/transform.py", {"components.backbone", "tf_keras"}),
         ("trainer/input_fn.py", {"trainer.model", "components.backbone"}),
         ("components/trunk_features/handler.py", {"trainer", "tf_keras"}),
         ("components/trunk_features/component.py", {"trainer", "components.backbone"}),

@@ -3,11 +3,9 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from helpers.paths import REPOSITORY as ROOT
 
 
 def broken_rules(*arguments: str, source: str | None = None) -> list[str]:

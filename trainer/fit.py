@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components.compute_dtype import resolve_compute_dtype
+from components.backbone.compute_dtype import resolve_compute_dtype
 from trainer import devices, input_fn, model
 from trainer.checkpoints import Checkpoints
 from trainer.history import History

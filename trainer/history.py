@@ -5,7 +5,7 @@ import io
 
 import tensorflow as tf
 
-from components.learning_curve import COLUMNS, FILE, read_history
+from components.evaluation.learning_curve import COLUMNS, FILE, read_history
 from trainer.loop import EpochFacts, Observer
 
 

@@ -12,9 +12,10 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components import features
-from components.damaged import damaged_image
 from components.errors import UserError
-from components.record_index import (
+from components.image.undecodable import damaged_image
+from components.image.views import IDENTITY, choose_views
+from components.io.record_index import (
     COMPRESSION,
     RecordIndex,
     RecordReader,
@@ -24,7 +25,6 @@ from components.record_index import (
 )
 from components.trunk_features.record import decode
 from components.trunk_features.store import index_path, read_origin
-from components.views import IDENTITY, choose_views
 from trainer.order import TrainingOrder
 
 Batch = tuple[tf.Tensor, tf.Tensor]

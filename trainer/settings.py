@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from components.compute_dtype import ComputeDtype
+from components.backbone.compute_dtype import ComputeDtype
 from components.settings import Fraction, Section
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -7,15 +7,16 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras as keras
 
-from components import features, picture
+from components import features
 from components.dataset.png import encode_png
+from components.image import decoding
 
 # Images that are decoded and classified at a time, whatever the size of the caller's batch, so
 # that memory is bounded: 32 x 299 x 299 x 3 float32 is 34 MB, its activations some 20 times that.
 CHUNK = 32
 # Stands for a picture that cannot be read, whose answer is then replaced.
 _BLANK = encode_png(np.zeros([1, 1, features.CHANNELS], np.uint8))
-_ERROR = f"a picture must be {picture.RULE}"
+_ERROR = f"a picture must be {decoding.RULE}"
 
 
 class ServingModel(tf.Module):
@@ -63,7 +64,7 @@ class ServingModel(tf.Module):
         specification = {features.IMAGE_ENCODED: self._raw_features[features.IMAGE_ENCODED]}
         parsed = tf.io.parse_example(examples, specification)
         images = parsed[features.IMAGE_ENCODED]
-        whole = picture.are_whole(images)
+        whole = decoding.are_whole(images)
         unread = tf.squeeze(tf.where(~whole), axis=1)
         every_one = tf.debugging.Assert(
             tf.reduce_all(whole), [f"{_ERROR}; not so at these places of the batch:", unread]
@@ -77,14 +78,14 @@ class ServingModel(tf.Module):
         One that cannot be read does not harm the others: its probabilities are 0, its label is -1
         without a name, and ``error`` says what a picture must be.
         """
-        return self._answer(images, picture.are_whole(images))
+        return self._answer(images, decoding.are_whole(images))
 
     def embed_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """PNG or JPEG bytes ``[B]`` to what the head is given of each, ``[B, D]`` float32.
 
         Of one that cannot be read it is 0, and ``error`` says what a picture must be.
         """
-        whole = picture.are_whole(images)
+        whole = decoding.are_whole(images)
         vectors = self._in_chunks(tf.where(whole, images, _BLANK), self._embed, self._width)
         return {
             features.EMBEDDING: tf.where(whole[:, tf.newaxis], vectors, 0.0),

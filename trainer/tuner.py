@@ -19,7 +19,7 @@ from rich.table import Table
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from components import learning_curve
+from components.evaluation import learning_curve
 from trainer import devices, examples, execution, fit
 from trainer.classifier import make_classifier
 from trainer.owned_folder import owned_folder

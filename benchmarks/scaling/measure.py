@@ -79,7 +79,7 @@ def make_archive(path: Path, images: int) -> Path:
 def run_once(directory: Path, images: int, engine: Engine) -> Run:
     """The command in a process of its own, from a fresh root."""
     from pipeline.config import load_config
-    from pipeline.outcome import read_outcome
+    from pipeline.history.outcome import read_outcome
 
     archive = make_archive(directory / "archives" / f"{images}.tar.gz", images)
     root = (

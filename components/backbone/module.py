@@ -13,9 +13,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from components.backbone.hub_handle import COMPRESSED, fetch_module, is_hub_handle
-from components.download import download, is_remote
 from components.errors import UserError
-from components.tar import extract_tar, require_whole_tar
+from components.io.download import download, is_remote
+from components.io.tar import extract_tar, require_whole_tar
 
 GRAPH_FILE: Final = "saved_model.pb"
 ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz")

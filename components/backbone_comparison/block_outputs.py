@@ -11,10 +11,10 @@ import tensorflow as tf
 from components import features
 from components.backbone.forward import global_average, run_blocks
 from components.backbone.load import LoadedBackbone
-from components.damaged import damaged_image
+from components.image.settings import Image
+from components.image.transform import preprocessing_fn
+from components.image.undecodable import damaged_image
 from components.progress import Advance
-from components.settings import Image
-from components.transform import preprocessing_fn
 from components.trunk_features.handler import batch_size
 from components.trunk_features.trunk import Trunk, folded_convolution
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import prod
 
 from components.backbone.network import HEAD, Backbone, multiplications, sizes
-from components.measures import Accuracy
+from components.evaluation.measures import Accuracy
 from components.settings import Section
 
 

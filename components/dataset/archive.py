@@ -25,7 +25,7 @@ from components.dataset.source import ArrayPictures
 from components.dataset.unpickle import describe, load_dictionary, text
 from components.errors import UserError
 from components.features import CHANNELS, TEST, TRAIN
-from components.tar import tar_files
+from components.io.tar import tar_files
 
 META: Final = "batches.meta"
 TEST_BATCH: Final = "test_batch"

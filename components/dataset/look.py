@@ -34,12 +34,12 @@ def look(encoded: bytes) -> Seen | str:
     """What the picture is, or the rule that it breaks. Threads may call it side by side."""
     import tensorflow as tf  # seconds, which an archive of bare pixels need not pay
 
-    from components import exif, picture
+    from components.image import decoding, exif
 
     try:
         pixels, head = _decoder()(encoded)
     except tf.errors.InvalidArgumentError:
-        return f"a picture is {picture.RULE}, here it is another file ({len(encoded)} B)"
+        return f"a picture is {decoding.RULE}, here it is another file ({len(encoded)} B)"
     held = pixels = pixels.numpy()
     found = []
     if head.orientation != exif.UPRIGHT:
@@ -96,17 +96,17 @@ def _held(
 def _decoder() -> Callable[[bytes], tuple]:
     import tensorflow as tf
 
-    from components import picture
+    from components.image import decoding
 
     encoded = tf.TensorSpec([], tf.string)
-    return tf.function(picture.decode_with_head, input_signature=[encoded])
+    return tf.function(decoding.decode_with_head, input_signature=[encoded])
 
 
 @cache
 def _decoder_of_all() -> Callable:
     import tensorflow as tf
 
-    from components import picture
+    from components.image import decoding
 
     signature = [tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)]
-    return tf.function(picture.decode_all, input_signature=signature)
+    return tf.function(decoding.decode_all, input_signature=signature)

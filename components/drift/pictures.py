@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components import picture
+from components.image import decoding
 from components.progress import Advance
 
 # https://www.itu.int/rec/R-REC-BT.601: how bright red, green and blue are to the eye.
@@ -37,7 +37,7 @@ def measure(encoded: Sequence[bytes], advance: Advance) -> Measured:
     for one in encoded:
         advance(1)
         try:
-            image = picture.decode(tf.constant(one)).numpy()
+            image = decoding.decode(tf.constant(one)).numpy()
         except tf.errors.OpError:
             readable.append(False)
             continue

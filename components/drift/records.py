@@ -11,8 +11,8 @@ from google.protobuf.message import DecodeError
 
 from components import features
 from components.errors import UserError
+from components.io.record_index import COMPRESSION
 from components.progress import Advance
-from components.record_index import COMPRESSION
 
 _COMPRESSED = ".gz"
 SUFFIXES = (".tfrecord", _COMPRESSED)

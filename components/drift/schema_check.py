@@ -12,9 +12,9 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from components import features
-from components.class_counts import class_counts, counting_options
+from components.dataset.class_counts import class_counts, counting_options
+from components.drift.settings import Drift
 from components.drift.two_sample import largest_chance_shift
-from components.settings import Drift
 
 
 class Labels(NamedTuple):

@@ -9,10 +9,10 @@ from typing import Any, Final
 from components import features
 from components.backbone.network import Backbone
 from components.backbone.networks import NETWORKS
-from components.measures import ClassScores
+from components.backbone.settings import STANDIN
+from components.evaluation.measures import ClassScores
 from components.model_report.facts import Facts
-from components.model_report.settings import CONFUSION, FACTS, MATRIX_CLASSES
-from components.settings import STANDIN, Report
+from components.model_report.settings import CONFUSION, FACTS, MATRIX_CLASSES, Report
 from components.web_page.environment import markdown_templates
 
 SCHEMA_VERSION: Final = "0.0.2"

@@ -7,7 +7,7 @@ import altair as alt
 import numpy as np
 import numpy.typing as npt
 
-from components.measures import Calibration
+from components.evaluation.measures import Calibration
 from components.model_report.facts import Data, Facts
 from components.model_report.settings import MATRIX_CLASSES
 

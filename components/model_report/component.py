@@ -12,7 +12,9 @@ from tfx.types import standard_artifacts
 from tfx.types.experimental.simple_artifacts import File
 from tfx.utils import path_utils
 
-from components import features, learning_curve, measures
+from components import features
+from components.evaluation import learning_curve, measures
+from components.evaluation.verdict import read_verdict
 from components.model_report import card, facts, page
 from components.model_report.costs import step_costs
 from components.model_report.settings import (
@@ -25,7 +27,6 @@ from components.model_report.settings import (
 )
 from components.test_predictions.component import MEASURED
 from components.test_predictions.store import Predictions, read_predictions
-from components.verdict import read_verdict
 
 
 @component

@@ -10,15 +10,16 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from components import features, measures
-from components.anomalies import read_anomalies
-from components.class_counts import class_counts
-from components.label_names import listed
+from components import features
+from components.anomaly_gate.component import read_anomalies
+from components.dataset.class_counts import class_counts
+from components.evaluation import measures
+from components.evaluation.label_names import listed
+from components.evaluation.verdict import Verdict
 from components.model_report.costs import StepCost
 from components.model_report.settings import PAIRS, ReportSettings
 from components.settings import Section
 from components.test_predictions.store import Predictions
-from components.verdict import Verdict
 
 
 class SplitFacts(Section):

@@ -7,6 +7,7 @@ import vl_convert
 import yaml
 
 from components import features
+from components.evaluation.verdict import OVERALL
 from components.model_report import charts, pictures
 from components.model_report.facts import Facts
 from components.model_report.settings import (
@@ -16,10 +17,9 @@ from components.model_report.settings import (
     MATRIX_CLASSES,
     PAIRS,
     THRESHOLDS,
+    Report,
 )
-from components.settings import Report
 from components.test_predictions.store import Predictions
-from components.verdict import OVERALL
 from components.web_page.environment import templates
 
 _EXPORTS = "window.vegaEmbed = vegaEmbed;"  # what the page's own script needs of Vega's

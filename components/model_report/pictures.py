@@ -9,8 +9,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components import features
-from components.record_index import COMPRESSION
-from components.settings import Report
+from components.io.record_index import COMPRESSION
+from components.model_report.settings import Report
 from components.test_predictions.store import Predictions
 from components.web_page.data_address import data_address
 

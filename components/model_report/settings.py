@@ -1,8 +1,10 @@
-"""What ModelReport is told besides its input artifacts, and the files that it leaves."""
+"""The configuration's section `report`, what ModelReport is given, and the files it writes."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from components.settings import Report, Section
+from pydantic import Field
+
+from components.settings import Section
 
 # Files of the artifact.
 PAGE: Final = "report.html"
@@ -16,6 +18,19 @@ MATRIX_CLASSES: Final = 40  # that a whole confusion matrix is drawn for
 PAIRS: Final = 2000  # confused pairs; more than the cells of the largest matrix
 LIKELIEST: Final = 10  # classes of each picture, by probability
 THRESHOLDS: Final = 40  # bounds of the gate, those nearest to being broken or beyond
+
+
+class Report(Section):
+    """What the review page and the model card say besides what was measured."""
+
+    overview: str = ""  # what the model is for, in a sentence
+    owners: tuple[str, ...] = ()  # who answers for it
+    license: str = ""  # SPDX identifier, such as Apache-2.0
+    # Accuracies to compare with, by whose they are.
+    references: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    pictures_per_cell: int = Field(12, ge=0)  # of the confusion matrix, the most confident ones
+    pictures: int = Field(600, ge=0)  # in all; each takes 2 to 5 KB of the page
+    picture_size: int = Field(96, ge=16)  # longest side in pixels, where they are larger
 
 
 class ReportSettings(Section):

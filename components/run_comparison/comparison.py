@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from components import measures
-from components.label_names import differing
+from components.evaluation import measures
+from components.evaluation.label_names import differing
 from components.test_predictions.store import Predictions
 
 SCORES: Final = ("precision", "recall", "F1")  # fields of ClassScores, as they are written

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from components.model_report.settings import Report
 from components.run_comparison.comparison import (
     SCORES,
     Comparison,
@@ -12,7 +13,6 @@ from components.run_comparison.comparison import (
     compare_classes,
     compare_metrics,
 )
-from components.settings import Report
 from components.web_page.data_address import data_address, is_lossless
 from components.web_page.environment import templates
 

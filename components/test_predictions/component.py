@@ -24,9 +24,9 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from components import features
-from components.label_names import places, read_label_names, why_incomparable
+from components.beam.example_shards import CountFiles, CutFiles, files_of, read
+from components.evaluation.label_names import places, read_label_names, why_incomparable
 from components.peak_memory import begin_peak, peak_bytes
-from components.pieces import CountFiles, CutFiles, files_of, read
 from components.test_predictions.handler import ExportedModels
 from components.test_predictions.settings import PredictionSettings
 from components.test_predictions.store import encode

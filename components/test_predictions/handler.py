@@ -8,7 +8,7 @@ import tensorflow as tf
 from apache_beam.ml.inference.base import ModelHandler
 
 from components import features
-from components.damaged import damaged_image
+from components.image.undecodable import damaged_image
 from components.test_predictions.settings import PredictionSettings
 from components.test_predictions.store import Prediction
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components import features
-from components.record_index import COMPRESSION
+from components.io.record_index import COMPRESSION
 
 
 class Prediction(NamedTuple):

@@ -15,7 +15,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
 
 from components import features
-from components.pieces import CountFiles, CutFiles, File, Piece, files_of, read
+from components.beam.example_shards import CountFiles, CutFiles, File, Piece, files_of, read
 from components.trunk_features import store
 from components.trunk_features.handler import ImageView, TrunkHandler
 from components.trunk_features.settings import TrunkSettings

@@ -8,13 +8,13 @@ import tensorflow as tf
 from apache_beam.ml.inference.base import ModelHandler
 
 from components import features
+from components.backbone.compute_dtype import resolve_compute_dtype
 from components.backbone.network import largest_activation
 from components.backbone.networks import NETWORKS
-from components.compute_dtype import resolve_compute_dtype
-from components.damaged import damaged_image
+from components.image.undecodable import damaged_image
+from components.image.views import choose_views
 from components.trunk_features.record import TrunkOutput
 from components.trunk_features.settings import TrunkSettings
-from components.views import choose_views
 
 _BATCH_BYTES = 720e6  # of activations that are alive at a time
 _ALIVE = 4  # of the size of the largest one, which in InceptionV3 has 5.5 MB an image at 299 pixels

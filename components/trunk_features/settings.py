@@ -1,6 +1,6 @@
 """What TrunkFeatures is told: all that its result depends on besides its input artifacts."""
 
-from components.compute_dtype import ComputeDtype
+from components.backbone.compute_dtype import ComputeDtype
 from components.settings import Section
 
 
@@ -13,5 +13,5 @@ class TrunkSettings(Section):
     trainable_from: str  # the block that the trunk ends before, or "head"
     image_size: int  # side in pixels
     compute_dtype: ComputeDtype
-    views: tuple[str, ...]  # names in components.views; views of the train split
+    views: tuple[str, ...]  # names in components.image.views; views of the train split
     code_fingerprint: str  # sha256 of the code that computes features

@@ -10,9 +10,9 @@ import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 
+from components.beam.example_shards import File
 from components.errors import UserError
-from components.pieces import File
-from components.record_index import IndexedWriter, RecordIndex, rank
+from components.io.record_index import IndexedWriter, RecordIndex, rank
 from components.trunk_features.record import TrunkOutput, encode
 from components.trunk_features.room import SAMPLE, check_room
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from made_archives import made_members, write_archive
-from made_pictures import encoded, good_shards, record, write_folder, write_records
+from helpers.made_archives import made_members, write_archive
+from helpers.made_pictures import encoded, good_shards, record, write_folder, write_records
 
 from pipeline.config import load_config
 from pipeline.inputs import convert_dataset

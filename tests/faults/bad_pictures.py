@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 
 import numpy as np
-from made_pictures import encoded
+from helpers.made_pictures import encoded
 from PIL import Image
 
 FINE, SKIPPED = "fine", "skipped"

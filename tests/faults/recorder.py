@@ -7,7 +7,9 @@ A suite takes the fixture `recorder` and gives each fault's tries. Where REWRITE
 from dataclasses import dataclass, field
 from pathlib import Path
 
-REPORT = Path(__file__).parents[2] / "docs/reliability.md"
+from helpers.paths import REPOSITORY
+
+REPORT = REPOSITORY / "docs/reliability.md"
 _HEAD = "| suite | fault | tries | survived | lost | message |"
 _LONGEST = 150  # characters of a message
 

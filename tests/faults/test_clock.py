@@ -10,7 +10,7 @@ from reader import numbered, unreadable
 
 from components.model_report.settings import FACTS
 from pipeline.config import load_config
-from pipeline.runs import read_runs
+from pipeline.history.runs import read_runs
 
 pytestmark = [
     pytest.mark.faults,

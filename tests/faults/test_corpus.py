@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from bad_files import Case, cases, converted
 from bad_pictures import EITHER, FINE, SKIPPED, bad_pictures
-from made_pictures import encoded, write_folder
+from helpers.made_pictures import encoded, write_folder
 
 from components.errors import UserError
 
@@ -68,11 +68,11 @@ def test_pictures_in_a_request(in_a_folder, recorder):
     """The served graph's decoder gives the same verdict, and the whole ones beside them stay."""
     import tensorflow as tf
 
-    from components import picture
+    from components.image import decoding
 
     _, used, _ = in_a_folder
     data = [data for _, _, data, _ in PICTURES]
-    verdict = tf.function(picture.are_whole)
+    verdict = tf.function(decoding.are_whole)
     whole = verdict(tf.constant([*data, encoded(1)])).numpy()
     expected = [f"train/cat/bad-{number:03d}.png" in used for number in range(len(data))]
     for found, same in zip(whole, expected, strict=False):
@@ -84,9 +84,9 @@ def test_what_pictures_promise_takes_no_memory(recorder):
     """The peak of this process while each bomb is refused or read."""
     import tensorflow as tf
 
-    from components import picture
+    from components.image import decoding
 
-    verdict = tf.function(picture.are_whole)
+    verdict = tf.function(decoding.are_whole)
     bombs = [(name, data) for fault, name, data, _ in PICTURES if "memory" in fault]
     verdict(tf.constant([encoded(1)]))
     for name, data in bombs:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bad_pictures import bad_pictures
-from made_pictures import encoded
+from helpers.made_pictures import encoded
 
 INPUTS = int(os.environ.get("FUZZ_INPUTS", "5000"))
 _LARGEST = 4096  # bytes of an input

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from made_archives import made_members, write_archive
-from web_server import Server, serving
+from helpers.made_archives import made_members, write_archive
+from helpers.web_server import Server, serving
 
-from components import download as download_module
 from components.errors import UserError
-from pipeline import cli, inputs
+from components.io import download as download_module
+from pipeline import inputs
+from pipeline.cli import main as cli
 from pipeline.config import load_config
 
 PAGE = b"<!DOCTYPE html><html><body>Please sign in to this network.</body></html>" * 100

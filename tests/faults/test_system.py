@@ -47,7 +47,7 @@ class Place:
 
     def start(self, *overrides: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*before, sys.executable, "-m", "pipeline.cli", *self.arguments(), *overrides],
+            [*before, sys.executable, "-m", "pipeline.cli.main", *self.arguments(), *overrides],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

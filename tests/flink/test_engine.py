@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from components.features import SPLITS
-from components.record_index import COMPRESSION, RecordIndex
+from components.io.record_index import COMPRESSION, RecordIndex
 
 pytestmark = pytest.mark.flink
 # Every step that an engine runs is there: the stand-in's whole trunk, at InceptionV3's smallest.

@@ -19,11 +19,11 @@ from components import features
 from components.backbone.module import fingerprint
 from components.dataset.png import encode_png
 from components.dataset.tfrecord import serialize_example
-from components.record_index import COMPRESSION, RecordIndex, RecordReader
+from components.image.views import VIEWS
+from components.io.record_index import COMPRESSION, RecordIndex, RecordReader
 from components.trunk_features import record, store
 from components.trunk_features.component import TrunkFeatures
 from components.trunk_features.settings import TrunkSettings
-from components.views import VIEWS
 from pipeline.beam_options import Beam, pipeline_arguments
 from pipeline.failure import user_error
 

@@ -24,7 +24,7 @@ from components.backbone.weights import (
     tfjs,
 )
 from components.errors import UserError
-from components.tar import require_whole_tar
+from components.io.tar import require_whole_tar
 
 COMMAND: Final = "backbone import"
 MANIFEST: Final = "import.json"

@@ -26,7 +26,7 @@ from components.backbone.weights.keras_names import (
     read_weights,
 )
 from components.errors import UserError
-from components.tar import MAX_UNPACKED_BYTES
+from components.io.tar import MAX_UNPACKED_BYTES
 
 if TYPE_CHECKING:
     import h5py

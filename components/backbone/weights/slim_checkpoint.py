@@ -21,7 +21,7 @@ from components.backbone.module import GRAPH_FILE
 from components.backbone.network import Backbone, mismatch
 from components.backbone.weights import Weights
 from components.errors import UserError
-from components.tar import extract_tar, tar_files
+from components.io.tar import extract_tar, tar_files
 
 if TYPE_CHECKING:
     from tensorflow.train import CheckpointReader

@@ -20,7 +20,7 @@ import numpy as np
 from components.backbone.weights import Weights
 from components.backbone.weights.keras_names import read_settings, read_weights
 from components.errors import UserError
-from components.tar import MAX_UNPACKED_BYTES, extract_tar, tar_files
+from components.io.tar import MAX_UNPACKED_BYTES, extract_tar, tar_files
 
 MODEL_FILE: Final = "model.json"
 MANIFEST: Final = "weightsManifest"

@@ -1,0 +1,64 @@
+"""The configuration's section `backbone`."""
+
+from typing import Any, Final
+
+from pydantic import field_validator, model_validator
+
+from components.backbone.network import Backbone
+from components.backbone.networks import AUTO, NETWORKS
+from components.backbone.networks.inception_v3 import INCEPTION_V3
+from components.settings import Section
+
+STANDIN: Final = "standin"  # a handle: the network with random weights
+
+
+class BackboneSection(Section):
+    # One of components/backbone/networks, or "auto": the one that the weights belong to.
+    network: str = "inception_v3"
+    # A TF-Hub URL or directory of a feature vector of that network, by default Google's own; or
+    # "standin", which is not pretrained.
+    handle: str = INCEPTION_V3.module
+    trainable_from: str = "Mixed_7a"  # first block that is trained; "head" or "all" too
+    fresh: bool = False  # trained blocks start from a fresh initialisation, not the checkpoint
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_module(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "handle" in values:
+            return values
+        network = NETWORKS.get(str(values.get("network")))
+        if network is None:
+            return values
+        if not network.module:
+            raise ValueError(
+                f"backbone.handle must be given for {network.name}: it has no module on TF-Hub. "
+                "Give a folder, an archive or a URL, or standin, which is not pretrained"
+            )
+        return {**values, "handle": network.module}
+
+    @field_validator("network")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value not in (AUTO, *NETWORKS):
+            raise ValueError(f"must be one of {', '.join(NETWORKS)}, or {AUTO}")
+        return value
+
+    @model_validator(mode="after")
+    def _begins_at_a_block(self) -> "BackboneSection":
+        if self.network != AUTO:
+            require_block(NETWORKS[self.network], self.trainable_from)
+        elif self.handle == STANDIN:
+            raise ValueError(
+                f"backbone.network must be named where backbone.handle is {STANDIN}, which has no "
+                f"weights to tell it by: one of {', '.join(NETWORKS)}"
+            )
+        return self
+
+
+def require_block(backbone: Backbone, trainable_from: str) -> None:
+    """Raises ValueError: the network has no such block."""
+    if trainable_from not in backbone.trainable_from:
+        raise ValueError(
+            f"backbone.trainable_from must be one of {', '.join(backbone.trainable_from)} for "
+            f"{backbone.name}, here it is {trainable_from}"
+        )

@@ -1,0 +1,1 @@
+"""How the data-parallel steps run on Beam: ranges of examples, workers, runners."""

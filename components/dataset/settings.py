@@ -1,0 +1,27 @@
+"""The configuration's section `dataset`."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from components.dataset.bad_examples import OnBadExample, OnLeakage, Policy
+from components.settings import Fraction, Section
+
+
+class Dataset(Section):
+    # "cifar10", "digits", a path or URL of a CIFAR-layout archive, a folder of pictures or of
+    # TFRecords, or a list of pictures (.tsv): see docs/data.md.
+    archive: str = "cifar10"
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")  # of the archive, when it is known
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1  # carved out of train
+    test_fraction: Fraction = 0.1  # of a folder or list that names no test pictures
+    seed: int = 0  # of the validation split
+    # A picture that cannot be read or a label that does not fit: stop, or leave it out by name.
+    on_bad_example: OnBadExample = "fail"
+    max_bad_examples: int = Field(100, ge=1)  # that may be left out; one more stops the run
+    # Test pictures that are in train or validation too; "skip" leaves those copies out.
+    on_leakage: OnLeakage = "fail"
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(self.on_bad_example, self.max_bad_examples, self.on_leakage)

@@ -1,0 +1,28 @@
+"""The configuration's section `drift`."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from components.settings import Fraction, Section
+
+
+class Drift(Section):
+    """How new images are compared with those that were trained on."""
+
+    # Chance that images of which nothing has changed raise an alarm, over all tests together.
+    false_alarm: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    sample: int = Field(1000, ge=50)  # pictures that are looked at, at most: of each side
+    permutations: int = Field(5000, ge=100)  # of a test that is calibrated by them
+    label_shift: Fraction = 0.05  # the share of a class among all may move by this, in any case
+    seed: int = Field(0, ge=0)  # of sample and permutations
+
+    @model_validator(mode="after")
+    def _is_fine_enough(self) -> "Drift":
+        least = 20 / self.false_alarm  # several tests share the chance: each needs finer p-values
+        if self.permutations < least:
+            raise ValueError(
+                f"drift.permutations must be at least 20 / drift.false_alarm = {least:.0f}, "
+                f"here it is {self.permutations}"
+            )
+        return self

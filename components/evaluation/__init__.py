@@ -1,0 +1,1 @@
+"""The gate on the model: its EvalConfig, its verdict, and measures of answers."""

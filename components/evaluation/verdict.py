@@ -1,0 +1,222 @@
+"""The gate's verdict, as Evaluator wrote it: metrics, and each threshold with value and margin."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Literal
+
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.metrics.metric_types import MetricKey
+from tensorflow_model_analysis.proto import config_pb2
+from tensorflow_model_analysis.slicer import slicer_lib as slicer
+from tensorflow_model_analysis.writers import eval_config_writer
+
+from components import features
+from components.evaluation.measures import Comparison
+from components.settings import Section
+
+OVERALL: Final = "overall"
+
+
+class Threshold(Section):
+    """One bound of the gate on one slice of the test images."""
+
+    slice: str  # "overall" or "<feature>=<value>", of the label the name of its class
+    metric: str
+    # Of the metric itself, of its change against the last blessed model, or of that change as a
+    # share of the last blessed model's value.
+    of: Literal["value", "change", "relative change"] = "value"
+    upper: bool = False  # whether the bound is the highest value that holds, else the lowest
+    bound: float
+    value: float  # NaN where nothing was measured
+
+    @property
+    def change(self) -> bool:
+        """Whether it bounds a change against the last blessed model."""
+        return self.of != "value"
+
+    @property
+    def margin(self) -> float:
+        """Below 0 where the bound is broken."""
+        return self.bound - self.value if self.upper else self.value - self.bound
+
+    @property
+    def passed(self) -> bool:
+        return self.margin >= 0
+
+    @property
+    def sentence(self) -> str:
+        """What is asked, what was measured, and what is missing."""
+        asked = self._asked
+        if math.isnan(self.value):
+            return f"{self.slice} {self.metric} must {asked}; it was not measured"
+        missing = f"{self._number(-self.margin, '.4f')} " + (
+            "short" if "at least" in asked else "too much"
+        )
+        if self.change:
+            measured = f"changed by {self._number(self.value, '+.4f')}"
+        else:
+            measured = f"is {self.value:.4f}"
+        return f"{self.slice} {self.metric} must {asked}; it {measured}, {missing}"
+
+    @property
+    def _asked(self) -> str:
+        if not self.change:
+            return f"be at {'most' if self.upper else 'least'} {self.bound:g}"
+        if self.upper:
+            asked = "not rise more than {} above" if self.bound >= 0 else "fall at least {} below"
+        else:
+            asked = "not fall more than {} below" if self.bound <= 0 else "rise at least {} above"
+        return f"{asked.format(self._number(abs(self.bound), 'g'))} the last blessed model"
+
+    def _number(self, value: float, form: str) -> str:
+        relative = self.of == "relative change"
+        return f"{100 * value:{form}} %" if relative else f"{value:{form}}"
+
+
+class Verdict(Section):
+    blessed: bool
+    thresholds: tuple[Threshold, ...]
+    metrics: dict[str, float]  # of the candidate, over all test images
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """A sentence for each bound that is broken."""
+        return tuple(bound.sentence for bound in self.thresholds if not bound.passed)
+
+    def chance(self, metric: str, comparison: Comparison | None) -> str | None:
+        """That chance may have decided, where bounds against the last blessed model alone did.
+
+        Args:
+          metric: the name of accuracy, which `comparison` is of.
+          comparison: of the candidate with that model, on the same images.
+        """
+        broken = [bound for bound in self.thresholds if not bound.passed]
+        if comparison is None or not broken:
+            return None
+        compared = ("change", metric, OVERALL)
+        if any((bound.of, bound.metric, bound.slice) != compared for bound in broken):
+            return None
+        if comparison.high < max(bound.bound for bound in broken):
+            return None
+        images = comparison.accuracy.images
+        gain = (comparison.gained - comparison.lost) / images
+        return (
+            f"the change of {gain:+.4f} on {images:,} images is within chance: paired 95 % "
+            f"interval {comparison.low:+.4f} to {comparison.high:+.4f}, McNemar's p = "
+            f"{comparison.p_value:.2g}"
+        )
+
+
+def read_verdict(uri: str, label_names: Sequence[str]) -> Verdict:
+    """The verdict in the evaluation artifact at `uri`; Evaluator itself lists only failures.
+
+    Args:
+      label_names: the candidate's, in the order of the label ids.
+
+    Raises:
+      ValueError: Evaluator was given a threshold that cannot be read here, or its verdict is not
+        what its thresholds say.
+    """
+    config, *_ = eval_config_writer.load_eval_run(uri)
+    slices = {
+        slicer.deserialize_slice_key(row.slice_key): {
+            MetricKey.from_proto(item.key): item.value.double_value.value
+            for item in row.metric_keys_and_values
+        }
+        for row in tfma.load_metrics(uri)
+    }
+    verdict = Verdict(
+        blessed=tfma.load_validation_result(uri).validation_ok,
+        thresholds=tuple(read_thresholds(config, slices, label_names)),
+        metrics={
+            key.name: value
+            for key, value in slices[()].items()
+            if key.model_name != tfma.BASELINE_KEY and not key.is_diff
+        },
+    )
+    if verdict.blessed == bool(verdict.refusals):
+        raise ValueError(
+            f"Evaluator's verdict must follow from its thresholds. Received: {verdict} from {uri}"
+        )
+    return verdict
+
+
+def read_thresholds(
+    config: config_pb2.EvalConfig,
+    slices: Mapping[slicer.SliceKeyType, Mapping[MetricKey, float]],
+    label_names: Sequence[str],
+) -> Iterator[Threshold]:
+    """Each bound that Evaluator holds the candidate to, with what was measured.
+
+    Raises:
+      ValueError: a threshold between slices, or one without a direction.
+    """
+    thresholds = tfma.metrics.metric_thresholds_from_metrics_specs(
+        config.metrics_specs, eval_config=config
+    )
+    for key, bounded in thresholds.items():
+        if key.model_name == tfma.BASELINE_KEY:
+            continue  # that one was blessed by bounds of its own
+        for spec, threshold in bounded:
+            for where in _bounded_slices(spec, slices):
+                name = _slice_name(where, label_names)
+                measured = slices.get(where, {})
+                for of, upper, bound in _bounds(threshold):
+                    value = measured.get(key, math.nan)
+                    if of == "relative change":
+                        before = measured.get(key.make_baseline_key(tfma.BASELINE_KEY), math.nan)
+                        # Nothing to take a share of is not measured, as TFMA has it.
+                        value = math.nan if math.isclose(before, 0.0) else value / before
+                    yield Threshold(
+                        slice=name, metric=key.name, of=of, upper=upper, bound=bound, value=value
+                    )
+
+
+def _slice_name(where: slicer.SliceKeyType, label_names: Sequence[str]) -> str:
+    names = dict(enumerate(label_names))
+    shown = (
+        # The number is text where Evaluator was asked for one class alone.
+        (column, names.get(int(value), value))
+        if column == features.LABEL and str(value).isdecimal()
+        else (column, value)
+        for column, value in where
+    )
+    return ", ".join(f"{column}={value}" for column, value in shown) or OVERALL
+
+
+def _bounds(
+    threshold: config_pb2.GenericValueThreshold | config_pb2.GenericChangeThreshold,
+) -> Iterator[tuple[Literal["value", "change", "relative change"], bool, float]]:
+    """Of what, whether from above, and the bound."""
+    if isinstance(threshold, config_pb2.GenericValueThreshold):
+        if threshold.HasField("lower_bound"):
+            yield "value", False, threshold.lower_bound.value
+        if threshold.HasField("upper_bound"):
+            yield "value", True, threshold.upper_bound.value
+        return
+    directions = config_pb2.MetricDirection
+    if threshold.direction not in (directions.HIGHER_IS_BETTER, directions.LOWER_IS_BETTER):
+        raise ValueError(f"a change threshold must have a direction. Received: {threshold}")
+    upper = threshold.direction == directions.LOWER_IS_BETTER
+    if threshold.HasField("absolute"):
+        yield "change", upper, threshold.absolute.value
+    if threshold.HasField("relative"):
+        yield "relative change", upper, threshold.relative.value
+
+
+def _bounded_slices(
+    spec: config_pb2.SlicingSpec | config_pb2.CrossSlicingSpec | None,
+    slices: Mapping[slicer.SliceKeyType, Mapping[MetricKey, float]],
+) -> list[slicer.SliceKeyType]:
+    """The slices that a threshold holds for: all where it names none.
+
+    One that is asked for and that no image is of is among them, without anything measured.
+    """
+    if spec is None:
+        return list(slices)
+    if isinstance(spec, config_pb2.CrossSlicingSpec):
+        raise ValueError(f"a threshold must bound slices by themselves. Received: {spec}")
+    chosen = slicer.SingleSliceSpec(spec=spec)
+    found = [where for where in slices if chosen.is_slice_applicable(where)]
+    asked = [*((column, "*") for column in spec.feature_keys), *spec.feature_values.items()]
+    return found or [tuple(asked)]

@@ -1,0 +1,1 @@
+"""Files: downloads, archives, and TFRecords that are read in any order."""

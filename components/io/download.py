@@ -1,0 +1,313 @@
+"""Files from elsewhere: download, resume, verify. Nothing half-written is taken for done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from components.errors import UserError
+from components.io.tar import extract_tar
+from components.progress import progress
+
+if TYPE_CHECKING:
+    import requests
+    from tenacity import RetryCallState
+
+__all__ = ["download", "extract_tar", "is_remote"]
+
+CONNECT_TIMEOUT: Final = 10.0  # seconds
+READ_TIMEOUT: Final = 60.0  # seconds without a byte
+FIRST_WAIT: Final = 1.0  # seconds before the second attempt; doubled with each further one
+LONGEST_WAIT: Final = 30.0  # seconds
+CHUNK: Final = 1 << 18  # bytes
+
+# Server faults that pass: request timeout, too early, too many requests, and all of 5xx.
+_PASSING_STATUS: Final = frozenset({408, 425, 429})
+
+_CONNECTION: Final = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")  # in urllib3's words
+
+# md5 tells damage, not malice: CIFAR-10's publisher gives nothing else.
+_ALGORITHMS: Final[dict[str, Callable[[], Any]]] = {
+    "md5": partial(hashlib.md5, usedforsecurity=False),
+    "sha256": hashlib.sha256,
+}
+
+
+class _InterruptedError(Exception):
+    """This attempt failed; another one may succeed."""
+
+
+def download(
+    source: str,
+    target: Path,
+    *,
+    sha256: str | None = None,
+    md5: str | None = None,
+    check: Callable[[Path], None] | None = None,
+    attempts: int = 5,
+    read_timeout: float = READ_TIMEOUT,
+) -> Path:
+    """Returns where `source` lies on this machine, verified; downloads it to `target` if need be.
+
+    `source` is an http(s) URL, a ``file://`` URL or a path; what is local already is verified and
+    returned where it is. A `target` that exists is returned at once if its checksums are right, or
+    none are given, and `check` lets it pass. A broken download goes on from ``<target>.part``, in
+    this call or a later one, as long as the server still offers the same file. `check` is shown
+    what has arrived and raises a UserError where it cannot be what was asked for. `read_timeout` is
+    in seconds.
+
+    Raises:
+      UserError: the source is missing, cannot be reached or has another checksum.
+    """
+    checksums = _Checksums.of(sha256, md5)
+    if not is_remote(source):
+        return _local(source, checksums)
+    if target.exists() and not checksums.mismatch(target) and _passes(check, target):
+        return target
+
+    import requests
+    from tenacity import (
+        Retrying,
+        retry_if_exception_type,
+        stop_after_attempt,
+        wait_exponential_jitter,
+    )
+
+    part = _Part(target, source)
+    retrying = Retrying(
+        retry=retry_if_exception_type(_InterruptedError),
+        stop=stop_after_attempt(attempts),
+        wait=wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT),
+        before_sleep=_announce_retry,
+        reraise=True,
+    )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with requests.Session() as session:
+            retrying(_attempt, session, part, read_timeout)
+        if mismatch := checksums.mismatch(part.path):
+            part.discard()
+            raise UserError(f"the download of {source} has {mismatch}; nothing of it was kept")
+        if check:
+            _check_part(part, check)
+        part.complete()
+    except _InterruptedError as error:
+        raise UserError(
+            f"cannot download {source} in {attempts} attempts: {error}; what has arrived is kept, "
+            "so running the command again goes on from there"
+        ) from error
+    except (requests.RequestException, ValueError) as error:  # of an address, or a redirect's
+        raise UserError(f"cannot download {source}: {_reason(error)}; check the address") from error
+    except OSError as error:
+        raise UserError(f"cannot write the download of {source} to {target}: {error}") from error
+    return target
+
+
+def is_remote(source: str) -> bool:
+    """Whether it is an http(s) URL.
+
+    Raises:
+      UserError: it cannot be an address, nor a path.
+    """
+    try:
+        return urlsplit(source).scheme in ("http", "https")
+    except ValueError as error:
+        raise UserError(f"{source!r} is no address: {error}; correct it") from error
+
+
+def _passes(check: Callable[[Path], None] | None, path: Path) -> bool:
+    try:
+        if check:
+            check(path)
+    except UserError:
+        return False
+    return True
+
+
+def _check_part(part: _Part, check: Callable[[Path], None]) -> None:
+    try:
+        check(part.path)
+    except UserError as error:
+        part.discard()
+        raise UserError(
+            f"the download of {part._url} is refused, and nothing of it was kept: {error}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without what requests and urllib3 wrap around it."""
+    reason = error.args[0] if error.args else error
+    told = str(getattr(reason, "reason", None) or reason)
+    return _CONNECTION.sub("", told).rstrip(".")
+
+
+def _announce_retry(state: RetryCallState) -> None:
+    """No log: TensorFlow and TFX take over what is logged, and a run shows errors alone."""
+    assert state.outcome is not None and state.next_action is not None
+    told = f"{state.outcome.exception()}; trying again in {state.next_action.sleep:.0f} s"
+    print(told, file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class _Checksums:
+    expected: dict[str, str]  # algorithm: hex digest
+
+    @classmethod
+    def of(cls, sha256: str | None, md5: str | None) -> _Checksums:
+        given = {"sha256": sha256, "md5": md5}
+        expected = {name: digest.lower() for name, digest in given.items() if digest is not None}
+        for name, digest in expected.items():
+            length = 2 * _ALGORITHMS[name]().digest_size
+            if not re.fullmatch(f"[0-9a-f]{{{length}}}", digest):
+                raise UserError(f"a {name} has {length} hexadecimal digits, received {digest!r}")
+        return cls(expected)
+
+    def mismatch(self, path: Path) -> str | None:
+        """What is wrong with the file, or None."""
+        for name, digest in self.expected.items():
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, _ALGORITHMS[name]).hexdigest()
+            if found != digest:
+                return f"{name} {found}, expected {digest}"
+        return None
+
+
+def _local(source: str, checksums: _Checksums) -> Path:
+    url = urlsplit(source)
+    if url.scheme == "file" and url.netloc in ("", "localhost"):
+        path = Path(url2pathname(url.path))
+    elif "://" in source:
+        raise UserError(f"a source is an http(s):// or file:// URL or a path, received {source!r}")
+    else:
+        path = Path(source).expanduser()
+    if not path.exists():
+        raise UserError(f"no such file: {path}; check the path")
+    if checksums.expected and not path.is_file():
+        raise UserError(f"a checksum needs a file, but {path} is a directory")
+    if mismatch := checksums.mismatch(path):
+        raise UserError(f"{path} has {mismatch}; fetch it again, or correct the checksum")
+    return path
+
+
+class _Part:
+    """``<target>.part``, and beside it which version of the file the server was sending."""
+
+    def __init__(self, target: Path, url: str) -> None:
+        self._target = target
+        self._url = url
+        self.path = target.with_name(target.name + ".part")
+        self._validator_path = target.with_name(target.name + ".part.json")
+
+    def validator(self) -> str | None:
+        """The ETag or date that tells whether the server still has the file that was begun."""
+        try:
+            stored = json.loads(self._validator_path.read_text())
+            return str(stored["validator"]) if stored["url"] == self._url else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def start(self, validator: str | None) -> None:
+        """Empties the part. In this order no old byte ever stands beside a new validator."""
+        self._validator_path.unlink(missing_ok=True)
+        self.path.write_bytes(b"")
+        if validator:
+            stored = {"url": self._url, "validator": validator}
+            self._validator_path.write_text(json.dumps(stored))
+
+    def discard(self) -> None:
+        self._validator_path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+
+    def complete(self) -> None:
+        self._validator_path.unlink(missing_ok=True)
+        self.path.replace(self._target)
+
+
+def _attempt(session: requests.Session, part: _Part, read_timeout: float) -> None:
+    import requests
+
+    # Checksums and ranges are those of the stored file: no compression on the way.
+    headers = {"Accept-Encoding": "identity"}
+    offset, validator = part.size(), part.validator()
+    if offset and validator:
+        headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
+    try:
+        with session.get(
+            part._url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, read_timeout)
+        ) as response:
+            _receive(response, part, offset, validator)
+    except requests.exceptions.SSLError:
+        raise
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise _InterruptedError(_reason(error)) from error
+
+
+def _receive(response: requests.Response, part: _Part, offset: int, validator: str | None) -> None:
+    from urllib3.exceptions import HTTPError
+
+    total = _total_size(response)
+    if response.status_code == 206:
+        if _range_start(response) != offset or _validator(response) not in (validator, None):
+            part.discard()
+            raise _InterruptedError("the server continued another file than the one begun")
+    elif response.status_code == 200:
+        offset = 0
+        part.start(_validator(response))
+    elif response.status_code == 416:
+        part.discard()
+        raise _InterruptedError("the server's file is shorter than the part that had arrived")
+    else:
+        problem = f"the server answered {response.status_code} {response.reason}"
+        if response.status_code >= 500 or response.status_code in _PASSING_STATUS:
+            raise _InterruptedError(problem)
+        raise UserError(f"cannot download {part._url}: {problem}; check the address")
+
+    received = offset
+    with (
+        progress(f"Downloading {part._target.name}", total, "B") as advance,
+        part.path.open("ab") as file,
+    ):
+        advance(offset)
+        try:
+            for chunk in response.raw.stream(CHUNK, decode_content=False):
+                received += file.write(chunk)
+                advance(len(chunk))
+        except HTTPError as error:
+            raise _InterruptedError(
+                f"the connection broke after {received} bytes: {_reason(error)}"
+            ) from error
+        if total is not None and received != total:
+            raise _InterruptedError(f"{received} of {total} bytes arrived")
+
+
+def _total_size(response: requests.Response) -> int | None:
+    """Size of the whole file in bytes, where the server tells it."""
+    text = response.headers.get("Content-Length", "")
+    if response.status_code == 206:
+        text = response.headers.get("Content-Range", "").rpartition("/")[2]
+    return int(text) if text.isdecimal() else None
+
+
+def _range_start(response: requests.Response) -> int | None:
+    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return int(match[1]) if match else None
+
+
+def _validator(response: requests.Response) -> str | None:
+    """RFC 9110 13.1.5: If-Range takes a strong ETag or a date; ``W/`` marks a weak one."""
+    etag = response.headers.get("ETag", "")
+    if etag and not etag.startswith("W/"):
+        return etag
+    return response.headers.get("Last-Modified")

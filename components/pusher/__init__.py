@@ -1,0 +1,1 @@
+"""Pushes a blessed model, whole or not at all."""

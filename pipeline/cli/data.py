@@ -1,0 +1,98 @@
+"""``inception-finetune data``: fetch, look at and convert data sets."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from components.errors import UserError
+from pipeline.cli.options import ConfigOption, Overrides, load, load_tensorflow
+from pipeline.quiet import set_up_environment
+
+if TYPE_CHECKING:
+    from components.dataset.layout import Layout
+    from pipeline.config import Config
+
+app = typer.Typer(help="Fetch, look at and convert data sets.", no_args_is_help=True)
+
+
+@app.command()
+def fetch(config: ConfigOption = "cifar10", overrides: Overrides = None):
+    """Fetch the archive and verify it. Print where it lies."""
+    settings = load(config, overrides)
+    from pipeline import failure, inputs
+
+    with failure.in_one_line():
+        print(inputs.fetch_archive(settings))
+
+
+@app.command()
+def show(
+    config: ConfigOption = "digits",
+    overrides: Overrides = None,
+    sample: Annotated[
+        list[str] | None,
+        typer.Option(help="BATCH:INDEX, or SPLIT:INDEX, of an image to show; repeatable."),
+    ] = None,
+    picture: Annotated[Path, typer.Option(help="Where the picture grid goes.")] = Path(
+        "build/samples.png"
+    ),
+):
+    """Show what is in the data set: batches or splits, labels, oddities, and a picture grid."""
+    settings = load(config, overrides)
+    samples = [_parse_sample(text) for text in sample or ()]
+    found = _fetch(settings)
+    from components.dataset import grid, show
+    from pipeline import failure, inputs
+
+    with failure.in_one_line():
+        loaded = inputs.read_source(found, settings.dataset.policy)
+    if not samples:
+        first = show.group_names(loaded)[0]
+        samples = [(first, min(5, int((loaded.groups == first).sum()) - 1))]
+    described = show.describe_samples(loaded, samples)
+    console = Console()
+    show.print_summary(show.summarize(loaded), console)
+    show.print_samples(described, console)
+    grid.draw_grid(loaded, picture, samples=samples, seed=settings.dataset.seed)
+    console.print(f"pictures: {picture}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def convert(
+    directory: Annotated[Path, typer.Argument(help="Folder that the TFRecord shards go to.")],
+    config: ConfigOption = "digits",
+    overrides: Overrides = None,
+):
+    """Convert the archive, folder or list of pictures to TFRecord shards, and labels.txt."""
+    settings = load(config, overrides)
+    _fetch(settings)
+    from pipeline import failure, inputs
+
+    with failure.in_one_line():
+        manifest = inputs.convert_dataset(settings, directory)
+    counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
+    print(f"{directory}: {counts}")
+
+
+def _fetch(settings: "Config") -> "Layout":
+    """What the data set is, once it lies here; TensorFlow is loaded where it is to decode it."""
+    from components.dataset.layout import layout_of
+    from pipeline import failure, inputs
+
+    set_up_environment(verbose=False)
+    with failure.in_one_line():
+        found = layout_of(inputs.fetch_archive(settings))
+    if found.kind != "archive":
+        load_tensorflow(verbose=False)
+    return found
+
+
+def _parse_sample(text: str) -> tuple[str, int]:
+    batch, _, index = text.rpartition(":")
+    if not batch or not index.isdecimal():
+        raise UserError(
+            f"--sample must read BATCH:INDEX, such as data_batch_1:5. Received: {text!r}"
+        )
+    return batch, int(index)

@@ -1,0 +1,162 @@
+"""The command line: parses, calls one function, exits. Imports nothing heavy until needed."""
+
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from components.errors import UserError
+from pipeline.cli import backbone, data, review
+from pipeline.cli.options import (
+    REFUSED,
+    ConfigOption,
+    Overrides,
+    Verbose,
+    escape_markup,
+    load,
+    load_tensorflow,
+    split_overrides,
+)
+
+FAILED = 1  # a UserError: one line on stderr
+
+# Entry points, in pyproject.toml, by which packages above this one add their groups of commands.
+MORE_COMMANDS = "inception_finetune.commands"
+
+app = typer.Typer(
+    help="Fine-tune InceptionV3 on your own pictures and put it into production.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(data.app, name="data")
+app.add_typer(backbone.app, name="backbone")
+app.registered_commands += review.app.registered_commands
+
+
+def main() -> None:
+    """The entry point: every foreseeable failure is one line and a status other than 0."""
+    _add_more_commands()
+    try:
+        app(prog_name="inception-finetune")
+    except UserError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            f"[bold red]error:[/] {escape_markup(str(error))}"
+        )
+        sys.exit(FAILED)
+
+
+def _add_more_commands() -> None:
+    known = {group.name for group in app.registered_groups}
+    for entry in entry_points(group=MORE_COMMANDS):
+        if entry.name not in known:
+            app.add_typer(entry.load(), name=entry.name)
+
+
+@app.command()
+def run(config: ConfigOption = "digits", overrides: Overrides = None, verbose: Verbose = False):
+    """Run the whole pipeline: convert, validate, train, evaluate, push."""
+    settings = load(config, overrides)
+    load_tensorflow(verbose)
+    from pipeline import local
+    from pipeline.history import outcome
+
+    result = local.run(settings, verbose=verbose)
+    outcome.print_outcome(result, settings, Console())
+    if not result.blessed:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            f"[bold red]not blessed, not pushed:[/] {escape_markup('; '.join(result.refusals))}"
+        )
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+def predict(
+    pictures: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PICTURES... [KEY=VALUE]...",
+            help="PNG or JPEG files of any size, folders of them, or TFRecord files; overrides.",
+        ),
+    ],
+    config: ConfigOption = "digits",
+    model: Annotated[
+        Path | None, typer.Option(help="A pushed model's folder; default: the newest one.")
+    ] = None,
+    save_grid: Annotated[
+        Path | None, typer.Option(help="A PNG that the predictions are drawn to.")
+    ] = None,
+    verbose: Verbose = False,
+):
+    """Classify pictures with the pushed model. A folder named as a class says what is true."""
+    places, overrides = split_overrides(pictures)
+    settings = load(config, overrides)
+    load_tensorflow(verbose)
+    from pipeline.history import outcome
+    from pipeline.prediction import predict as prediction
+
+    directory = model or outcome.latest_pushed(settings)
+    if directory is None:
+        raise UserError(
+            f"predict needs a pushed model. None lies below {settings.root}; "
+            f"run `inception-finetune run --config {config}` first or give --model DIR"
+        )
+    from pipeline.prediction.grid import SHOWN, draw_predictions
+
+    predictions = prediction.predict(
+        directory, [Path(place) for place in places], with_bytes=SHOWN if save_grid else 0
+    )
+    console = Console()
+    prediction.print_predictions(predictions, console)
+    if save_grid:
+        shown = draw_predictions(predictions, save_grid)
+        console.print(f"{shown} pictures: {save_grid}", highlight=False, soft_wrap=True)
+    if line := prediction.unread_line(predictions):
+        raise UserError(line)
+
+
+@app.command()
+def tensorboard(
+    config: ConfigOption = "digits",
+    overrides: Overrides = None,
+    host: Annotated[str, typer.Option(help="Address to serve on.")] = "localhost",
+    port: Annotated[int, typer.Option(help="Port to serve on.")] = 6006,
+    verbose: Verbose = False,
+):
+    """Look at every training of this pipeline in TensorBoard."""
+    settings = load(config, overrides)
+    load_tensorflow(verbose)
+    from pipeline.history.tensorboard import open_tensorboard
+
+    open_tensorboard(settings, host=host, port=port)
+
+
+@app.command()
+def clean(
+    config: ConfigOption = "digits",
+    overrides: Overrides = None,
+    keep: Annotated[int, typer.Option(min=1, help="Newest runs whose artifacts stay.")] = 3,
+    verbose: Verbose = False,
+):
+    """Remove old runs' artifacts; blessed and pushed models stay."""
+    settings = load(config, overrides)
+    load_tensorflow(verbose)
+    from pipeline.history.clean import clean as clean_artifacts
+
+    done = clean_artifacts(settings, keep)
+    print(f"{done.removed} artifacts removed, {done.freed / 1e6:.1f} MB freed; {done.kept} kept")
+
+
+@app.command("config")
+def show_config(config: ConfigOption = "digits", overrides: Overrides = None):
+    """Print the whole configuration that a run would use, as YAML."""
+    import yaml
+
+    print(yaml.safe_dump(load(config, overrides).model_dump(), sort_keys=False), end="")
+
+
+if __name__ == "__main__":
+    main()

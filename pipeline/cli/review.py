@@ -1,0 +1,93 @@
+"""``inception-finetune check-data`` and ``review``: look at new images, and at what runs did."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from components.errors import UserError
+from pipeline.cli.options import ConfigOption, Verbose, load, load_tensorflow, split_overrides
+
+CHANGED = 4  # check-data: new images differ from those of training
+
+app = typer.Typer()
+
+
+@app.command("check-data")
+def check_data(
+    new: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NEW_TFRECORDS... [KEY=VALUE]...", help="Files or folders; overrides."
+        ),
+    ],
+    config: ConfigOption = "digits",
+    model: Annotated[
+        Path | None, typer.Option(help="An exported model's folder; default: the newest pushed.")
+    ] = None,
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="Records without labels are all right.")
+    ] = False,
+    save: Annotated[
+        Path | None, typer.Option(help="An HTML file that the tables go to as well.")
+    ] = None,
+    verbose: Verbose = False,
+):
+    """Compare new images with those of training. Exit status 0: nothing changed; 4: something."""
+    places, overrides = split_overrides(new)
+    settings = load(config, overrides)
+    load_tensorflow(verbose)
+    from pipeline.drift import check_data, report
+
+    check = check_data.check_data(
+        settings, [Path(place) for place in places], model=model, labelled=not unlabelled
+    )
+    console = Console(record=save is not None)
+    report.print_check(check, console)
+    if save:
+        report.save(console, save)
+    if check.changes:
+        raise typer.Exit(CHANGED)
+
+
+@app.command()
+def review(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN | A B] [KEY=VALUE]...", help="Numbers in the list, or latest; overrides."
+        ),
+    ] = None,
+    config: ConfigOption = "digits",
+    no_open: Annotated[
+        bool, typer.Option("--no-open", help="Print where the page lies, open no browser.")
+    ] = False,
+    verbose: Verbose = False,
+):
+    """List the runs; open the report of RUN; or compare the runs A and B."""
+    chosen, overrides = split_overrides(runs or [])
+    settings = load(config, overrides)
+    from pipeline.history import review
+    from pipeline.history.runs import read_runs
+
+    console = Console()
+    if not chosen:
+        review.print_runs(settings, console)
+        return
+    if len(chosen) > 2:
+        raise UserError(
+            "review lists runs, opens one or compares two. "
+            f"Received {len(chosen)}: {' '.join(chosen)}; name one or two"
+        )
+    known = read_runs(settings)
+    picked = [review.choose_run(known, text) for text in chosen]
+    if len(picked) == 1:
+        page = review.report_page(picked[0])
+    else:
+        load_tensorflow(verbose)
+        from pipeline.history.compare import compare_runs
+
+        first, second = picked
+        page = compare_runs(settings, first, second, console)
+    review.open_page(page, console, in_browser=not no_open)

@@ -1,0 +1,1 @@
+"""`check-data`: whether new pictures are like those that a model was trained on."""

@@ -1,0 +1,1 @@
+"""What runs left behind: their list, comparison, TensorBoard, and removal."""

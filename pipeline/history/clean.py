@@ -1,0 +1,101 @@
+"""Removes what old runs have left, and says so in the metadata."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2
+
+from components.errors import UserError
+from pipeline.config import Config
+from pipeline.exclusive import exclusive
+from pipeline.failure import in_one_line
+from pipeline.history.runs import open_store
+from pipeline.inputs import metadata_file
+
+_DELETED = metadata_store_pb2.Artifact.DELETED
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    removed: int  # artifacts
+    freed: int  # bytes
+    kept: int  # artifacts
+
+
+def clean(config: Config, keep: int) -> Cleaned:
+    """Keeps what the newest `keep` runs made or reused; of older runs, blessed and pushed models.
+
+    What was pushed to the serving folder is never touched. An artifact is marked as deleted before
+    its files go, so that TFX never reuses one that is not whole, wherever this may be stopped; the
+    next cleaning finishes it.
+
+    Raises:
+      UserError: there is no pipeline, another process works on it, or files cannot be removed.
+    """
+    root = Path(config.root).resolve()
+    with in_one_line():
+        store = open_store(config)
+        if store is None:
+            raise UserError(
+                f"clean needs a pipeline that has run. {root} holds no {metadata_file(config).name}"
+                "; give its root=DIRECTORY"
+            )
+        with exclusive(root):
+            return _clean(store, config.name, root / "artifacts", keep)
+
+
+def _clean(store: mlmd.MetadataStore, name: str, artifacts: Path, keep: int) -> Cleaned:
+    pipeline = store.get_context_by_type_and_name("pipeline", name)
+    if pipeline is None:
+        raise UserError(f"the metadata know no pipeline {name}; give its name=NAME and root")
+    ours = {execution.id for execution in store.get_executions_by_context(pipeline.id)}
+    used = _used(store, ours, keep) | _blessed_and_pushed(store)
+    made = [
+        artifact
+        for artifact in store.get_artifacts_by_context(pipeline.id)
+        # Paths are as the run was given them, perhaps relative. A folder that is not below the
+        # artifacts' is none of ours to remove.
+        if artifacts in Path(artifact.uri).resolve().parents
+    ]
+    kept = {artifact.uri for artifact in made if artifact.id in used}
+    old = [artifact for artifact in made if artifact.id not in used and artifact.uri not in kept]
+    old = [
+        artifact for artifact in old if artifact.state != _DELETED or Path(artifact.uri).exists()
+    ]
+    for artifact in old:
+        artifact.state = _DELETED
+    if old:
+        store.put_artifacts(old)
+    freed = 0
+    for folder in {Path(artifact.uri) for artifact in old}:
+        if folder.exists():
+            freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            shutil.rmtree(folder)
+    return Cleaned(len(old), freed, len(kept))
+
+
+def _used(store: mlmd.MetadataStore, ours: set[int], keep: int) -> set[int]:
+    """Ids of the artifacts that the newest `keep` runs read or wrote, cached steps included.
+
+    What other pipelines in the same metadata use is in it too.
+    """
+    runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda run: run.id)
+    by_run = [{step.id for step in store.get_executions_by_context(run.id)} for run in runs]
+    newest = [steps for steps in by_run if steps & ours][-keep:]
+    others = [steps - ours for steps in by_run]
+    executions = sorted(set().union(*newest, *others))
+    return {event.artifact_id for event in store.get_events_by_execution_ids(executions)}
+
+
+def _blessed_and_pushed(store: mlmd.MetadataStore) -> set[int]:
+    """Ids of models that any gate has blessed, with their blessings, and of pushed models."""
+    found = set()
+    for blessing in store.get_artifacts_by_type("ModelBlessing"):
+        if blessing.custom_properties["blessed"].int_value == 1:
+            found |= {blessing.id, blessing.custom_properties["current_model_id"].int_value}
+    for pushed in store.get_artifacts_by_type("PushedModel"):
+        if pushed.custom_properties["pushed"].int_value == 1:
+            found.add(pushed.id)
+    return found

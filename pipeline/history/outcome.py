@@ -1,0 +1,78 @@
+"""What a run did: steps, verdict, accuracy, pushed model."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from components.features import ACCURACY, CROSS_ENTROPY, TOP_2_ACCURACY
+from components.model_report.settings import FACTS
+from pipeline.config import Config
+from pipeline.history.runs import Run, Step, read_latest_run
+from pipeline.inputs import serving_directory
+
+
+@dataclass(frozen=True)
+class Outcome:
+    steps: tuple[Step, ...]
+    blessed: bool
+    metrics: dict[str, float]  # of the overall test slice; empty where the gate was not reached
+    refusals: tuple[str, ...]  # bounds that are broken, and by how much
+    remarks: tuple[str, ...]  # on the verdict: what was not compared or tested, or may be chance
+    pushed: Path | None  # the version that serves now; None where this model was not pushed
+
+
+def read_outcome(config: Config) -> Outcome:
+    """The latest run of the pipeline `config.name`, cached steps included."""
+    return outcome_of(read_latest_run(config))
+
+
+def outcome_of(run: Run) -> Outcome:
+    if run.blessed is None:
+        return Outcome(run.steps, blessed=False, metrics={}, refusals=(), remarks=(), pushed=None)
+    from components.evaluation.verdict import (
+        read_verdict,  # TFMA: seconds, which `predict` need not pay
+    )
+
+    facts = json.loads(Path(run.uri("ModelReport", "model_report"), FACTS).read_text("utf-8"))
+    verdict = read_verdict(run.uri("Evaluator", "evaluation"), facts["label_names"])
+    return Outcome(
+        steps=run.steps,
+        blessed=run.blessed,
+        metrics={name: verdict.metrics[name] for name in (ACCURACY, TOP_2_ACCURACY, CROSS_ENTROPY)},
+        refusals=verdict.refusals,
+        remarks=tuple(facts["remarks"]),
+        pushed=run.pushed,
+    )
+
+
+def latest_pushed(config: Config) -> Path | None:
+    """The newest whole version below the serving directory: saved_model.pb is pushed last."""
+    versions = serving_directory(config).glob("*/saved_model.pb")
+    numbered = [path.parent for path in versions if path.parent.name.isdigit()]
+    return max(numbered, key=lambda path: int(path.name), default=None)
+
+
+def print_outcome(outcome: Outcome, config: Config, console: Console) -> None:
+    table = Table(title=f"{config.name}: steps of this run", title_justify="left")
+    table.add_column("step")
+    table.add_column("seconds", justify="right")
+    table.add_column("")
+    for step in outcome.steps:
+        seconds = "" if step.cached else f"{step.seconds:.1f}"
+        table.add_row(step.name, seconds, "[dim]cached[/]" if step.cached else "ran")
+    console.print(table)
+    for name, value in outcome.metrics.items():
+        console.print(f"{name.replace('_', ' ')}: {value:.4f}", highlight=False)
+    for remark in outcome.remarks:
+        console.print(f"[yellow]{escape(remark)}[/]", highlight=False, soft_wrap=True)
+    if outcome.blessed:
+        console.print(
+            f"[green]blessed[/]: accuracy {outcome.metrics[ACCURACY]:.4f} >= "
+            f"{config.gate.min_accuracy}",
+            highlight=False,
+        )
+        console.print(f"pushed: {outcome.pushed}", highlight=False, soft_wrap=True)

@@ -1,0 +1,136 @@
+"""What `review` does: lists runs, and opens the report of one."""
+
+import json
+import os
+import webbrowser
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from components.errors import UserError
+from components.model_report.settings import PAGE
+from pipeline.config import Config
+from pipeline.history.runs import Run, read_runs
+
+LATEST: Final = "latest"
+_UNSET: Final = "not set"  # a key that one of two configurations does not have
+_ELSEWHERE: Final = ("root", "cache")  # keys that say where things lie, not what is done
+
+
+def choose_run(runs: Sequence[Run], text: str) -> Run:
+    """The run of that number, or the latest.
+
+    Raises:
+      UserError: there is no such run.
+    """
+    if text == LATEST:
+        return runs[-1]
+    if not text.isdecimal() or not 1 <= int(text) <= len(runs):
+        raise UserError(
+            f"a run is a number from 1 to {len(runs)}, or {LATEST}. Received: {text!r}; "
+            "`inception-finetune review` lists them"
+        )
+    return runs[int(text) - 1]
+
+
+def print_runs(config: Config, console: Console) -> None:
+    """A table of all runs, oldest first, and one of what each changed in the configuration."""
+    runs = read_runs(config)
+    table = _table(f"{config.name}: runs")
+    for heading in ("run", "when", "accuracy", "blessed", "pushed", "time"):
+        right = heading in ("run", "accuracy", "time")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    for run in runs:
+        table.add_row(
+            str(run.number),
+            f"{run.started.astimezone():%Y-%m-%d %H:%M}",
+            "–" if run.accuracy is None else f"{run.accuracy:.4f}",
+            _blessed(run),
+            run.pushed.name if run.pushed else "no",
+            _time(run.seconds),
+        )
+    console.print(table)
+    table = _table("New in its configuration")
+    for heading in ("run", "setting", "before", "now"):
+        table.add_column(heading, justify="right" if heading == "run" else "left", overflow="fold")
+    for before, run in zip(runs, runs[1:], strict=False):
+        for place, row in enumerate(_news(before, run)):
+            table.add_row("" if place else str(run.number), *map(escape, row))
+    if len(runs) > 1:
+        console.print(table)
+    console.print(
+        "[dim]review RUN opens a run's report, review A B compares two.[/]", highlight=False
+    )
+
+
+def report_page(run: Run) -> Path:
+    """The page that ModelReport made.
+
+    Raises:
+      UserError: the run did not come to it.
+    """
+    return Path(run.uri("ModelReport", "model_report")) / PAGE
+
+
+def open_page(page: Path, console: Console, *, in_browser: bool) -> None:
+    """Prints where the page lies, and shows it where there is a display."""
+    console.print(str(page), highlight=False, markup=False, soft_wrap=True)
+    if in_browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        webbrowser.open(page.absolute().as_uri())
+
+
+def config_difference(a: Config | None, b: Config | None) -> dict[str, tuple[str, str]] | None:
+    """Keys with another value, places left out; None where a configuration is not known."""
+    if a is None or b is None:
+        return None
+    first, second = flatten(a.model_dump(mode="json")), flatten(b.model_dump(mode="json"))
+    return {
+        key: (_text(first, key), _text(second, key))
+        for key in {**first, **second}
+        if key not in _ELSEWHERE and first.get(key) != second.get(key)
+    }
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as the command line writes them: ``training.epochs``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _text(flat: Mapping[str, Any], key: str) -> str:
+    return json.dumps(flat[key]) if key in flat else _UNSET
+
+
+def _news(before: Run, run: Run) -> list[tuple[str, str, str]]:
+    difference = config_difference(before.config, run.config)
+    if difference is None:
+        return [("not recorded", "", "")]
+    return [(key, *values) for key, values in difference.items()] or [("nothing", "", "")]
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+
+
+def _blessed(run: Run) -> str:
+    if run.blessed is not None:
+        return "[green]yes[/]" if run.blessed else "[red]no[/]"
+    return f"[red]stopped at {run.stopped_at}[/]" if run.stopped_at else "–"
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -1,0 +1,1 @@
+"""`predict`: answers of the pushed model to pictures."""

@@ -1,0 +1,109 @@
+"""Predictions as a picture: each image with its label, the truth and the likeliest classes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from components.dataset.grid import save_figure, show_image
+from components.errors import UserError
+from components.image.decoding import decode
+from pipeline.prediction.predict import Prediction
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SHOWN: Final = 48  # pictures at most
+_COLUMNS: Final = 4
+_CLASSES: Final = 5  # bars beside a picture
+_CELL: Final = (3.1, 1.6)  # inches
+_HEAD: Final = 0.5  # inches
+_DOTS_PER_INCH: Final = 110
+_RIGHT, _WRONG, _OPEN, _OTHER = "#1b7837", "#c51b1b", "#2166ac", "#c8c8c8"
+_LEAST: Final = 0.005  # a smaller share is no bar
+_LONGEST: Final = 13  # characters of a label's name beside its bar
+
+
+def draw_predictions(predictions: Sequence[Prediction], target: Path) -> int:
+    """Draws `SHOWN` of them as a PNG: mistakes first, then what the model was least sure of.
+
+    Returns how many were drawn.
+
+    Raises:
+      UserError: none of the pictures could be read, or `target` cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    read = [prediction for prediction in predictions if not prediction.error]
+    shown = sorted(read, key=lambda one: one.dullness)[:SHOWN]
+    if not shown:
+        raise UserError(
+            f"a picture grid shows pictures that could be read. Received: none; {target} is not "
+            "written"
+        )
+    columns = min(_COLUMNS, len(shown))
+    rows = -(-len(shown) // columns)
+    width, height = _CELL[0] * columns, _CELL[1] * rows + _HEAD
+    figure = Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, layout="constrained")
+    figure.suptitle(
+        f"{_headline(predictions, len(shown))}\n", x=0.01, ha="left", fontsize=11, weight="bold"
+    )
+    grid = figure.subplots(
+        rows, 2 * columns, squeeze=False, gridspec_kw={"width_ratios": [1.15, 1] * columns}
+    )
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for index, prediction in enumerate(shown):
+        row, column = divmod(index, columns)
+        _draw(prediction, *grid[row, 2 * column : 2 * column + 2])
+    save_figure(figure, target)
+    return len(shown)
+
+
+def _headline(predictions: Sequence[Prediction], shown: int) -> str:
+    judged = [prediction.right for prediction in predictions if prediction.right is not None]
+    parts = [f"{len(predictions):,} pictures"]
+    if judged:
+        parts.append(f"{sum(judged):,} of {len(judged):,} right")
+    if unread := sum(1 for prediction in predictions if prediction.error):
+        parts.append(f"{unread:,} not read")
+    if shown < len(predictions) - unread:
+        parts.append(f"{shown} shown, mistakes and doubts first")
+    return ", ".join(parts)
+
+
+def _ranked(prediction: Prediction) -> list[tuple[str, float]]:
+    """The likeliest classes as far as a bar can be seen, and the true one in any case."""
+    ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+    likeliest = [item for item in ranked[:_CLASSES] if item[1] >= _LEAST]
+    truth = [item for item in ranked if item[0] == prediction.picture.truth]
+    if truth and truth[0] not in likeliest:
+        likeliest = [*likeliest[: _CLASSES - 1], truth[0]]
+    return likeliest
+
+
+def _draw(prediction: Prediction, picture: "Axes", bars: "Axes") -> None:
+    colour = {True: _RIGHT, False: _WRONG, None: _OPEN}[prediction.right]
+    picture.set_axis_on()
+    show_image(picture, decode(prediction.picture.encoded).numpy())  # as the model sees it
+    title = prediction.label_name
+    if prediction.right is False:
+        title = f"{title}, not {prediction.picture.truth}"
+    picture.set_title(title, fontsize=10, color=colour, fontweight="bold")
+    name = Path(prediction.picture.name).name
+    picture.set_xlabel(name if len(name) <= 24 else f"…{name[-23:]}", fontsize=7, color="#555555")
+
+    ranked = _ranked(prediction)
+    names, shares = zip(*ranked, strict=True)
+    colours = [
+        colour
+        if label == prediction.label_name
+        else _RIGHT
+        if label == prediction.picture.truth
+        else _OTHER
+        for label in names
+    ]
+    bars.barh(range(len(names)), shares, color=colours, height=0.35)
+    for place, (label, share) in enumerate(ranked):
+        text = label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
+        bars.text(0, place - 0.28, f"{text} {share:.2f}", fontsize=7.5, va="bottom")
+    bars.set(xlim=(0, 1), ylim=(_CLASSES - 0.5, -0.9))

@@ -1,0 +1,34 @@
+"""How examples' files are shared among workers."""
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from components import features
+from components.beam import example_shards
+
+
+@pytest.mark.parametrize(
+    ("flags", "files", "expected"),
+    [
+        ([], 1, 1),
+        (["--direct_num_workers=2"], 1, 16),
+        (["--direct_num_workers=2"], 5, 4),
+        (["--runner=PortableRunner", "--parallelism=4"], 1, 32),
+        (["--runner=PortableRunner", "--max_num_workers=4"], 64, 1),
+        (["--runner=PortableRunner"], 64, 8),
+    ],
+)
+def test_a_file_is_cut_for_the_workers_that_there_are(flags, files, expected):
+    flags = ["--runner=FnApiRunner", *flags]
+    pipeline = beam.Pipeline(options=PipelineOptions(flags))
+    assert example_shards.most_pieces(pipeline, files) == expected
+
+
+def test_pieces_cover_a_file_once():
+    file = example_shards.File(features.TRAIN, 0, "")
+    for examples, most, expected in ((0, 4, 0), (100, 4, 1), (1025, 4, 4), (2048, 16, 8)):
+        found = list(example_shards.cut((file, examples), most))
+        assert len(found) == expected
+        covered = [n for piece in found for n in range(piece.start, piece.stop)]
+        assert covered == list(range(examples))

@@ -1,0 +1,106 @@
+"""Archives that try to write elsewhere, or break off."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from components.errors import UserError
+from components.io import tar
+from components.io.tar import extract_tar
+
+
+def write_tar(
+    path: Path, *members: tarfile.TarInfo | tuple[str, bytes], mode: str = "w:gz"
+) -> Path:
+    with tarfile.open(path, mode) as archive:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                archive.addfile(member)
+            else:
+                info = tarfile.TarInfo(member[0])
+                info.size = len(member[1])
+                archive.addfile(info, io.BytesIO(member[1]))
+    return path
+
+
+def special(name: str, kind: bytes, target: str = "/etc/passwd") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_unpacks_files_and_folders(tmp_path, mode):
+    members = (special("./model", tarfile.DIRTYPE, ""), ("./model/a.pb", b"abc"), ("b", b""))
+    extract_tar(write_tar(tmp_path / "x.tar", *members, mode=mode), tmp_path / "out" / "x")
+    out = tmp_path / "out" / "x"
+    assert {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()} == {
+        "model/a.pb": b"abc",
+        "b": b"",
+    }
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("member", "reason"),
+    [
+        (("../evil", b"x"), "outside"),
+        (("good/../../evil", b"x"), "outside"),
+        (("/tmp/evil", b"x"), "outside"),
+        (special("evil", tarfile.SYMTYPE), "neither a plain file"),
+        (special("evil", tarfile.LNKTYPE), "neither a plain file"),
+        (special("evil", tarfile.FIFOTYPE), "neither a plain file"),
+        (special("evil", tarfile.CHRTYPE), "neither a plain file"),
+    ],
+)
+def test_refuses_hostile_members_and_leaves_nothing(tmp_path, member, reason):
+    archive = write_tar(tmp_path / "x.tar.gz", ("good/a", b"abc"), member)
+    with pytest.raises(UserError, match=f"{reason}.*"):
+        extract_tar(archive, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz"]
+
+
+def test_refuses_what_would_fill_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(tar, "MAX_UNPACKED_BYTES", 1000)
+    archive = write_tar(tmp_path / "x.tar.gz", ("a", bytes(600)), ("b", bytes(600)))
+    with pytest.raises(UserError, match="over 1000 bytes"):
+        extract_tar(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+@pytest.mark.parametrize("kept", [0.02, 0.5, 0.9])
+def test_truncated_archive(tmp_path, mode, kept):
+    noise = [(str(i), bytes(range(256)) * 40) for i in range(8)]
+    archive = write_tar(tmp_path / "x.tar.gz", *noise, mode=mode)
+    data = archive.read_bytes()
+    # In a plain tar these cuts fall into a header, into data, and between two members.
+    cut = (
+        {0.02: 300, 0.5: 30_000, 0.9: 4 * (512 + 10_240)}[kept]
+        if mode == "w"
+        else int(len(data) * kept)
+    )
+    archive.write_bytes(data[:cut])
+    with pytest.raises(UserError, match="damaged or incomplete"):
+        extract_tar(archive, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz"]
+
+
+def test_a_changed_byte_is_noticed(tmp_path):
+    archive = write_tar(tmp_path / "x.tar.gz", ("a", bytes(5000)))
+    data = bytearray(archive.read_bytes())
+    data[-6] ^= 1  # gzip's checksum
+    archive.write_bytes(data)
+    with pytest.raises(UserError, match="damaged or incomplete"):
+        extract_tar(archive, tmp_path / "out")
+
+
+def test_never_unpacks_over_files(tmp_path):
+    archive = write_tar(tmp_path / "x.tar.gz", ("a", b"new"))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").write_bytes(b"mine")
+    with pytest.raises(UserError, match="already holds files"):
+        extract_tar(archive, tmp_path / "out")
+    assert (tmp_path / "out" / "a").read_bytes() == b"mine"

@@ -1,0 +1,166 @@
+"""The review page of 1,000 classes: bounded, its numbers right, and usable in a browser."""
+
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components import features
+from components.evaluation import measures
+from components.evaluation.verdict import Threshold, Verdict
+from components.io.record_index import COMPRESSION
+from components.model_report import card, page
+from components.model_report.facts import Data, Facts, Lineage, SplitFacts
+from components.model_report.settings import Report
+from components.test_predictions.store import Predictions
+
+CLASSES, IMAGES = 1000, 6000
+
+
+def write_pictures(directory, ids) -> str:
+    import tensorflow as tf
+
+    random = np.random.default_rng(1)
+    (directory / "Split-test").mkdir()
+    with tf.io.TFRecordWriter(str(directory / "Split-test/data.gz"), COMPRESSION) as writer:
+        for identity in ids:
+            buffer = io.BytesIO()
+            pixels = random.normal(128, 12, [96, 96, 3]).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(buffer, "PNG")
+            example = tf.train.Example()
+            feature = example.features.feature
+            feature[features.IMAGE_ID].bytes_list.value.append(identity.encode())
+            feature[features.IMAGE_ENCODED].bytes_list.value.append(buffer.getvalue())
+            writer.write(example.SerializeToString())
+    return str(directory)
+
+
+def made(classes: int) -> tuple[Facts, Predictions]:
+    """Half of the answers are right; 50 images of class 7 are taken for class 8."""
+    random = np.random.default_rng(0)
+    labels = np.sort(random.integers(0, classes, IMAGES))
+    labels[:60] = 7
+    said = np.where(random.random(IMAGES) < 0.5, labels, random.integers(0, classes, IMAGES))
+    said[:50], said[50:60] = 8, 7
+    shares = random.random((IMAGES, classes)).astype(np.float32)
+    shares[np.arange(IMAGES), said] = classes
+    shares /= shares.sum(axis=1, keepdims=True)
+    names = tuple(f"class number {number}" for number in range(classes))
+    hits = said == labels
+    confused = measures.confusions(labels, said)
+    counts = tuple(random.integers(1, 100, classes).tolist())
+    split = SplitFacts(
+        images=sum(counts), class_counts=counts, mean_bytes=1e4, height=(96, 96), width=(96, 96)
+    )
+    bounds = tuple(
+        Threshold(slice=f"label={i}", metric="accuracy", bound=0.5, value=i / classes)
+        for i in range(classes)
+    )
+    facts = Facts(
+        name="many",
+        created="2026-01-01T00:00:00+00:00",
+        label_names=names,
+        verdict=Verdict(
+            blessed=False,
+            thresholds=bounds,
+            metrics={"accuracy": 0.5, "top_2_accuracy": 0.6, "cross_entropy": 1.0},
+        ),
+        accuracy=measures.accuracy(hits),
+        baseline=None,
+        not_compared=None,
+        remarks=(),
+        most_frequent=0.01,
+        references={},
+        classes=measures.class_scores(labels, said, names),
+        confusion=confused[:2000],
+        confused_pairs=len(confused),
+        calibration=measures.calibration(shares.max(axis=1), hits),
+        curves=(),
+        data=Data(splits=dict.fromkeys(features.SPLITS, split), anomalies=()),
+        steps=(),
+        peak_memory_bytes=1,
+        lineage=Lineage(
+            archive="made",
+            dataset_fingerprint="0" * 64,
+            backbone="standin",
+            backbone_fingerprint="0" * 64,
+            code_revision=None,
+            python="3.11",
+            packages={"tensorflow": "2", "tfx": "1", "apache-beam": "2"},
+            config={
+                "backbone": {"network": "inception_v3", "trainable_from": "head"},
+                "image": {"size": 75},
+            },
+            artifacts={"Trainer": "here"},
+        ),
+    )
+    ids = tuple(f"test:{number}" for number in range(IMAGES))
+    return facts, Predictions(ids, labels, shares, None)
+
+
+@pytest.fixture(scope="module")
+def many() -> tuple[Facts, Predictions]:
+    return made(CLASSES)
+
+
+@pytest.fixture(scope="module")
+def path(many, tmp_path_factory):
+    facts, predictions = many
+    directory = tmp_path_factory.mktemp("many")
+    uri = write_pictures(directory, predictions.ids)
+    target = directory / "report.html"
+    target.write_text(page.render(facts, predictions, uri, Report()), "utf-8")
+    return target
+
+
+def test_the_page_is_bounded_and_its_worst_pair_is_right(many, path):
+    facts, _ = many
+    text = path.read_text()
+    assert path.stat().st_size < 5e6
+    data = json.loads(re.search(r'id="facts">(.*?)</script>', text, re.DOTALL)[1])
+    assert data["confusion"][0] == [7, 8, 50] and len(data["confusion"]) == 2000
+    assert facts.confused_pairs > 2000 and f"2,000 of {facts.confused_pairs:,} pairs" in text
+    assert data["classes"][7][0] == facts.classes[7].images >= 60
+    assert data["classes"][7][2] == facts.classes[7].correct >= 10
+    assert all(len(one["shares"]) <= 11 for one in data["pictures"].values())
+    assert len(data["cells"]["7,8"]) >= 1 and len(data["pictures"]) <= 600
+    assert "40 of 1,000 bounds" in text and "500 are broken" in text
+
+
+def test_facts_and_cards_grow_no_faster_than_the_classes(many):
+    facts, _ = many
+    assert len(facts.model_dump_json(indent=1)) < 1.5e6
+    assert len(card.as_json(facts, Report())) < 1.5e6
+    text = card.as_markdown(facts, Report())
+    assert len(text) < 1e4 and "The 40 of 1000 classes that are recognised least" in text
+    assert "490 more bounds are broken" in text
+
+
+@pytest.mark.review
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 360)])
+def test_pairs_and_classes_can_be_searched(path, scheme, width):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox"]
+        )
+        opened = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        said: list[str] = []
+        opened.on("console", lambda message: said.append(message.text))
+        opened.on("pageerror", lambda error: said.append(str(error)))
+        opened.goto(f"file://{path}")
+        opened.wait_for_selector("[data-chart=labels] svg")
+        row = opened.locator("#pair-table tbody tr").first
+        assert row.inner_text().split("\t")[:3] == ["class number 7", "class number 8", "50"]
+        row.locator("button").click()
+        assert opened.locator("#cell-pictures img").count() >= 1
+        assert opened.locator("#class-table tbody tr").count() == 50
+        opened.fill("#class-table input", "number 77")
+        assert opened.locator("#class-table tbody tr").count() == 11
+        assert opened.evaluate("document.documentElement.scrollWidth") == width
+        assert said == []
+        browser.close()

@@ -1,0 +1,1 @@
+"""What several test files use: made inputs, servers, small trainings."""

@@ -1,0 +1,99 @@
+"""A training that takes a second: made trunk features, and a network of 3 classes."""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from components.io.record_index import IndexedWriter, RecordIndex
+from components.trunk_features.record import TrunkOutput, encode
+from trainer import input_fn, model
+from trainer.input_fn import FeatureSource
+from trainer.settings import TrainerSettings, Training
+
+CLASSES, CHANNELS = 3, 8
+
+
+def make_source(directory: Path, count: int, seed: int) -> FeatureSource:
+    """Trunk features [2, 2, 8] whose mean tells the class, not without noise."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(CLASSES, size=count)
+    writer = IndexedWriter(str(directory / f"features-{seed}.tfrecord"))
+    places = []
+    for number, label in enumerate(labels):
+        values = random.normal(0, 1.5, [2, 2, CHANNELS]).astype(np.float32)
+        values[..., label] += 1
+        output = TrunkOutput(values, int(label), str(number).encode())
+        places.append(writer.write(encode(output)))
+    writer.close()
+    file = np.zeros([count, 1], np.int32)
+    columns = np.hsplit(np.array(places, np.int64), 3)
+    return FeatureSource(RecordIndex((writer.path,), file, *columns))
+
+
+def make_sources(directory: Path):
+    """Train and validation features, and pictures for the latter."""
+    features = make_source(directory, 100, seed=0), make_source(directory, 40, seed=1)
+    return *features, Pictures()
+
+
+class Pictures(input_fn.IndexedSource):
+    """A picture of noise for each validation example."""
+
+    views = 1
+
+    def __init__(self) -> None:
+        """There are no records to be read."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def damage(self) -> None:
+        return None
+
+    def dataset(self, plan, choose):
+        noise = np.random.default_rng(0).uniform(-1, 1, [40, 20, 20, 3]).astype(np.float32)
+
+        def read(number):
+            examples, _ = choose(number)
+            return noise[examples], examples
+
+        def load(number):
+            images, labels = tf.numpy_function(read, [number], [tf.float32, tf.int64])
+            return tf.ensure_shape(images, [None, 20, 20, 3]), labels
+
+        return plan.map(load)
+
+
+def settings_for(**training) -> TrainerSettings:
+    values = {"batch_size": 16, "epochs": 3, "learning_rate": 0.01}
+    return TrainerSettings(
+        training=Training(**(values | training)),
+        image_size=75,
+        central_crop=0.875,
+        network="inception_v3",
+        backbone_directory="",
+        backbone_fingerprint="",
+        trainable_from="Mixed_7a",
+        cut_before="Mixed_7a",
+        fresh=False,
+        compute_dtype="float32",
+        views=("identity",),
+        label_names=("cat", "dog", "owl"),
+        code_fingerprint="",
+    )
+
+
+def small_classifier(training: Training) -> model.Classifier:
+    """The parts of the real one, each with the kinds of layers that matter, but small."""
+    keras.utils.set_random_seed(training.seed)
+    features = keras.Input([2, 2, CHANNELS])
+    flow = keras.layers.Conv2D(6, 1, use_bias=False)(features)
+    flow = keras.layers.BatchNormalization(scale=False)(flow)
+    flow = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(flow))
+    upper = keras.Model(features, flow, name="upper")
+    vector = keras.Input([6])
+    dropped = model.Dropout(training.dropout, training.seed)(vector)
+    head = keras.Model(vector, keras.layers.Dense(CLASSES)(dropped), name="head")
+    return model.Classifier(None, upper, head, keras.Model(features, head(upper(features))))

@@ -1,0 +1,184 @@
+"""The compiled package, replayed task by task, ends as the local run of the same configuration."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from helpers.object_store import BUCKET
+from launcher import Launcher, Task, TaskError
+
+pytestmark = pytest.mark.kubeflow
+
+IMAGE = f"registry.example.com/inception-finetune@sha256:{'0' * 64}"
+# One with a frozen trunk, in a MinIO; and the default preset as it is.
+CONFIGURATIONS = {
+    "trunk": (
+        "minio",
+        [
+            "backbone.trainable_from=Mixed_7c",
+            "feature_cache=true",
+            "training.epochs=1",
+            "gate.min_accuracy=0.11",
+        ],
+    ),
+    "digits": ("s3", []),
+}
+
+
+@dataclass
+class Compared:
+    launcher: Launcher
+    tasks: dict[str, Task]
+    storage: str
+    local_accuracy: float
+    local_model: Path
+
+
+@pytest.fixture(scope="module", params=CONFIGURATIONS)
+def compared(request, tmp_path_factory, object_store) -> Compared:
+    """A replay of the package beside a local run; both print what they did."""
+    scheme, overrides = CONFIGURATIONS[request.param]
+    folder = tmp_path_factory.mktemp(request.param)
+    place = f"{scheme}://{BUCKET}/{request.param}"
+    arguments = [
+        "--config=digits",
+        f"root={folder}/run",
+        f"cache={folder}/cache",
+        f"kubeflow.storage={place}",
+        f"kubeflow.image={IMAGE}",
+        f"kubeflow.work={folder}/pod/training",
+        *overrides,
+    ]
+    environment = os.environ | object_store
+    data = command("kubeflow", "upload", *arguments, environment=environment).strip()
+    # Without the store's address: compiling needs none.
+    package = folder / "package.yaml"
+    command("kubeflow", "compile", *arguments, f"--output={package}", environment=os.environ)
+    local = command("run", *arguments, environment=os.environ)
+    print(f"\n{request.param}, replayed with {place}\n{'task':<18} {'':>8}  outputs")
+    launcher = Launcher(package, f"{place}/runs", folder, object_store)
+    assert launcher.parameters()["data"] == data
+    tasks = launcher.execute()
+    return Compared(
+        launcher,
+        tasks,
+        place,
+        float(re.search(r"^accuracy: (\S+)", local, re.MULTILINE)[1]),
+        Path(re.search(r"^pushed: (\S+)", local, re.MULTILINE)[1]),
+    )
+
+
+@pytest.fixture
+def in_store(object_store, monkeypatch, tmp_path):
+    """Fetches a place of the object store into this test's own folder."""
+    for name, value in object_store.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    from kubeflow import storage
+
+    return storage.fetch
+
+
+def test_ends_as_the_local_run(compared, in_store):
+    from pipeline.prediction.predict import predict
+
+    accuracy = measured(compared.tasks, in_store)
+    print(f"accuracy: {accuracy:.4f} replayed, {compared.local_accuracy:.4f} by the local run")
+    assert accuracy == pytest.approx(compared.local_accuracy, abs=1e-4)
+    assert metadata(compared.tasks, "Evaluator", "blessing")["blessed"] == 1
+    pushed = metadata(compared.tasks, "Pusher", "pushed_model")
+    assert pushed["pushed"] == 1
+    assert pushed["pushed_destination"].startswith(f"{compared.storage}/serving/digits/")
+    model = Path(in_store(pushed["pushed_destination"]))
+    pictures = digit_pictures(model.parent)
+    assert [answer.label_id for answer in predict(model, pictures)] == [
+        answer.label_id for answer in predict(compared.local_model, pictures)
+    ]
+
+
+def test_every_place_is_in_the_store(compared):
+    """Nothing names a file of a pod that is gone."""
+    for task in compared.tasks.values():
+        for artifact in task.outputs.values():
+            assert artifact["uri"].startswith(compared.storage)
+            assert str(compared.launcher.scratch) not in str(artifact["metadata"])
+
+
+def test_the_driver_of_example_gen_ran(compared):
+    found = metadata(compared.tasks, "ImportExampleGen", "examples")
+    assert "split:train,num_files:" in found["input_fingerprint"]
+    assert found["split_names"] == '["train", "validation", "test"]'
+
+
+def test_parameters_change_the_next_run(compared, in_store):
+    """Fewer steps at another rate, and a bound that is out of reach: other figures, no push."""
+    first = measured(compared.tasks, in_store)
+    tasks = compared.launcher.execute(training_steps=3, learning_rate=1e-5, min_accuracy=1.0)
+    cached = {name for name, task in tasks.items() if task.cached}
+    assert cached >= {"ImportExampleGen", "ImportSchemaGen", "StatisticsGen", "Transform"}
+    assert not cached & {"Trainer", "baseline", "Evaluator", "Pusher"}
+    settings = Path(in_store(tasks["Trainer"].outputs["model"]["uri"]))
+    trained = (settings / "Format-Serving" / "assets.extra" / "settings.json").read_text()
+    assert '"steps": 3,' in trained
+    assert '"learning_rate": 0.00001,' in trained or '"learning_rate": 1e-05,' in trained
+    assert measured(tasks, in_store) < first
+    blessing = metadata(tasks, "Evaluator", "blessing")
+    assert blessing["blessed"] == 0
+    # The first run's model was there to be compared with.
+    assert "absent" not in metadata(tasks, "baseline", "model")
+    assert blessing["baseline_model"] == tasks["baseline"].outputs["model"]["uri"]
+    pusher = tasks["Pusher"]
+    assert pusher.skipped or metadata(tasks, "Pusher", "pushed_model")["pushed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"data": f"s3://{BUCKET}/nothing"}, f"s3://{BUCKET}/nothing"),
+        ({"learning_rate": -1.0}, "training.learning_rate: Input should be greater than 0"),
+    ],
+)
+def test_a_failure_is_one_line(compared, given, said):
+    with pytest.raises(TaskError) as caught:
+        compared.launcher.execute(**given)
+    [line] = [line for line in str(caught.value).splitlines() if line.startswith("error: ")]
+    assert said in line
+    assert "Traceback" not in str(caught.value)
+
+
+def command(*arguments: str, environment) -> str:
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "inception-finetune"), *arguments],
+        env=environment | {"COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def metadata(tasks: dict[str, Task], name: str, key: str) -> dict:
+    return tasks[name].outputs[key]["metadata"]
+
+
+def measured(tasks: dict[str, Task], in_store) -> float:
+    from components.evaluation.verdict import read_verdict
+
+    uri = in_store(tasks["Evaluator"].outputs["evaluation"]["uri"])
+    return read_verdict(uri, ()).metrics["accuracy"]
+
+
+def digit_pictures(folder: Path) -> list[Path]:
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    paths = []
+    for number, image in enumerate(load_digits().images[:20]):
+        paths.append(folder / f"{number}.png")
+        Image.fromarray((image * 255 / 16).astype(np.uint8)).convert("RGB").save(paths[-1])
+    return paths

@@ -1,0 +1,38 @@
+"""A gate of every class needs test pictures of every class."""
+
+import pytest
+from helpers.made_pictures import good_records, write_records
+
+from components.dataset.manifest import MANIFEST_FILE
+from components.errors import UserError
+from pipeline.config import load_config
+from pipeline.inputs import prepare_inputs
+from pipeline.tested_classes import require_tested
+
+NAMES = ("cat", "dog", "fox")
+
+
+def test_what_has_no_test_picture_is_named(tmp_path):
+    shards = {
+        "train-00000-of-00001.tfrecord": good_records("train", 4, 0),
+        "test-00000-of-00002.tfrecord": good_records("test", 1, 100),
+        "test-00001-of-00002.tfrecord": good_records("test", 2, 200),
+    }
+    write_records(tmp_path, shards)
+    require_tested(tmp_path, NAMES[:2])
+    with pytest.raises(UserError, match="every_class=true needs .* There is none of fox; add"):
+        require_tested(tmp_path, NAMES)
+
+
+def test_it_is_refused_once_converted_and_before_anything_is_trained(tmp_path):
+    shards = {
+        "train-00000-of-00001.tfrecord": good_records("train", 30, 0),
+        "test-00000-of-00001.tfrecord": good_records("test", 1, 100),
+    }
+    data = write_records(tmp_path / "data", shards)
+    places = [f"root={tmp_path}/root", f"cache={tmp_path}/cache", f"dataset.archive={data}"]
+    prepare_inputs(load_config("scratch_cnn", places))
+    with pytest.raises(UserError, match="none of dog"):
+        prepare_inputs(load_config("scratch_cnn", [*places, "gate.every_class=true"]))
+    assert (tmp_path / "root/records" / MANIFEST_FILE).exists()
+    assert not (tmp_path / "root/artifacts").exists()

@@ -1,0 +1,253 @@
+"""Training as a whole: what is logged, kept and stopped, and that a killed run goes on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers.small_training import Pictures, make_sources, settings_for, small_classifier
+
+from components.errors import UserError
+from components.evaluation.learning_curve import read_history
+from trainer import fit, model, step_progress
+from trainer.checkpoints import Checkpoints
+from trainer.settings import TrainerSettings
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    return make_sources(tmp_path_factory.mktemp("features"))
+
+
+def train(
+    sources, directory: Path, settings: TrainerSettings, checkpoint_every: int = 4
+) -> list[np.ndarray]:
+    """The weights at the end."""
+    classifier = small_classifier(settings.training)
+    fit.fit(classifier, *sources, settings, str(directory), checkpoint_every=checkpoint_every)
+    return [*classifier.upper.get_weights(), *classifier.head.get_weights()]
+
+
+def events(directory: Path, run: str) -> dict[str, list[tuple[int, float]]]:
+    """(step, value) of each scalar, in the order in which they lie in the files."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for path in sorted((directory / "logs" / run).glob("events*")):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                if value.metadata.plugin_data.plugin_name == "scalars":
+                    number = tf.make_ndarray(value.tensor).item()
+                    found.setdefault(value.tag, []).append((event.step, number))
+                else:
+                    kind = value.metadata.plugin_data.plugin_name or "graph"
+                    found.setdefault(kind, []).append((event.step, 0.0))
+    return found
+
+
+class Killed(BaseException):
+    """Not an Exception: nothing may catch it and tidy up, as after SIGKILL."""
+
+
+@pytest.fixture
+def whole(sources, tmp_path):
+    """A run that nobody interrupts: 18 steps, of which 6 make an epoch."""
+    return train(sources, tmp_path / "whole", settings_for())
+
+
+@pytest.mark.parametrize("last_step", [1, 5, 6, 9, 17, 18])
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
+    sources, tmp_path, whole, monkeypatch, last_step
+):
+    directory, settings = tmp_path / "killed", settings_for()
+    killed_at = []
+
+    def die(self, facts) -> None:
+        if facts.step == last_step:
+            killed_at.append(facts.step)
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(step_progress.ProgressLines, "on_step", die)
+        train(sources, directory, settings)
+    again = train(sources, directory, settings)
+    for found, expected in zip(again, whole, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert killed_at == [last_step]
+    assert_same_logs(directory, tmp_path / "whole")
+
+
+def assert_same_logs(directory: Path, expected: Path) -> None:
+    assert read_history(f"{directory}/logs/history.csv") == read_history(
+        f"{expected}/logs/history.csv"
+    )
+    for run in ("train", "validation"):
+        found, wanted = events(directory, run), events(expected, run)
+        for tag in wanted:
+            if tag not in ("seconds_per_step", "images_per_second"):
+                assert found[tag] == wanted[tag], tag
+
+
+def test_a_resumed_run_repeats_no_step_before_its_checkpoint(sources, tmp_path, monkeypatch):
+    settings, steps = settings_for(), []
+
+    def note(self, facts) -> None:
+        steps.append(facts.step)
+        if steps.count(11) == 1 and facts.step == 11:
+            raise Killed
+
+    monkeypatch.setattr(step_progress.ProgressLines, "on_step", note)
+    with pytest.raises(Killed):
+        train(sources, tmp_path, settings, checkpoint_every=4)
+    train(sources, tmp_path, settings, checkpoint_every=5)
+    assert steps == [*range(1, 12), *range(9, 19)]  # the last state was that of step 8
+
+
+def test_another_seed_gives_other_weights(sources, tmp_path, whole):
+    other = train(sources, tmp_path / "other", settings_for(seed=1))
+    assert not np.allclose(other[0], whole[0])
+
+
+def test_every_step_and_epoch_is_logged(sources, tmp_path):
+    settings = settings_for()
+    train(sources, tmp_path, settings)
+    steps, epochs = events(tmp_path, "train"), events(tmp_path, "validation")
+    for tag in ("loss", "accuracy", "learning_rate", "gradient_norm", "images_per_second"):
+        assert [step for step, _ in steps[tag]] == list(range(1, 19)), tag
+    schedule = model.learning_rate(settings.training, 18)
+    rates = [value for _, value in steps["learning_rate"]]
+    np.testing.assert_allclose(rates, [float(schedule(step)) for step in range(18)], rtol=1e-6)
+    assert [step for step, _ in steps["histograms"]] == [6] * 4 + [12] * 4 + [18] * 4
+    assert [step for step, _ in epochs["epoch_accuracy"]] == [6, 12, 18]
+    assert [step for step, _ in epochs["images"]] == [6, 6, 12, 12, 18, 18]
+    rows = read_history(str(tmp_path / "logs/history.csv"))
+    losses = np.array([value for _, value in steps["loss"]]).reshape(3, 6)
+    np.testing.assert_allclose([row["loss"] for row in rows], losses.mean(axis=1), rtol=1e-5)
+
+
+class Watched(Pictures):
+    """Another source, and how many examples were read from it at a time."""
+
+    def __init__(self, source) -> None:
+        self.source, self.sizes = source, []
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def dataset(self, plan, choose):
+        def counted(number):
+            examples, views = choose(number)
+            self.sizes.append(len(examples))
+            return examples, views
+
+        return self.source.dataset(plan, counted)
+
+
+def test_no_more_than_a_batch_is_in_memory_and_all_are_embedded(sources, tmp_path, monkeypatch):
+    """400 pictures of 299 pixels at once took 4 GB more than training itself."""
+    monkeypatch.setattr(fit, "SHOWN", 6)
+    train_source, validation, pictures = sources
+    watched = Watched(validation), Watched(pictures)
+    train((train_source, *watched), tmp_path, settings_for(epochs=1))
+    assert [max(one.sizes) for one in watched] == [16, 16]
+    assert (sum(watched[0].sizes), sum(watched[1].sizes)) == (40 + 40, 6 + 40)
+    directory = tmp_path / "logs/validation"
+    vectors = np.fromfile(directory / "vectors.bin", "<f4").reshape(40, 6)
+    assert len(np.unique(vectors, axis=0)) == 40
+    labels = [row.split("\t")[0] for row in (directory / "metadata.tsv").read_text().splitlines()]
+    names = settings_for().label_names
+    [(_, truth)] = validation.batches(40)
+    assert labels == ["label", *(names[label] for label in truth)]
+
+
+def test_training_stops_without_progress_and_exports_the_best_epoch(sources, tmp_path):
+    settings = settings_for(epochs=60, patience=2, learning_rate=0.3, schedule="constant")
+    classifier = small_classifier(settings.training)
+    fit.fit(classifier, *sources, settings, str(tmp_path), checkpoint_every=100)
+    rows = read_history(str(tmp_path / "logs/history.csv"))
+    ranks = [(row["val_accuracy"], -row["val_loss"]) for row in rows]
+    best = ranks.index(max(ranks))
+    assert len(rows) == best + 3 < 60
+    [(inputs, labels)] = sources[1].dataset(
+        tf.data.Dataset.range(1), lambda _: (np.arange(40), np.zeros(40, np.int64))
+    )
+    found = tf.argmax(classifier.network(inputs, training=False), axis=-1)
+    assert np.mean(found == labels) == pytest.approx(rows[best]["val_accuracy"])
+    assert rows[best]["val_accuracy"] > rows[-1]["val_accuracy"]
+    # Started again after its end, it trains no further and exports the same.
+    again = small_classifier(settings.training)
+    fit.fit(again, *sources, settings, str(tmp_path), checkpoint_every=100)
+    assert len(read_history(str(tmp_path / "logs/history.csv"))) == len(rows)
+    np.testing.assert_array_equal(again.head.get_weights()[0], classifier.head.get_weights()[0])
+
+
+def test_the_last_epoch_is_exported_where_that_is_asked_for(sources, tmp_path):
+    values = {"epochs": 8, "learning_rate": 0.3, "schedule": "constant"}
+    last = train(sources, tmp_path / "a", settings_for(**values, restore_best=False))
+    best = train(sources, tmp_path / "b", settings_for(**values))
+    assert not np.allclose(last[0], best[0])
+
+
+def test_an_infinite_loss_stops_at_once_and_says_where(sources, tmp_path):
+    settings = settings_for(learning_rate=1e30, schedule="constant")
+    with pytest.raises(UserError, match=r"at step [1-6] with learning rate 1e\+30; (the last|no)"):
+        train(sources, tmp_path, settings)
+    assert not (tmp_path / "logs/history.csv").exists()
+
+
+@pytest.mark.parametrize("file", ["*.data-*", "*.index", "checkpoint"])
+@pytest.mark.parametrize("damage", ["cut", "emptied", "changed", "missing"])
+def test_a_damaged_checkpoint_is_named(tmp_path, file, damage):
+    def make() -> Checkpoints:
+        weight = tf.train.Checkpoint(value=tf.Variable(tf.ones([20, 20])))
+        return Checkpoints(str(tmp_path), {"weight": weight})
+
+    make().save(6)
+    [path] = (tmp_path / "state").glob(file)
+    content = path.read_bytes()
+    changed = bytes(byte ^ (255 if number % 7 == 0 else 0) for number, byte in enumerate(content))
+    path.write_bytes({"cut": content[:100], "changed": changed}.get(damage, b""))
+    if damage == "missing":
+        path.unlink()
+        if file == "checkpoint":  # as after a kill in the first save: nothing was saved
+            assert make().restore() == 0
+            return
+    line = rf"Checkpoint in {tmp_path} is unreadable \(.+\)\. Delete the folder to train from"
+    with pytest.raises(UserError, match=line):
+        make().restore()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.UnavailableError(None, None, "Connection reset by peer"),
+        tf.errors.AbortedError(None, None, "collective ops mismatch"),
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"),
+        tf.errors.OpError(None, None, "state/ckpt-6.index; Permission denied", 2),
+    ],
+)
+def test_a_whole_checkpoint_is_never_called_damaged(tmp_path, monkeypatch, error):
+    checkpoints = Checkpoints(str(tmp_path), {"weight": tf.train.Checkpoint(v=tf.Variable(1.0))})
+    checkpoints.save(6)
+
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(tf.train.Checkpoint, "restore", fail)
+    with pytest.raises(type(error), match=error.message):
+        checkpoints.restore()
+
+
+def test_a_better_epoch_survives_only_with_the_state_that_knows_it(tmp_path):
+    weight = tf.Variable(1.0)
+    checkpoints = Checkpoints(str(tmp_path), {"weight": tf.train.Checkpoint(value=weight)})
+    checkpoints.note(1, accuracy=0.5, loss=1.0)
+    checkpoints.save(6)
+    weight.assign(2.0)
+    checkpoints.note(2, accuracy=0.6, loss=1.0)  # killed before the next save
+    resumed = Checkpoints(str(tmp_path), {"weight": tf.train.Checkpoint(value=weight)})
+    assert resumed.restore() == 6 and resumed.best_epoch == 1
+    resumed.restore_best()
+    assert weight.numpy() == 1.0
+    weight.assign(3.0)
+    resumed.note(2, accuracy=0.5, loss=1.0)  # no better
+    resumed.note(3, accuracy=0.5, loss=0.9)  # the same accuracy, less loss
+    assert resumed.best_epoch == 3

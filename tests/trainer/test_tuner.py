@@ -1,0 +1,67 @@
+"""The search itself; that its values reach the Trainer is a test of the whole pipeline."""
+
+from contextlib import ExitStack
+
+import keras_tuner
+import pytest
+import tensorflow as tf
+
+from components.errors import UserError
+from pipeline.config import load_config
+from trainer import tuner
+from trainer.examples import Opened
+from trainer.settings import Tuning, apply_hyperparameters
+
+
+@pytest.fixture
+def settings():
+    from helpers import small_training
+
+    return small_training.settings_for(learning_rate=0.01, dropout=0.4)
+
+
+def test_rates_are_drawn_on_a_log_scale_within_their_bounds(settings):
+    space = tuner.search_space(Tuning(trials=1, learning_rate=(1e-4, 1e-2)), settings)
+    rate = space.space[0]
+    assert (rate.name, rate.prob_to_value(0.0)) == ("learning_rate", pytest.approx(1e-4))
+    assert rate.prob_to_value(0.5) == pytest.approx(1e-3)
+    assert space.values["trainable_from"] == "Mixed_7a"
+
+
+def test_tuned_values_replace_the_configured_ones_and_no_others(settings):
+    tuned = {
+        "learning_rate": 0.002,
+        "weight_decay": 4e-5,
+        "label_smoothing": 0.1,
+        "trainable_from": "Mixed_7c",
+    }
+    found = apply_hyperparameters(settings, tuned)
+    assert found.trainable_from == "Mixed_7c" and found.cut_before == "Mixed_7a"
+    assert found.training.dropout == 0.4 and found.training.epochs == settings.training.epochs
+    assert (found.training.learning_rate, found.training.weight_decay) == (0.002, 4e-5)
+    assert found.training.label_smoothing == 0.1
+
+
+def test_blocks_below_the_stored_features_cannot_be_tuned():
+    with pytest.raises(UserError, match="must name blocks from backbone.trainable_from=Mixed_7b"):
+        load_config(
+            "cifar10", ["backbone.trainable_from=Mixed_7b", "tuning.trainable_from=[Mixed_7a]"]
+        )
+    load_config("cifar10", ["tuning.trainable_from=[Mixed_7a, Mixed_7c, head]"])
+
+
+def test_a_trial_that_fails_stops_the_search(settings, tmp_path):
+    search = tuner.FeatureTuner(
+        tuner.TunerSettings(trainer=settings, tuning=Tuning(trials=2)),
+        Opened(None, None, None),
+        tf.distribute.get_strategy(),
+        str(tmp_path / "trials"),
+        checkpoint_every=100,
+        working_directory=str(tmp_path),
+    )
+    resources = ExitStack()
+    ended = []
+    resources.callback(ended.append, True)
+    with pytest.raises(keras_tuner.errors.FatalError):
+        search.search(resources=resources)
+    assert ended == [True]
