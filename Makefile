@@ -57,10 +57,11 @@ test-networks: setup ## every network through the whole pipeline (15 minutes)
 bench: setup ## speed of each step as paired ratios: build/bench.json and build/bench.png
 	$(RUN) python -m benchmarks
 
-check: setup ## formatting, lint and types, as CI runs them
+check: setup ## formatting, lint, types and which package may import which
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
+	$(RUN) lint-imports --no-logo --no-cache
 
 audit: setup ## known vulnerabilities of the locked packages; needs pypi.org (see SECURITY.md)
 	@mkdir -p build

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.quiet import quiet_native_output, set_up_environment
+from inception_finetune.pipeline.quiet import quiet_native_output, set_up_environment
 
 EPOCHS = (1, 2, 5, 20)
 
@@ -27,9 +27,9 @@ def main(
     with quiet_native_output(verbose=False):
         import tensorflow  # noqa: F401
     from benchmarks import conversion, data, serving, training
-    from components.backbone.compute_dtype import resolve_compute_dtype
-    from pipeline.config import load_config
-    from pipeline.inputs import resolve_backbone
+    from inception_finetune.components.backbone.compute_dtype import resolve_compute_dtype
+    from inception_finetune.pipeline.config import load_config
+    from inception_finetune.pipeline.inputs import resolve_backbone
 
     config = load_config(
         "cifar10",

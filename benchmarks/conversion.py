@@ -8,9 +8,9 @@ from typing import Final
 import tensorflow as tf
 
 from benchmarks.pairs import Timings, take_turns
-from components import features
-from components.dataset.archive import Archive
-from components.dataset.convert import convert
+from inception_finetune.components import features
+from inception_finetune.components.dataset.archive import Archive
+from inception_finetune.components.dataset.convert import convert
 
 CONVERT: Final = "data convert"
 LOOP: Final = "plain loop of tf.io.encode_png"

@@ -6,13 +6,13 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components import features
-from components.dataset.archive import Archive, read_archive
-from components.dataset.convert import convert
-from pipeline.config import Config
-from pipeline.history.outcome import Outcome
-from pipeline.inputs import fetch_archive, prepare_inputs
-from pipeline.local import run_pipeline
+from inception_finetune.components import features
+from inception_finetune.components.dataset.archive import Archive, read_archive
+from inception_finetune.components.dataset.convert import convert
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.history.outcome import Outcome
+from inception_finetune.pipeline.inputs import fetch_archive, prepare_inputs
+from inception_finetune.pipeline.local import run_pipeline
 
 
 def load_archive(config: Config) -> Archive:

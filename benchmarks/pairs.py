@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from components.progress import progress
+from inception_finetune.components.progress import progress
 
 TIMED: Final = 3  # runs of a contestant in its turn
 

@@ -14,22 +14,22 @@ import tensorflow_transform as tft
 import tf_keras as keras
 
 from benchmarks.pairs import Timings, take_turns
-from components import features
-from components.backbone import cut
-from components.backbone.compute_dtype import resolve_compute_dtype
-from components.backbone.load import load_backbone
-from components.backbone.module import fingerprint
-from components.backbone.network import multiplications
-from components.backbone.networks.inception_v3 import INCEPTION_V3 as BACKBONE
-from components.image.views import IDENTITY
-from components.io.record_index import IndexedWriter, RecordIndex
-from components.trunk_features.handler import ImageView, TrunkHandler
-from components.trunk_features.record import encode
-from components.trunk_features.settings import TrunkSettings
-from trainer import input_fn, model
-from trainer.order import TrainingOrder
-from trainer.settings import Training
-from trainer.step import TrainingStep
+from inception_finetune.components import features
+from inception_finetune.components.backbone import cut
+from inception_finetune.components.backbone.compute_dtype import resolve_compute_dtype
+from inception_finetune.components.backbone.load import load_backbone
+from inception_finetune.components.backbone.module import fingerprint
+from inception_finetune.components.backbone.network import multiplications
+from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3 as BACKBONE
+from inception_finetune.components.image.views import IDENTITY
+from inception_finetune.components.io.record_index import IndexedWriter, RecordIndex
+from inception_finetune.components.trunk_features.handler import ImageView, TrunkHandler
+from inception_finetune.components.trunk_features.record import encode
+from inception_finetune.components.trunk_features.settings import TrunkSettings
+from inception_finetune.trainer import input_fn, model
+from inception_finetune.trainer.order import TrainingOrder
+from inception_finetune.trainer.settings import Training
+from inception_finetune.trainer.step import TrainingStep
 
 ARTICLE: Final = "article: all variables"
 KERAS_RECIPE: Final = "Keras recipe: below layer 249 frozen"

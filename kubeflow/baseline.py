@@ -12,8 +12,8 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types.standard_artifacts import Model
 from tfx.utils import path_utils
 
-from components.evaluation.label_names import why_incomparable
-from kubeflow import storage
+from inception_finetune.components.evaluation.label_names import why_incomparable
+from inception_finetune.kubeflow import storage
 
 ABSENT = "absent"  # property of an artifact that holds nothing; readers are not given it
 

@@ -16,8 +16,8 @@ import kfp_server_api
 import urllib3
 from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
 
-from components.errors import UserError
-from kubeflow.connection import (
+from inception_finetune.components.errors import UserError
+from inception_finetune.kubeflow.connection import (
     CERTIFICATE_VARIABLE,
     NAMESPACE_VARIABLE,
     TOKEN_VARIABLE,

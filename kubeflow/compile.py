@@ -13,22 +13,28 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 )
 from tfx.types import BaseChannel
 
-from components import features
-from components.dataset.manifest import load_manifest
-from components.errors import UserError
-from kubeflow import parameters as runtime
-from kubeflow import platform
-from kubeflow.baseline import PushedBaseline
-from kubeflow.upload import BACKBONE, RECORDS, plan_upload, schema_name, storage_folder
-from kubeflow.verdict import push_only_when_blessed
-from pipeline.config import Config
-from pipeline.exclusive import exclusive
-from pipeline.failure import in_one_line
-from pipeline.inputs import Inputs, prepare_inputs
-from pipeline.pipeline import create_pipeline, execution
-from trainer.order import TrainingOrder
+from inception_finetune.components import features
+from inception_finetune.components.dataset.manifest import load_manifest
+from inception_finetune.components.errors import UserError
+from inception_finetune.kubeflow import parameters as runtime
+from inception_finetune.kubeflow import platform
+from inception_finetune.kubeflow.baseline import PushedBaseline
+from inception_finetune.kubeflow.upload import (
+    BACKBONE,
+    RECORDS,
+    plan_upload,
+    schema_name,
+    storage_folder,
+)
+from inception_finetune.kubeflow.verdict import push_only_when_blessed
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.exclusive import exclusive
+from inception_finetune.pipeline.failure import in_one_line
+from inception_finetune.pipeline.inputs import Inputs, prepare_inputs
+from inception_finetune.pipeline.pipeline import create_pipeline, execution
+from inception_finetune.trainer.order import TrainingOrder
 
-COMMAND = ("python", "-m", "kubeflow.entrypoint")
+COMMAND = ("python", "-m", "inception_finetune.kubeflow.entrypoint")
 KUBEFLOW, VERTEX = (".yaml", ".yml"), (".json",)
 _BY_DIGEST = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 

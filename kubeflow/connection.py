@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import SecretStr
 
-from components.errors import UserError
-from components.settings import Section
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.settings import Section
 
 # The names that KFP's own command line reads, so that one environment serves both.
 HOST_VARIABLE = "KFP_ENDPOINT"

@@ -1,4 +1,4 @@
-"""What the container of every task runs: ``python -m kubeflow.entrypoint``.
+"""What the container of every task runs: ``python -m inception_finetune.kubeflow.entrypoint``.
 
 Takes the arguments that TFX compiles for its own container entry point, and does around that
 what the open-source backend leaves undone: copies what lies in object stores, runs ExampleGen's
@@ -16,10 +16,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from components.errors import UserError
-from kubeflow import storage
-from kubeflow.parameters import DATA, SERVING, resolve
-from pipeline.quiet import set_up_environment
+from inception_finetune.components.errors import UserError
+from inception_finetune.kubeflow import storage
+from inception_finetune.kubeflow.parameters import DATA, SERVING, resolve
+from inception_finetune.pipeline.quiet import set_up_environment
 
 FAILED = 1
 # Types of KFP's own, such as that of the log that its launcher adds to the outputs.
@@ -29,7 +29,7 @@ _FOREIGN = "system."
 def main() -> None:
     """Runs one task; a foreseeable failure is one line and status 1."""
     set_up_environment(verbose=False)
-    from pipeline.failure import in_one_line
+    from inception_finetune.pipeline.failure import in_one_line
 
     try:
         with in_one_line(), _wrong_settings_named():
@@ -100,7 +100,7 @@ class Task:
 
     def fetch_inputs(self) -> None:
         """Copies input artifacts, and what parameters name below the folder of the data."""
-        from kubeflow.baseline import ABSENT
+        from inception_finetune.kubeflow.baseline import ABSENT
 
         inputs = self.invocation.setdefault("inputs", {})
         self._parameters = resolve(inputs.get("parameterValues", {}))
@@ -184,7 +184,7 @@ class Task:
 
 def _fetch_artifact(place: str) -> str:
     """Copies an artifact; and the pictures that trunk features were made of, which they name."""
-    from components.trunk_features.store import read_origin, write_origin
+    from inception_finetune.components.trunk_features.store import read_origin, write_origin
 
     path = storage.fetch(place)
     origin = read_origin(path)
@@ -195,7 +195,7 @@ def _fetch_artifact(place: str) -> str:
 
 def _name_places(artifact: Path) -> None:
     """Trunk features name the artifact with their pictures: by its place, not by a copy's path."""
-    from components.trunk_features.store import read_origin, write_origin
+    from inception_finetune.components.trunk_features.store import read_origin, write_origin
 
     origin = read_origin(str(artifact))
     if origin != str(artifact):

@@ -8,7 +8,7 @@ from pathlib import Path
 import kfp
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from components.errors import UserError
+from inception_finetune.components.errors import UserError
 
 # What a parameter's text is read as; the API takes JSON values.
 _WHOLE = pipeline_spec_pb2.ParameterType.NUMBER_INTEGER

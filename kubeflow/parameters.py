@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.features import ACCURACY
-from pipeline.config import Config
+from inception_finetune.components.features import ACCURACY
+from inception_finetune.pipeline.config import Config
 
 DATA = "data"
 SERVING = "serving"

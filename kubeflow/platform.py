@@ -6,8 +6,8 @@ from typing import Any
 from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes
 
-from components.errors import UserError
-from pipeline.kubeflow_settings import Kubeflow, Resources
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.kubeflow_settings import Kubeflow, Resources
 
 # What changes without any of its inputs: the pushed models.
 NEVER_CACHED = ("baseline",)

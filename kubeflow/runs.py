@@ -12,10 +12,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from components.errors import UserError
-from kubeflow.client import Client, UnavailableError
-from kubeflow.package import task_names
-from kubeflow.task_states import (
+from inception_finetune.components.errors import UserError
+from inception_finetune.kubeflow.client import Client, UnavailableError
+from inception_finetune.kubeflow.package import task_names
+from inception_finetune.kubeflow.task_states import (
     CANCELED,
     FAILED,
     FINISHED,
@@ -26,7 +26,7 @@ from kubeflow.task_states import (
     task_states,
     task_table,
 )
-from kubeflow.verdict import is_pushed
+from inception_finetune.kubeflow.verdict import is_pushed
 
 if TYPE_CHECKING:
     from kfp_server_api import V2beta1Run

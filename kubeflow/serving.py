@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 import jinja2
 from pydantic import BaseModel
 
-from components.dataset.look import look
-from components.errors import UserError
-from pipeline.config import Config
-from pipeline.prediction.pictures import read_pictures
+from inception_finetune.components.dataset.look import look
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.prediction.pictures import read_pictures
 
 SIGNATURE, INPUT = "predict_images", "images"
 
@@ -46,7 +46,7 @@ def manifest(
             f"{place}; take --kind kserve, which brings the model from there"
         )
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("kubeflow", "manifests"),
+        loader=jinja2.PackageLoader(__package__, "manifests"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import fsspec
 
-from components.errors import UserError
+from inception_finetune.components.errors import UserError
 
 # By the scheme of a place: fsspec's name for what opens it. MinIO speaks S3.
 PROTOCOLS = {"s3": "s3", "minio": "s3", "gs": "gs"}

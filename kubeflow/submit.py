@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from kubeflow.client import Client, without_links
-from kubeflow.package import Package
+from inception_finetune.kubeflow.client import Client, without_links
+from inception_finetune.kubeflow.package import Package
 
 if TYPE_CHECKING:
     import kfp_server_api

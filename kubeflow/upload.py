@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.dataset import manifest
-from components.errors import UserError
-from kubeflow import storage
-from pipeline.config import Config
-from pipeline.inputs import Inputs
+from inception_finetune.components.dataset import manifest
+from inception_finetune.components.errors import UserError
+from inception_finetune.kubeflow import storage
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.inputs import Inputs
 
 RECORDS, BACKBONE = "records", "backbone"
 # Written last, with the upload's own digest: a folder without it is not whole.

@@ -8,7 +8,7 @@ skipped, and that is what the API shows.
 from collections.abc import Iterable
 from typing import Any
 
-from kubeflow.task_states import SKIPPED, SUCCEEDED, TaskState
+from inception_finetune.kubeflow.task_states import SKIPPED, SUCCEEDED, TaskState
 
 PUSHER = "Pusher"
 # In CEL, over the ExecutorInput of Pusher. TFX writes numbers of metadata as doubles.

@@ -14,13 +14,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components import features
-from components.backbone import load
-from components.backbone.compute_dtype import resolve_compute_dtype
-from components.backbone.network import Backbone
-from components.backbone_comparison import chart
-from components.backbone_comparison.block_outputs import Examples, block_outputs, read_examples
-from components.backbone_comparison.comparison import (
+from inception_finetune.components import features
+from inception_finetune.components.backbone import load
+from inception_finetune.components.backbone.compute_dtype import resolve_compute_dtype
+from inception_finetune.components.backbone.network import Backbone
+from inception_finetune.components.backbone_comparison import chart
+from inception_finetune.components.backbone_comparison.block_outputs import (
+    Examples,
+    block_outputs,
+    read_examples,
+)
+from inception_finetune.components.backbone_comparison.comparison import (
     Candidate,
     Comparison,
     Cut,
@@ -31,16 +35,16 @@ from components.backbone_comparison.comparison import (
     cut_after,
     rows,
 )
-from components.backbone_comparison.probe import probe
-from components.dataset.convert import Manifest
-from components.drift.records import sample_records
-from components.errors import UserError
-from components.progress import progress
-from pipeline.config import Config
-from pipeline.exclusive import exclusive
-from pipeline.failure import in_one_line
-from pipeline.history.compare import FOLDER
-from pipeline.inputs import convert_dataset, records_directory, resolve_backbone
+from inception_finetune.components.backbone_comparison.probe import probe
+from inception_finetune.components.dataset.convert import Manifest
+from inception_finetune.components.drift.records import sample_records
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.progress import progress
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.exclusive import exclusive
+from inception_finetune.pipeline.failure import in_one_line
+from inception_finetune.pipeline.history.compare import FOLDER
+from inception_finetune.pipeline.inputs import convert_dataset, records_directory, resolve_backbone
 
 _STEM: Final = "backbones"  # of the files' names
 _LEGEND: Final = (

@@ -10,7 +10,7 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
 from tfx.types.standard_artifacts import Model, ModelBlessing
 from tfx.utils import path_utils
 
-from components.evaluation.label_names import why_incomparable
+from inception_finetune.components.evaluation.label_names import why_incomparable
 
 
 def latest_other_blessed_model(candidate: types.BaseChannel) -> Resolver:

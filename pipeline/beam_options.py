@@ -10,12 +10,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from components.beam.sdk_worker import COMMAND
-from components.settings import Section
+from inception_finetune.components.beam.sdk_worker import COMMAND
+from inception_finetune.components.settings import Section
 
 Engine = Literal["direct", "flink", "spark", "dataflow"]
 # Imported by each worker process, wherever it runs, before it runs a step.
-WORKER_SETUP = "components.beam.worker_setup"
+WORKER_SETUP = "inception_finetune.components.beam.worker_setup"
+PROCESS_RUNNER = "inception_finetune.components.beam.process_runner.ProcessRunner"
 # By TFX id: the steps that run the network, so that an accelerator is worth its price.
 NETWORK_STEPS = ("TrunkFeatures", "TestPredictions")
 
@@ -159,7 +160,7 @@ def step_arguments(beam: Beam, step: str) -> list[str]:
 def _direct(beam: Beam) -> list[str]:
     # FnApiRunner runs in memory; "DirectRunner" would first try to download a Go runner.
     processes = beam.running_mode == "multi_processing"
-    runner = "components.beam.process_runner.ProcessRunner" if processes else "FnApiRunner"
+    runner = PROCESS_RUNNER if processes else "FnApiRunner"
     flags = [f"--runner={runner}", f"--direct_running_mode={beam.running_mode}"]
     return [*flags, f"--direct_num_workers={beam.parallelism or 1}"]
 

@@ -6,45 +6,45 @@ from pathlib import Path
 
 # What each step's result depends on, packages with all that is in them.
 TRANSFORM_CODE = (
-    "components.image.exif",
-    "components.features",
-    "components.image.decoding",
-    "components.image.transform",
+    "inception_finetune.components.image.exif",
+    "inception_finetune.components.features",
+    "inception_finetune.components.image.decoding",
+    "inception_finetune.components.image.transform",
 )
 TRUNK_CODE = (
-    "components.backbone",
-    "components.backbone.compute_dtype",
-    "components.features",
-    "components.beam.example_shards",
-    "components.io.record_index",
-    "components.trunk_features",
-    "components.image.views",
+    "inception_finetune.components.backbone",
+    "inception_finetune.components.backbone.compute_dtype",
+    "inception_finetune.components.features",
+    "inception_finetune.components.beam.example_shards",
+    "inception_finetune.components.io.record_index",
+    "inception_finetune.components.trunk_features",
+    "inception_finetune.components.image.views",
 )
 PREDICTION_CODE = (
-    "components.features",
-    "components.evaluation.label_names",
-    "components.beam.example_shards",
-    "components.test_predictions",
+    "inception_finetune.components.features",
+    "inception_finetune.components.evaluation.label_names",
+    "inception_finetune.components.beam.example_shards",
+    "inception_finetune.components.test_predictions",
 )
 REPORT_CODE = (
-    "components.dataset.class_counts",
-    "components.image.exif",
-    "components.features",
-    "components.evaluation.label_names",
-    "components.evaluation.learning_curve",
-    "components.evaluation.measures",
-    "components.model_report",
-    "components.image.decoding",
-    "components.test_predictions",
-    "components.evaluation.verdict",
-    "components.web_page",
+    "inception_finetune.components.dataset.class_counts",
+    "inception_finetune.components.image.exif",
+    "inception_finetune.components.features",
+    "inception_finetune.components.evaluation.label_names",
+    "inception_finetune.components.evaluation.learning_curve",
+    "inception_finetune.components.evaluation.measures",
+    "inception_finetune.components.model_report",
+    "inception_finetune.components.image.decoding",
+    "inception_finetune.components.test_predictions",
+    "inception_finetune.components.evaluation.verdict",
+    "inception_finetune.components.web_page",
 )
 TRAINER_CODE = (
     *TRUNK_CODE,
-    "components.image.exif",
-    "components.image.decoding",
-    "components.image.transform",
-    "trainer",
+    "inception_finetune.components.image.exif",
+    "inception_finetune.components.image.decoding",
+    "inception_finetune.components.image.transform",
+    "inception_finetune.trainer",
 )
 
 

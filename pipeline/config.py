@@ -13,20 +13,22 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from components.backbone.compute_dtype import ComputeDtype
-from components.backbone.network import ALL, Backbone
-from components.backbone.networks import AUTO, NETWORKS
-from components.backbone.settings import BackboneSection, require_block
-from components.dataset.settings import Dataset
-from components.drift.settings import Drift
-from components.errors import UserError
-from components.evaluation.settings import Gate
-from components.image.settings import Image
-from components.model_report.settings import Report
-from components.settings import Section
-from pipeline.beam_options import Beam
-from pipeline.kubeflow_settings import Kubeflow
-from trainer.settings import TrainingSection, Tuning
+from inception_finetune.components.backbone.compute_dtype import ComputeDtype
+from inception_finetune.components.backbone.network import ALL, Backbone
+from inception_finetune.components.backbone.networks import AUTO, NETWORKS
+from inception_finetune.components.backbone.settings import BackboneSection, require_block
+from inception_finetune.components.dataset.settings import Dataset
+from inception_finetune.components.drift.settings import Drift
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.evaluation.settings import Gate
+from inception_finetune.components.image.settings import Image
+from inception_finetune.components.model_report.settings import Report
+from inception_finetune.components.settings import Section
+from inception_finetune.pipeline.beam_options import Beam
+from inception_finetune.pipeline.kubeflow_settings import Kubeflow
+from inception_finetune.trainer.settings import TrainingSection, Tuning
+
+PRESETS = resources.files(__package__).joinpath("presets")
 
 
 class Config(Section):
@@ -82,7 +84,7 @@ class Config(Section):
 
 
 def preset_names() -> list[str]:
-    files = resources.files("pipeline").joinpath("presets").iterdir()
+    files = PRESETS.iterdir()
     return sorted(Path(file.name).stem for file in files if file.name.endswith(".yaml"))
 
 
@@ -107,7 +109,7 @@ def load_config(source: str | None = None, overrides: Iterable[str] = ()) -> Con
 
 def _read(source: str) -> dict[str, Any]:
     if source in preset_names():
-        text = resources.files("pipeline").joinpath(f"presets/{source}.yaml").read_text("utf-8")
+        text = PRESETS.joinpath(f"{source}.yaml").read_text("utf-8")
     else:
         try:
             text = Path(source).read_text("utf-8")

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from components.errors import UserError
+from inception_finetune.components.errors import UserError
 
 LOCK_FILE = ".run.lock"
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from components.errors import UserError
+from inception_finetune.components.errors import UserError
 
 # Beam re-raises a worker's exception as a RuntimeError that only quotes the original.
 QUOTED_USER_ERROR = re.compile(r"components\.errors\.UserError: (.+?)(?: \[while running|\n|$)")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
-from components.backbone import load, module, standin
-from components.backbone.network import Backbone
-from components.backbone.networks import AUTO, NETWORKS
-from components.backbone.settings import STANDIN
-from components.backbone.weights import importing
-from components.dataset import (
+from inception_finetune.components.backbone import load, module, standin
+from inception_finetune.components.backbone.network import Backbone
+from inception_finetune.components.backbone.networks import AUTO, NETWORKS
+from inception_finetune.components.backbone.settings import STANDIN
+from inception_finetune.components.backbone.weights import importing
+from inception_finetune.components.dataset import (
     archive,
     bad_examples,
     changes,
@@ -25,15 +25,15 @@ from components.dataset import (
     listing,
     records,
 )
-from components.dataset.source import Shown, Source
-from components.errors import UserError
-from components.image.schema import curated_schema
-from components.io.download import download, is_remote
-from components.io.tar import require_whole_tar
-from pipeline.beam_options import pipeline_arguments
-from pipeline.config import Config
-from pipeline.exclusive import in_turn
-from pipeline.tested_classes import require_tested
+from inception_finetune.components.dataset.source import Shown, Source
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.image.schema import curated_schema
+from inception_finetune.components.io.download import download, is_remote
+from inception_finetune.components.io.tar import require_whole_tar
+from inception_finetune.pipeline.beam_options import pipeline_arguments
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.exclusive import in_turn
+from inception_finetune.pipeline.tested_classes import require_tested
 
 # https://www.cs.toronto.edu/~kriz/cifar.html gives the address and the checksum.
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"

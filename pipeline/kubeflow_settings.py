@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from components.settings import Section
+from inception_finetune.components.settings import Section
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

@@ -10,18 +10,18 @@ from ml_metadata.errors import StatusError
 from rich.console import Console
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-from components import features
-from pipeline.config import Config
-from pipeline.exclusive import exclusive
-from pipeline.failure import in_one_line
-from pipeline.history.lost_files import forget_lost, write_down_files
-from pipeline.history.outcome import Outcome, read_outcome
-from pipeline.history.runs import record
-from pipeline.inputs import Inputs, prepare_inputs
-from pipeline.pipeline import create_pipeline, execution
-from pipeline.quiet import node_announcements
-from trainer.devices import check_batch_size
-from trainer.execution import in_environment
+from inception_finetune.components import features
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.exclusive import exclusive
+from inception_finetune.pipeline.failure import in_one_line
+from inception_finetune.pipeline.history.lost_files import forget_lost, write_down_files
+from inception_finetune.pipeline.history.outcome import Outcome, read_outcome
+from inception_finetune.pipeline.history.runs import record
+from inception_finetune.pipeline.inputs import Inputs, prepare_inputs
+from inception_finetune.pipeline.pipeline import create_pipeline, execution
+from inception_finetune.pipeline.quiet import node_announcements
+from inception_finetune.trainer.devices import check_batch_size
+from inception_finetune.trainer.execution import in_environment
 
 
 def run(config: Config, *, verbose: bool = False) -> Outcome:

@@ -18,21 +18,21 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2
 from tfx.types import BaseChannel
 
-from components import features
-from components.anomaly_gate.component import AnomalyGate
-from components.dataset.class_counts import counting_options
-from components.evaluation.eval_config import SIGNATURE, eval_config
-from components.example_gen.component import ImportExampleGen
-from components.model_report.component import ModelReport
-from components.model_report.settings import ReportSettings
-from components.pusher.component import Pusher
-from components.test_predictions.component import TestPredictions
-from components.test_predictions.settings import PredictionSettings
-from components.trunk_features.component import TrunkFeatures
-from components.trunk_features.settings import TrunkSettings
-from pipeline.baseline import latest_other_blessed_model
-from pipeline.beam_options import pipeline_arguments, step_arguments
-from pipeline.code_fingerprint import (
+from inception_finetune.components import features
+from inception_finetune.components.anomaly_gate.component import AnomalyGate
+from inception_finetune.components.dataset.class_counts import counting_options
+from inception_finetune.components.evaluation.eval_config import SIGNATURE, eval_config
+from inception_finetune.components.example_gen.component import ImportExampleGen
+from inception_finetune.components.model_report.component import ModelReport
+from inception_finetune.components.model_report.settings import ReportSettings
+from inception_finetune.components.pusher.component import Pusher
+from inception_finetune.components.test_predictions.component import TestPredictions
+from inception_finetune.components.test_predictions.settings import PredictionSettings
+from inception_finetune.components.trunk_features.component import TrunkFeatures
+from inception_finetune.components.trunk_features.settings import TrunkSettings
+from inception_finetune.pipeline.baseline import latest_other_blessed_model
+from inception_finetune.pipeline.beam_options import pipeline_arguments, step_arguments
+from inception_finetune.pipeline.code_fingerprint import (
     PREDICTION_CODE,
     REPORT_CODE,
     TRAINER_CODE,
@@ -40,10 +40,10 @@ from pipeline.code_fingerprint import (
     TRUNK_CODE,
     code_fingerprint,
 )
-from pipeline.config import Config
-from pipeline.inputs import Inputs
-from trainer.execution import Execution
-from trainer.settings import TrainerSettings, TunerSettings
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.inputs import Inputs
+from inception_finetune.trainer.execution import Execution
+from inception_finetune.trainer.settings import TrainerSettings, TunerSettings
 
 
 def create_pipeline(
@@ -81,7 +81,7 @@ def create_pipeline(
     transform = Transform(
         examples=examples,
         schema=schema,
-        preprocessing_fn="components.image.transform.preprocessing_fn",
+        preprocessing_fn="inception_finetune.components.image.transform.preprocessing_fn",
         materialize=False,
         disable_statistics=True,
         disable_analyzer_cache=True,
@@ -117,13 +117,13 @@ def create_pipeline(
         tuner_settings = TunerSettings(trainer=trainer_settings, tuning=config.tuning)
         tuner = [
             Tuner(
-                tuner_fn="trainer.tuner.tuner_fn",
+                tuner_fn="inception_finetune.trainer.tuner.tuner_fn",
                 custom_config=tuner_settings.model_dump(mode="json"),
                 **training_inputs,
             )
         ]
     trainer = Trainer(
-        run_fn="trainer.run_fn.run_fn",
+        run_fn="inception_finetune.trainer.run_fn.run_fn",
         hyperparameters=tuner[0].outputs["best_hyperparameters"] if tuner else None,
         custom_config=trainer_settings.model_dump(mode="json"),
         **training_inputs,

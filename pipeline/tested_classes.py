@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from components import features
-from components.errors import UserError
-from components.evaluation.label_names import listed
+from inception_finetune.components import features
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.evaluation.label_names import listed
 
 
 def require_tested(records: Path, label_names: Sequence[str]) -> None:
@@ -16,7 +16,7 @@ def require_tested(records: Path, label_names: Sequence[str]) -> None:
     """
     import tensorflow as tf
 
-    from components.drift.records import read_records
+    from inception_finetune.components.drift.records import read_records
 
     untested = set(range(len(label_names)))
     for file in sorted(records.glob(f"{features.TEST}-*.tfrecord")):

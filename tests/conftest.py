@@ -19,7 +19,7 @@ import pytest
 @pytest.fixture(scope="session")
 def standin(tmp_path_factory) -> Path:
     """A module in TF-Hub's format, random weights, seed 0."""
-    from components.backbone.standin import make_standin
+    from inception_finetune.components.backbone.standin import make_standin
 
     directory = tmp_path_factory.mktemp("backbone") / "standin"
     make_standin(directory, seed=0)
@@ -30,7 +30,7 @@ def standin(tmp_path_factory) -> Path:
 def run_command(monkeypatch, capsys):
     """``run_command(*arguments)`` calls the entry point and gives (status, stdout, stderr)."""
 
-    from pipeline.cli import main as cli
+    from inception_finetune.pipeline.cli import main as cli
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["inception-finetune", *map(str, arguments)])
@@ -69,8 +69,8 @@ def examples(tmp_path_factory) -> Examples:
     import tensorflow as tf
     from PIL import Image
 
-    from components import features
-    from components.io.record_index import COMPRESSION, rank
+    from inception_finetune.components import features
+    from inception_finetune.components.io.record_index import COMPRESSION, rank
 
     # Named so that the order of reading, which goes by the ids, is the order here.
     ids = sorted((f"made:{number}".encode() for number in range(10)), key=rank)
@@ -105,8 +105,8 @@ def transform_at(examples, tmp_path_factory):
     from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
     from tfx_bsl.public import tfxio
 
-    from components.image import transform
-    from components.image.schema import curated_schema
+    from inception_finetune.components.image import transform
+    from inception_finetune.components.image.schema import curated_schema
 
     @cache
     def make(size: int) -> tft.TFTransformOutput:
@@ -138,7 +138,7 @@ def transform_output(transform_at):
 @pytest.fixture(scope="session")
 def smallest_config(tmp_path_factory, standin):
     """All 1,797 digits, the head alone trained for a few steps: plumbing, not learning."""
-    from pipeline.config import load_config
+    from inception_finetune.pipeline.config import load_config
 
     place = tmp_path_factory.mktemp("run")
     return load_config(
@@ -162,6 +162,6 @@ def smallest_config(tmp_path_factory, standin):
 @pytest.fixture(scope="session")
 def first_run(smallest_config):
     """The outcome of the whole pipeline, run once; what runs it again works in the same root."""
-    from pipeline import local
+    from inception_finetune.pipeline import local
 
     return local.run(smallest_config)

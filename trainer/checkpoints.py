@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import tensorflow as tf
 from tensorflow.python.trackable.base import Trackable
 
-from components.errors import UserError
+from inception_finetune.components.errors import UserError
 
 # What cut off, emptied and missing files raise. Any other OpError, such as that of a device that
 # is away or of a file that may not be read, says nothing about the file's content.

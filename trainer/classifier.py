@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import tf_keras as keras
 
-from components.backbone.keras_network import build_network, named_variables
-from components.backbone.load import load_backbone
-from components.backbone.networks import NETWORKS
-from trainer import model
-from trainer.settings import TrainerSettings
+from inception_finetune.components.backbone.keras_network import build_network, named_variables
+from inception_finetune.components.backbone.load import load_backbone
+from inception_finetune.components.backbone.networks import NETWORKS
+from inception_finetune.trainer import model
+from inception_finetune.trainer.settings import TrainerSettings
 
 
 def make_classifier(settings: TrainerSettings) -> model.Classifier:

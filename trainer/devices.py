@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from components.errors import UserError
+from inception_finetune.components.errors import UserError
 
 _LEAST = 2  # images of a batch on each device: batch norm needs two
 

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components import features
-from components.errors import UserError
-from components.progress import Advance
-from trainer.classifier import restore_classifier
-from trainer.settings import TrainerSettings, Training
-from trainer.signatures import CHUNK
+from inception_finetune.components import features
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.progress import Advance
+from inception_finetune.trainer.classifier import restore_classifier
+from inception_finetune.trainer.settings import TrainerSettings, Training
+from inception_finetune.trainer.signatures import CHUNK
 
 _SIGNATURE = "embed_images"
 _TOLERANCE = 1e-3  # of probabilities: the same weights in the same network, rounded elsewhere

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import tensorflow_transform as tft
 
-from components import features
-from trainer import input_fn
-from trainer.settings import TrainerSettings
+from inception_finetune.components import features
+from inception_finetune.trainer import input_fn
+from inception_finetune.trainer.settings import TrainerSettings
 
 
 class Opened(NamedTuple):

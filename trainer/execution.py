@@ -11,8 +11,8 @@ from typing import Final
 
 from pydantic import Field, ValidationError
 
-from components.errors import UserError
-from components.settings import Section
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.settings import Section
 
 VARIABLE: Final = "INCEPTION_FINETUNE_EXECUTION"
 

@@ -8,18 +8,18 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components.backbone.compute_dtype import resolve_compute_dtype
-from trainer import devices, input_fn, model
-from trainer.checkpoints import Checkpoints
-from trainer.history import History
-from trainer.loop import EpochMeans, Plan, run_loop
-from trainer.order import TrainingOrder
-from trainer.pictures import thumbnails
-from trainer.projector import SPRITE_SIDE, write_projector
-from trainer.settings import TrainerSettings
-from trainer.step import TrainingStep
-from trainer.step_progress import progress_lines
-from trainer.tensorboard import VALIDATION, TensorBoardLog
+from inception_finetune.components.backbone.compute_dtype import resolve_compute_dtype
+from inception_finetune.trainer import devices, input_fn, model
+from inception_finetune.trainer.checkpoints import Checkpoints
+from inception_finetune.trainer.history import History
+from inception_finetune.trainer.loop import EpochMeans, Plan, run_loop
+from inception_finetune.trainer.order import TrainingOrder
+from inception_finetune.trainer.pictures import thumbnails
+from inception_finetune.trainer.projector import SPRITE_SIDE, write_projector
+from inception_finetune.trainer.settings import TrainerSettings
+from inception_finetune.trainer.step import TrainingStep
+from inception_finetune.trainer.step_progress import progress_lines
+from inception_finetune.trainer.tensorboard import VALIDATION, TensorBoardLog
 
 # Validation images in TensorBoard: in the grid of predictions, and in the embedding projector.
 SHOWN: Final = 16

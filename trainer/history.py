@@ -5,8 +5,8 @@ import io
 
 import tensorflow as tf
 
-from components.evaluation.learning_curve import COLUMNS, FILE, read_history
-from trainer.loop import EpochFacts, Observer
+from inception_finetune.components.evaluation.learning_curve import COLUMNS, FILE, read_history
+from inception_finetune.trainer.loop import EpochFacts, Observer
 
 
 class History(Observer):

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components import features
-from components.errors import UserError
-from components.image.undecodable import damaged_image
-from components.image.views import IDENTITY, choose_views
-from components.io.record_index import (
+from inception_finetune.components import features
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.image.undecodable import damaged_image
+from inception_finetune.components.image.views import IDENTITY, choose_views
+from inception_finetune.components.io.record_index import (
     COMPRESSION,
     RecordIndex,
     RecordReader,
@@ -23,9 +23,9 @@ from components.io.record_index import (
     read_in_order,
     spool,
 )
-from components.trunk_features.record import decode
-from components.trunk_features.store import index_path, read_origin
-from trainer.order import TrainingOrder
+from inception_finetune.components.trunk_features.record import decode
+from inception_finetune.components.trunk_features.store import index_path, read_origin
+from inception_finetune.trainer.order import TrainingOrder
 
 Batch = tuple[tf.Tensor, tf.Tensor]
 _PARALLEL_READS = 2  # batches

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from components.errors import UserError
-from trainer.checkpoints import Checkpoints
-from trainer.settings import Training
-from trainer.step import StepResult, TrainingStep, Validation
+from inception_finetune.components.errors import UserError
+from inception_finetune.trainer.checkpoints import Checkpoints
+from inception_finetune.trainer.settings import Training
+from inception_finetune.trainer.step import StepResult, TrainingStep, Validation
 
 
 class StepFacts(NamedTuple):

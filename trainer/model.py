@@ -5,11 +5,11 @@ from typing import Literal
 
 import tf_keras as keras
 
-from components import features
-from components.backbone import cut
-from components.backbone.network import Backbone
-from trainer.dropout import Dropout
-from trainer.settings import Training
+from inception_finetune.components import features
+from inception_finetune.components.backbone import cut
+from inception_finetune.components.backbone.network import Backbone
+from inception_finetune.trainer.dropout import Dropout
+from inception_finetune.trainer.settings import Training
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from components.errors import UserError
+from inception_finetune.components.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
-from components.errors import UserError
+from inception_finetune.components.errors import UserError
 
 MARKER: Final = "inception-finetune.lock"  # in each folder of ours; locked while it is in use
 _NAME: Final = re.compile("[0-9a-f]{16}")  # of a digest's first half

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer.pictures import encode_png, sprite
+from inception_finetune.trainer.pictures import encode_png, sprite
 
 SPRITE_SIDE = 32  # pixels of each thumbnail
 

@@ -24,7 +24,7 @@ def git_revision() -> str | None:
     """Of the checkout that this code lies in; ends in ``-dirty`` where it was changed."""
     if os.environ.get(REVISION_VARIABLE):
         return os.environ[REVISION_VARIABLE]
-    root = Path(__file__).parent.parent
+    root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
     describe = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty"]

@@ -8,14 +8,14 @@ import tensorflow_transform as tft
 import tf_keras as keras
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components import features
-from components.backbone import cut
-from components.backbone.networks import NETWORKS
-from trainer import devices, examples, execution, fit, model, signatures
-from trainer.classifier import make_classifier
-from trainer.owned_folder import owned_folder
-from trainer.provenance import provenance
-from trainer.settings import TrainerSettings, apply_hyperparameters
+from inception_finetune.components import features
+from inception_finetune.components.backbone import cut
+from inception_finetune.components.backbone.networks import NETWORKS
+from inception_finetune.trainer import devices, examples, execution, fit, model, signatures
+from inception_finetune.trainer.classifier import make_classifier
+from inception_finetune.trainer.owned_folder import owned_folder
+from inception_finetune.trainer.provenance import provenance
+from inception_finetune.trainer.settings import TrainerSettings, apply_hyperparameters
 
 
 def run_fn(fn_args: FnArgs) -> None:

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from components.backbone.compute_dtype import ComputeDtype
-from components.settings import Fraction, Section
+from inception_finetune.components.backbone.compute_dtype import ComputeDtype
+from inception_finetune.components.settings import Fraction, Section
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -7,9 +7,9 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras as keras
 
-from components import features
-from components.dataset.png import encode_png
-from components.image import decoding
+from inception_finetune.components import features
+from inception_finetune.components.dataset.png import encode_png
+from inception_finetune.components.image import decoding
 
 # Images that are decoded and classified at a time, whatever the size of the caller's batch, so
 # that memory is bounded: 32 x 299 x 299 x 3 float32 is 34 MB, its activations some 20 times that.

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.settings import Training
+from inception_finetune.trainer.settings import Training
 
 
 class StepResult(NamedTuple):

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from components.progress import Advance, progress
-from trainer.loop import EpochFacts, Observer, Plan, StepFacts
+from inception_finetune.components.progress import Advance, progress
+from inception_finetune.trainer.loop import EpochFacts, Observer, Plan, StepFacts
 
 
 class ProgressLines(Observer):

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer.loop import EpochFacts, Observer, StepFacts
-from trainer.pictures import confusion_matrix_picture, predictions_picture
+from inception_finetune.trainer.loop import EpochFacts, Observer, StepFacts
+from inception_finetune.trainer.pictures import confusion_matrix_picture, predictions_picture
 
 TRAIN, VALIDATION = "train", "validation"
 

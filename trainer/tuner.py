@@ -19,11 +19,16 @@ from rich.table import Table
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from components.evaluation import learning_curve
-from trainer import devices, examples, execution, fit
-from trainer.classifier import make_classifier
-from trainer.owned_folder import owned_folder
-from trainer.settings import TrainerSettings, TunerSettings, Tuning, apply_hyperparameters
+from inception_finetune.components.evaluation import learning_curve
+from inception_finetune.trainer import devices, examples, execution, fit
+from inception_finetune.trainer.classifier import make_classifier
+from inception_finetune.trainer.owned_folder import owned_folder
+from inception_finetune.trainer.settings import (
+    TrainerSettings,
+    TunerSettings,
+    Tuning,
+    apply_hyperparameters,
+)
 
 OBJECTIVE = "val_accuracy"  # the best epoch's, on the validation split
 

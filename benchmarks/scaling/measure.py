@@ -78,8 +78,8 @@ def make_archive(path: Path, images: int) -> Path:
 
 def run_once(directory: Path, images: int, engine: Engine) -> Run:
     """The command in a process of its own, from a fresh root."""
-    from pipeline.config import load_config
-    from pipeline.history.outcome import read_outcome
+    from inception_finetune.pipeline.config import load_config
+    from inception_finetune.pipeline.history.outcome import read_outcome
 
     archive = make_archive(directory / "archives" / f"{images}.tar.gz", images)
     root = (
@@ -125,7 +125,7 @@ def run_all(directory: Path, plan: Sequence[tuple[Engine, int]], rounds: int) ->
     Rounds are the outer loop, so that what else the machine does hits all alike. A run that is
     not counted comes first: it makes the stand-in, and files come into the system's memory.
     """
-    from components.progress import progress
+    from inception_finetune.components.progress import progress
 
     with progress("Measuring", rounds * len(plan), "runs") as advance:
         run_once(directory, min(images for _, images in plan), plan[0][0])

@@ -6,7 +6,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.errors import UserError
+from inception_finetune.components.errors import UserError
 
 ANOMALIES_FILE = "SchemaDiff.pb"  # as ExampleValidator names it, in each split's folder
 

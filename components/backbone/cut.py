@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from components.backbone.keras_network import block_output, scoped_layers
-from components.backbone.load import LoadedBackbone
-from components.backbone.network import ALL, HEAD, Backbone
-from components.errors import UserError
+from inception_finetune.components.backbone.keras_network import block_output, scoped_layers
+from inception_finetune.components.backbone.load import LoadedBackbone
+from inception_finetune.components.backbone.network import ALL, HEAD, Backbone
+from inception_finetune.components.errors import UserError
 
 if TYPE_CHECKING:
     import tf_keras as keras

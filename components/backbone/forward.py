@@ -11,8 +11,13 @@ from typing import Final
 import numpy as np
 import tensorflow as tf
 
-from components.backbone.blocks import Block, Convolution, Pooling, Residual
-from components.backbone.network import BATCH_NORM_EPSILON, CHANNELS, Backbone, walk
+from inception_finetune.components.backbone.blocks import Block, Convolution, Pooling, Residual
+from inception_finetune.components.backbone.network import (
+    BATCH_NORM_EPSILON,
+    CHANNELS,
+    Backbone,
+    walk,
+)
 
 TRAINING_MOMENTUM: Final = 0.99  # of the moving statistics, when called with training=True
 Convolve = Callable[[str, Convolution, tf.Tensor], tf.Tensor]

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import urlsplit
 
-from components.errors import UserError
-from components.io.download import is_remote
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.download import is_remote
 
 COMPRESSED: Final = "tf-hub-format=compressed"  # of an address that answers with the archive
 FILE_SUFFIX: Final = re.compile(r"\.[A-Za-z]\w*")  # a handle ends in a number or a plain name

@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from components.backbone.blocks import Block, Convolution, Pooling, Residual
-from components.backbone.network import BATCH_NORM_EPSILON, CHANNELS, Backbone, walk
+from inception_finetune.components.backbone.blocks import Block, Convolution, Pooling, Residual
+from inception_finetune.components.backbone.network import (
+    BATCH_NORM_EPSILON,
+    CHANNELS,
+    Backbone,
+    walk,
+)
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from components.backbone.keras_network import build_network, fill
-from components.backbone.module import fingerprint, require_saved_model
-from components.backbone.module_function import ModuleFunction, find_function
-from components.backbone.network import Backbone, Variable, mismatch
-from components.backbone.networks import AUTO, NETWORKS
-from components.backbone.safety import read_saved_model, refuse_unsafe
-from components.errors import UserError
+from inception_finetune.components.backbone.keras_network import build_network, fill
+from inception_finetune.components.backbone.module import fingerprint, require_saved_model
+from inception_finetune.components.backbone.module_function import ModuleFunction, find_function
+from inception_finetune.components.backbone.network import Backbone, Variable, mismatch
+from inception_finetune.components.backbone.networks import AUTO, NETWORKS
+from inception_finetune.components.backbone.safety import read_saved_model, refuse_unsafe
+from inception_finetune.components.errors import UserError
 
 if TYPE_CHECKING:
     import tf_keras as keras

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from components.backbone.module import fingerprint
-from components.backbone.network import Backbone
-from components.errors import UserError
+from inception_finetune.components.backbone.module import fingerprint
+from inception_finetune.components.backbone.network import Backbone
+from inception_finetune.components.errors import UserError
 
 NOTE: Final = "README.txt"
 MEND: Final = "delete it or choose another directory"
@@ -76,7 +76,7 @@ def write(
         note: for people.
         check: is given the directory that the module lies in before it is renamed.
     """
-    from components.backbone import forward
+    from inception_finetune.components.backbone import forward
 
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))

@@ -12,10 +12,14 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import urlsplit
 
-from components.backbone.hub_handle import COMPRESSED, fetch_module, is_hub_handle
-from components.errors import UserError
-from components.io.download import download, is_remote
-from components.io.tar import extract_tar, require_whole_tar
+from inception_finetune.components.backbone.hub_handle import (
+    COMPRESSED,
+    fetch_module,
+    is_hub_handle,
+)
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.download import download, is_remote
+from inception_finetune.components.io.tar import extract_tar, require_whole_tar
 
 GRAPH_FILE: Final = "saved_model.pb"
 ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz")

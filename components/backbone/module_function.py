@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from components.backbone.network import Backbone
-from components.errors import UserError
+from inception_finetune.components.backbone.network import Backbone
+from inception_finetune.components.errors import UserError
 
 if TYPE_CHECKING:
     import tensorflow as tf

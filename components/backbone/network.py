@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-from components.backbone.blocks import (
+from inception_finetune.components.backbone.blocks import (
     BATCH_NORM,
     BIAS,
     Block,

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from components.backbone.module import GRAPH_FILE
-from components.errors import UserError
+from inception_finetune.components.backbone.module import GRAPH_FILE
+from inception_finetune.components.errors import UserError
 
 if TYPE_CHECKING:
     from tensorflow.core.framework.node_def_pb2 import NodeDef

@@ -4,10 +4,10 @@ from typing import Any, Final
 
 from pydantic import field_validator, model_validator
 
-from components.backbone.network import Backbone
-from components.backbone.networks import AUTO, NETWORKS
-from components.backbone.networks.inception_v3 import INCEPTION_V3
-from components.settings import Section
+from inception_finetune.components.backbone.network import Backbone
+from inception_finetune.components.backbone.networks import AUTO, NETWORKS
+from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3
+from inception_finetune.components.settings import Section
 
 STANDIN: Final = "standin"  # a handle: the network with random weights
 

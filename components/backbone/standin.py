@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from components.backbone import made_module
-from components.backbone.blocks import Convolution
-from components.backbone.load import require_size
-from components.backbone.network import Backbone
-from components.backbone.networks import NETWORKS
-from components.backbone.weights import npz
-from components.errors import UserError
+from inception_finetune.components.backbone import made_module
+from inception_finetune.components.backbone.blocks import Convolution
+from inception_finetune.components.backbone.load import require_size
+from inception_finetune.components.backbone.network import Backbone
+from inception_finetune.components.backbone.networks import NETWORKS
+from inception_finetune.components.backbone.weights import npz
+from inception_finetune.components.errors import UserError
 
 MANIFEST: Final = "standin.json"
 FORMAT_VERSION: Final = 2
@@ -87,7 +87,7 @@ def random_values(backbone: Backbone, seed: int, image_size: int) -> dict[str, n
     """He-scaled kernels, with the batch statistics that the calibration images give."""
     import tensorflow as tf
 
-    from components.backbone import forward
+    from inception_finetune.components.backbone import forward
 
     shapes = dict(backbone.variables(image_size))
     numbers = {scope: number for number, scope in enumerate(backbone.convolutions)}

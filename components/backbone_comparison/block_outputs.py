@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components import features
-from components.backbone.forward import global_average, run_blocks
-from components.backbone.load import LoadedBackbone
-from components.image.settings import Image
-from components.image.transform import preprocessing_fn
-from components.image.undecodable import damaged_image
-from components.progress import Advance
-from components.trunk_features.handler import batch_size
-from components.trunk_features.trunk import Trunk, folded_convolution
+from inception_finetune.components import features
+from inception_finetune.components.backbone.forward import global_average, run_blocks
+from inception_finetune.components.backbone.load import LoadedBackbone
+from inception_finetune.components.image.settings import Image
+from inception_finetune.components.image.transform import preprocessing_fn
+from inception_finetune.components.image.undecodable import damaged_image
+from inception_finetune.components.progress import Advance
+from inception_finetune.components.trunk_features.handler import batch_size
+from inception_finetune.components.trunk_features.trunk import Trunk, folded_convolution
 
 
 class Examples(NamedTuple):

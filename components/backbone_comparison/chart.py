@@ -6,7 +6,11 @@ from typing import Any, Final
 import altair as alt
 import vl_convert
 
-from components.backbone_comparison.comparison import Candidate, Comparison, advised
+from inception_finetune.components.backbone_comparison.comparison import (
+    Candidate,
+    Comparison,
+    advised,
+)
 
 # Okabe and Ito's hues, which colour-blind people tell apart: https://jfly.uni-koeln.de/color/
 _HUES: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
-from components.backbone.network import HEAD, Backbone, multiplications, sizes
-from components.evaluation.measures import Accuracy
-from components.settings import Section
+from inception_finetune.components.backbone.network import HEAD, Backbone, multiplications, sizes
+from inception_finetune.components.evaluation.measures import Accuracy
+from inception_finetune.components.settings import Section
 
 
 class Cost(Section):

@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from components.errors import UserError
-from components.evaluation.measures import Accuracy, accuracy
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.evaluation.measures import Accuracy, accuracy
 
 # Inverse strengths of the L2 penalty, from strong to weak: each solution starts the next one.
 STRENGTHS: Final = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)

@@ -8,7 +8,7 @@ import apache_beam as beam
 import tensorflow as tf
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from components.io.record_index import COMPRESSION
+from inception_finetune.components.io.record_index import COMPRESSION
 
 # A worker that reads a piece first skips over what stands before it in the compressed file. So
 # pieces are few: enough to keep workers equally busy, and whole files where there is one worker.

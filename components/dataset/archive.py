@@ -20,12 +20,12 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from components.dataset.bad_examples import STRICT, Policy, Skipped
-from components.dataset.source import ArrayPictures
-from components.dataset.unpickle import describe, load_dictionary, text
-from components.errors import UserError
-from components.features import CHANNELS, TEST, TRAIN
-from components.io.tar import tar_files
+from inception_finetune.components.dataset.bad_examples import STRICT, Policy, Skipped
+from inception_finetune.components.dataset.source import ArrayPictures
+from inception_finetune.components.dataset.unpickle import describe, load_dictionary, text
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.features import CHANNELS, TEST, TRAIN
+from inception_finetune.components.io.tar import tar_files
 
 META: Final = "batches.meta"
 TEST_BATCH: Final = "test_batch"

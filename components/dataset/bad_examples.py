@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Literal
 
-from components.errors import UserError
+from inception_finetune.components.errors import UserError
 
 OnBadExample = Literal["fail", "skip"]
 OnLeakage = Literal["fail", "skip", "allow"]

@@ -5,8 +5,8 @@ import numpy.typing as npt
 import tfx  # noqa: F401 - gives TFDV a module that it imports and tfx-bsl no longer has
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components import features
-from components.errors import UserError
+from inception_finetune.components import features
+from inception_finetune.components.errors import UserError
 
 _LEAST = 1000  # values that are counted each; TFDV's own default
 

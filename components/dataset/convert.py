@@ -18,10 +18,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from components.dataset.bad_examples import STRICT, Policy, Skipped
-from components.dataset.hold_out import held_out
-from components.dataset.leakage import leave_out_leaks
-from components.dataset.manifest import (
+from inception_finetune.components.dataset.bad_examples import STRICT, Policy, Skipped
+from inception_finetune.components.dataset.hold_out import held_out
+from inception_finetune.components.dataset.leakage import leave_out_leaks
+from inception_finetune.components.dataset.manifest import (
     MANIFEST_FILE,
     Manifest,
     Settings,
@@ -30,11 +30,11 @@ from components.dataset.manifest import (
     load_manifest,
     write_manifest,
 )
-from components.dataset.shards import ShardSource, write_shard
-from components.dataset.source import Source
-from components.errors import UserError
-from components.features import LABELS_FILE, TEST, TRAIN, VALIDATION
-from components.progress import progress
+from inception_finetune.components.dataset.shards import ShardSource, write_shard
+from inception_finetune.components.dataset.source import Source
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.features import LABELS_FILE, TEST, TRAIN, VALIDATION
+from inception_finetune.components.progress import progress
 
 __all__ = ["MANIFEST_FILE", "Manifest", "convert", "load_manifest"]
 

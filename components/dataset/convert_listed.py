@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from components.dataset.bad_examples import STRICT, Policy, Skipped
-from components.dataset.convert import (
+from inception_finetune.components.dataset.bad_examples import STRICT, Policy, Skipped
+from inception_finetune.components.dataset.convert import (
     EXAMPLES_PER_SHARD,
     existing_conversion,
     labels_text,
@@ -25,13 +25,13 @@ from components.dataset.convert import (
     refuse_foreign_files,
     require_all_taught,
 )
-from components.dataset.hold_out import bound
-from components.dataset.layout import Layout
-from components.dataset.leakage import settle
-from components.dataset.listing import Listing, write_listing
-from components.dataset.look import look
-from components.dataset.manifest import Manifest, Settings, write_manifest
-from components.dataset.part import (
+from inception_finetune.components.dataset.hold_out import bound
+from inception_finetune.components.dataset.layout import Layout
+from inception_finetune.components.dataset.leakage import settle
+from inception_finetune.components.dataset.listing import Listing, write_listing
+from inception_finetune.components.dataset.look import look
+from inception_finetune.components.dataset.manifest import Manifest, Settings, write_manifest
+from inception_finetune.components.dataset.part import (
     OPEN,
     Bad,
     Listed,
@@ -42,8 +42,8 @@ from components.dataset.part import (
     place,
     write_part,
 )
-from components.errors import UserError
-from components.features import LABELS_FILE, SPLITS, TEST, TRAIN, VALIDATION
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.features import LABELS_FILE, SPLITS, TEST, TRAIN, VALIDATION
 
 CONVERTER_VERSION: Final = 3  # raise it when the same source and settings give other bytes
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from components.dataset.archive import META, TEST_BATCH
-from components.features import CHANNELS
+from inception_finetune.components.dataset.archive import META, TEST_BATCH
+from inception_finetune.components.features import CHANNELS
 
 LABEL_NAMES: Final = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from components.dataset.show import CLASSES_SHOWN, describe_samples, place_of
-from components.dataset.source import Shown
-from components.errors import UserError
-from components.features import TRAIN
+from inception_finetune.components.dataset.show import CLASSES_SHOWN, describe_samples, place_of
+from inception_finetune.components.dataset.source import Shown
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.features import TRAIN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

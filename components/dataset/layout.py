@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from components.dataset.archive import META
-from components.dataset.tree import entries, files, folders
-from components.errors import UserError
-from components.features import LABELS_FILE, SPLITS, TEST, TRAIN, VALIDATION
+from inception_finetune.components.dataset.archive import META
+from inception_finetune.components.dataset.tree import entries, files, folders
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.features import LABELS_FILE, SPLITS, TEST, TRAIN, VALIDATION
 
 LIST_SUFFIXES: Final = (".tsv", ".txt")
 _SPELLINGS: Final = {

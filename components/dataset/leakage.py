@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from components.dataset.bad_examples import Skipped
-from components.dataset.source import Source
-from components.errors import UserError
-from components.features import TEST
+from inception_finetune.components.dataset.bad_examples import Skipped
+from inception_finetune.components.dataset.source import Source
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.features import TEST
 
 
 class Leak(NamedTuple):

@@ -17,13 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from components.dataset.bad_examples import Policy, Skipped
-from components.dataset.layout import Layout, looks_like_picture, spelling_notes, split_of
-from components.dataset.part import encoded_at
-from components.dataset.stored import Found, StoredExamples, check_all
-from components.dataset.tree import entries, files, folders, identity_of
-from components.errors import UserError
-from components.features import SPLITS, TEST, TRAIN
+from inception_finetune.components.dataset.bad_examples import Policy, Skipped
+from inception_finetune.components.dataset.layout import (
+    Layout,
+    looks_like_picture,
+    spelling_notes,
+    split_of,
+)
+from inception_finetune.components.dataset.part import encoded_at
+from inception_finetune.components.dataset.stored import Found, StoredExamples, check_all
+from inception_finetune.components.dataset.tree import entries, files, folders, identity_of
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.features import SPLITS, TEST, TRAIN
 
 _PLAIN_FILE: Final = "a class' folder holds plain files and folders, and none that it lies in"
 _IN_A_CLASS: Final = "a picture lies in a class' folder, here it lies beside them"

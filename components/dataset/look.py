@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from components.dataset import changes
+from inception_finetune.components.dataset import changes
 
 LARGEST_FILE: Final = 1 << 28  # bytes; more than any picture that is read needs
 FILE_RULE: Final = f"a picture's file has at most {LARGEST_FILE:,} bytes"
@@ -34,7 +34,7 @@ def look(encoded: bytes) -> Seen | str:
     """What the picture is, or the rule that it breaks. Threads may call it side by side."""
     import tensorflow as tf  # seconds, which an archive of bare pixels need not pay
 
-    from components.image import decoding, exif
+    from inception_finetune.components.image import decoding, exif
 
     try:
         pixels, head = _decoder()(encoded)
@@ -96,7 +96,7 @@ def _held(
 def _decoder() -> Callable[[bytes], tuple]:
     import tensorflow as tf
 
-    from components.image import decoding
+    from inception_finetune.components.image import decoding
 
     encoded = tf.TensorSpec([], tf.string)
     return tf.function(decoding.decode_with_head, input_signature=[encoded])
@@ -106,7 +106,7 @@ def _decoder() -> Callable[[bytes], tuple]:
 def _decoder_of_all() -> Callable:
     import tensorflow as tf
 
-    from components.image import decoding
+    from inception_finetune.components.image import decoding
 
     signature = [tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)]
     return tf.function(decoding.decode_all, input_signature=signature)

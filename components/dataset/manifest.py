@@ -10,8 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from components.dataset.bad_examples import STRICT, Policy
-from components.errors import UserError
+from inception_finetune.components.dataset.bad_examples import STRICT, Policy
+from inception_finetune.components.errors import UserError
 
 MANIFEST_FILE: Final = "manifest.json"
 

@@ -13,15 +13,15 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from components.dataset.bad_examples import GIVEN_ONCE, Policy
-from components.dataset.hold_out import rank
-from components.dataset.leakage import Leak
-from components.dataset.look import FILE_RULE, LARGEST_FILE, Seen
-from components.dataset.manifest import Shard
-from components.dataset.shards import ShardSource, write_shard
-from components.dataset.source import Picture, open_address
-from components.errors import UserError
-from components.features import SPLITS, TEST, TRAIN, VALIDATION
+from inception_finetune.components.dataset.bad_examples import GIVEN_ONCE, Policy
+from inception_finetune.components.dataset.hold_out import rank
+from inception_finetune.components.dataset.leakage import Leak
+from inception_finetune.components.dataset.look import FILE_RULE, LARGEST_FILE, Seen
+from inception_finetune.components.dataset.manifest import Shard
+from inception_finetune.components.dataset.shards import ShardSource, write_shard
+from inception_finetune.components.dataset.source import Picture, open_address
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.features import SPLITS, TEST, TRAIN, VALIDATION
 
 OPEN: Final = ("", TRAIN)  # of these splits, pictures are held out for test and validation
 _LONGEST: Final = 160  # characters of a library's own words

@@ -12,13 +12,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.dataset.bad_examples import Policy, Skipped
-from components.dataset.layout import Layout
-from components.dataset.stored import Found, StoredExamples, check_all, fingerprint_of
-from components.dataset.tfrecord import read_frames
-from components.dataset.unpickle import describe
-from components.errors import UserError
-from components.features import IMAGE_ENCODED, IMAGE_ID, LABEL, LABELS_FILE
+from inception_finetune.components.dataset.bad_examples import Policy, Skipped
+from inception_finetune.components.dataset.layout import Layout
+from inception_finetune.components.dataset.stored import (
+    Found,
+    StoredExamples,
+    check_all,
+    fingerprint_of,
+)
+from inception_finetune.components.dataset.tfrecord import read_frames
+from inception_finetune.components.dataset.unpickle import describe
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.features import IMAGE_ENCODED, IMAGE_ID, LABEL, LABELS_FILE
 
 if TYPE_CHECKING:
     from tensorflow.core.example.feature_pb2 import Feature

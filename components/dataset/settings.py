@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from components.dataset.bad_examples import OnBadExample, OnLeakage, Policy
-from components.settings import Fraction, Section
+from inception_finetune.components.dataset.bad_examples import OnBadExample, OnLeakage, Policy
+from inception_finetune.components.settings import Fraction, Section
 
 
 class Dataset(Section):

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from components.dataset.manifest import Shard
-from components.dataset.source import Pictures
-from components.dataset.tfrecord import frame, serialize_example
-from components.features import (
+from inception_finetune.components.dataset.manifest import Shard
+from inception_finetune.components.dataset.source import Pictures
+from inception_finetune.components.dataset.tfrecord import frame, serialize_example
+from inception_finetune.components.features import (
     IMAGE_ENCODED,
     IMAGE_FORMAT,
     IMAGE_HEIGHT,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from components.dataset.archive import NO_LABEL
-from components.dataset.source import Shown
-from components.errors import UserError
-from components.features import TEST, VALIDATION
+from inception_finetune.components.dataset.archive import NO_LABEL
+from inception_finetune.components.dataset.source import Shown
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.features import TEST, VALIDATION
 
 if TYPE_CHECKING:
     from rich.console import Console

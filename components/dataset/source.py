@@ -10,7 +10,7 @@ from typing import IO, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from components.dataset.png import encode_png
+from inception_finetune.components.dataset.png import encode_png
 
 
 def open_address(address: str) -> IO[bytes]:

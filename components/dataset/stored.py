@@ -14,11 +14,11 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from components.dataset.bad_examples import GIVEN_ONCE, Skipped
-from components.dataset.look import Seen, look, pixels_of
-from components.dataset.source import Place, StoredPictures
-from components.features import TEST
-from components.progress import progress
+from inception_finetune.components.dataset.bad_examples import GIVEN_ONCE, Skipped
+from inception_finetune.components.dataset.look import Seen, look, pixels_of
+from inception_finetune.components.dataset.source import Place, StoredPictures
+from inception_finetune.components.features import TEST
+from inception_finetune.components.progress import progress
 
 _AT_A_TIME: Final = 64  # encoded pictures in memory
 

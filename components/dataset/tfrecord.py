@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import google_crc32c
 
-from components.errors import UserError
+from inception_finetune.components.errors import UserError
 
 _HEAD: Final = struct.Struct("<QI")  # length and its checksum
 _CHECKSUM: Final = struct.Struct("<I")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from components.errors import UserError
+from inception_finetune.components.errors import UserError
 
 # What systems leave in folders beside names that begin with a dot, in lower case.
 _OF_SYSTEMS: Final = frozenset(

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from components.errors import UserError
+from inception_finetune.components.errors import UserError
 
 _MEMO_WRITES: Final = frozenset(("PUT", "BINPUT", "LONG_BINPUT"))
 _LARGEST_ITEM: Final = 8  # bytes, of an int64

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components.image import decoding
-from components.progress import Advance
+from inception_finetune.components.image import decoding
+from inception_finetune.components.progress import Advance
 
 # https://www.itu.int/rec/R-REC-BT.601: how bright red, green and blue are to the eye.
 _LUMA: Final = np.array([0.299, 0.587, 0.114])

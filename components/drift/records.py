@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from components import features
-from components.errors import UserError
-from components.io.record_index import COMPRESSION
-from components.progress import Advance
+from inception_finetune.components import features
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.record_index import COMPRESSION
+from inception_finetune.components.progress import Advance
 
 _COMPRESSED = ".gz"
 SUFFIXES = (".tfrecord", _COMPRESSED)

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components import features
-from components.dataset.class_counts import class_counts, counting_options
-from components.drift.settings import Drift
-from components.drift.two_sample import largest_chance_shift
+from inception_finetune.components import features
+from inception_finetune.components.dataset.class_counts import class_counts, counting_options
+from inception_finetune.components.drift.settings import Drift
+from inception_finetune.components.drift.two_sample import largest_chance_shift
 
 
 class Labels(NamedTuple):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from components.settings import Fraction, Section
+from inception_finetune.components.settings import Fraction, Section
 
 
 class Drift(Section):

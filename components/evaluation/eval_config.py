@@ -5,8 +5,8 @@ from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2
 
-from components import features
-from components.evaluation.settings import Gate
+from inception_finetune.components import features
+from inception_finetune.components.evaluation.settings import Gate
 
 SIGNATURE = "serving_default"  # what is measured is the very signature that ships
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from components.errors import UserError
-from components.features import EXTRA_ASSETS, LABELS_FILE
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.features import EXTRA_ASSETS, LABELS_FILE
 
 _NAMED: Final = 5  # classes that a line lists
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy import stats
 from sklearn import metrics
 
-from components.settings import Section
+from inception_finetune.components.settings import Section
 
 CONFIDENCE = 0.95
 # Guo et al., "On Calibration of Modern Neural Networks" (2017), section 2: bins of equal width.

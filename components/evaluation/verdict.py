@@ -10,9 +10,9 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib as slicer
 from tensorflow_model_analysis.writers import eval_config_writer
 
-from components import features
-from components.evaluation.measures import Comparison
-from components.settings import Section
+from inception_finetune.components import features
+from inception_finetune.components.evaluation.measures import Comparison
+from inception_finetune.components.settings import Section
 
 OVERALL: Final = "overall"
 

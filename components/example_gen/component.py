@@ -3,7 +3,7 @@
 from tfx.components import ImportExampleGen as TfxImportExampleGen
 from tfx.dsl.components.base import executor_spec
 
-from components.example_gen.executor import Executor
+from inception_finetune.components.example_gen.executor import Executor
 
 
 class ImportExampleGen(TfxImportExampleGen):

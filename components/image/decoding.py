@@ -4,8 +4,8 @@ from typing import Final, NamedTuple
 
 import tensorflow as tf
 
-from components import features
-from components.image import exif
+from inception_finetune.components import features
+from inception_finetune.components.image import exif
 
 # More than any phone's camera but few; 200 MB as uint8. A header alone can promise 2**62.
 MAX_PIXELS: Final = 2**26

@@ -2,7 +2,7 @@
 
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components import features
+from inception_finetune.components import features
 
 
 def curated_schema(classes: int) -> schema_pb2.Schema:

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from components.image.views import IDENTITY, VIEWS
-from components.settings import Section
+from inception_finetune.components.image.views import IDENTITY, VIEWS
+from inception_finetune.components.settings import Section
 
 SMALLEST_IMAGE, LARGEST_IMAGE = 8, 1024  # pixels; the largest bounds memory
 

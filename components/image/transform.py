@@ -8,8 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from components import features
-from components.image import decoding
+from inception_finetune.components import features
+from inception_finetune.components.image import decoding
 
 
 def preprocessing_fn(

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
-from components import features
-from components.errors import UserError
-from components.image import decoding
+from inception_finetune.components import features
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.image import decoding
 
 
 def damaged_image(serialized: Iterable[bytes]) -> UserError | None:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from components.errors import UserError
-from components.io.tar import extract_tar
-from components.progress import progress
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.tar import extract_tar
+from inception_finetune.components.progress import progress
 
 if TYPE_CHECKING:
     import requests

@@ -19,8 +19,8 @@ import numpy.typing as npt
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from components import features
-from components.errors import UserError
+from inception_finetune.components import features
+from inception_finetune.components.errors import UserError
 
 # https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
 _BEFORE = 12  # bytes: the length and its checksum

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
-from components.errors import UserError
+from inception_finetune.components.errors import UserError
 
 CHUNK: Final = 1 << 18  # bytes
 

@@ -6,14 +6,19 @@ Fields: https://github.com/tensorflow/model-card-toolkit, schema v0.0.2.
 import json
 from typing import Any, Final
 
-from components import features
-from components.backbone.network import Backbone
-from components.backbone.networks import NETWORKS
-from components.backbone.settings import STANDIN
-from components.evaluation.measures import ClassScores
-from components.model_report.facts import Facts
-from components.model_report.settings import CONFUSION, FACTS, MATRIX_CLASSES, Report
-from components.web_page.environment import markdown_templates
+from inception_finetune.components import features
+from inception_finetune.components.backbone.network import Backbone
+from inception_finetune.components.backbone.networks import NETWORKS
+from inception_finetune.components.backbone.settings import STANDIN
+from inception_finetune.components.evaluation.measures import ClassScores
+from inception_finetune.components.model_report.facts import Facts
+from inception_finetune.components.model_report.settings import (
+    CONFUSION,
+    FACTS,
+    MATRIX_CLASSES,
+    Report,
+)
+from inception_finetune.components.web_page.environment import markdown_templates
 
 SCHEMA_VERSION: Final = "0.0.2"
 _REFUSALS: Final = 10  # that the limits quote
@@ -26,7 +31,7 @@ def as_json(facts: Facts, report: Report) -> str:
 def as_markdown(facts: Facts, report: Report) -> str:
     card = model_card(facts, report)
     return (
-        markdown_templates("components.model_report")
+        markdown_templates(__package__)
         .get_template("model_card.md")
         .render(card=card, facts=facts, classes=_weakest(facts), csv=CONFUSION)
     )

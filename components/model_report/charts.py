@@ -7,9 +7,9 @@ import altair as alt
 import numpy as np
 import numpy.typing as npt
 
-from components.evaluation.measures import Calibration
-from components.model_report.facts import Data, Facts
-from components.model_report.settings import MATRIX_CLASSES
+from inception_finetune.components.evaluation.measures import Calibration
+from inception_finetune.components.model_report.facts import Data, Facts
+from inception_finetune.components.model_report.settings import MATRIX_CLASSES
 
 _HEIGHT = 240  # pixels
 # Two hues that keep a contrast of 3:1 to a white and to a dark page, and differ for colour-blind

@@ -12,12 +12,12 @@ from tfx.types import standard_artifacts
 from tfx.types.experimental.simple_artifacts import File
 from tfx.utils import path_utils
 
-from components import features
-from components.evaluation import learning_curve, measures
-from components.evaluation.verdict import read_verdict
-from components.model_report import card, facts, page
-from components.model_report.costs import step_costs
-from components.model_report.settings import (
+from inception_finetune.components import features
+from inception_finetune.components.evaluation import learning_curve, measures
+from inception_finetune.components.evaluation.verdict import read_verdict
+from inception_finetune.components.model_report import card, facts, page
+from inception_finetune.components.model_report.costs import step_costs
+from inception_finetune.components.model_report.settings import (
     CARD_JSON,
     CARD_MARKDOWN,
     CONFUSION,
@@ -25,8 +25,8 @@ from components.model_report.settings import (
     PAGE,
     ReportSettings,
 )
-from components.test_predictions.component import MEASURED
-from components.test_predictions.store import Predictions, read_predictions
+from inception_finetune.components.test_predictions.component import MEASURED
+from inception_finetune.components.test_predictions.store import Predictions, read_predictions
 
 
 @component

@@ -6,7 +6,7 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 from tfx.types import Artifact
 
-from components.settings import Section
+from inception_finetune.components.settings import Section
 
 
 class StepCost(Section):

@@ -10,16 +10,16 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from components import features
-from components.anomaly_gate.component import read_anomalies
-from components.dataset.class_counts import class_counts
-from components.evaluation import measures
-from components.evaluation.label_names import listed
-from components.evaluation.verdict import Verdict
-from components.model_report.costs import StepCost
-from components.model_report.settings import PAIRS, ReportSettings
-from components.settings import Section
-from components.test_predictions.store import Predictions
+from inception_finetune.components import features
+from inception_finetune.components.anomaly_gate.component import read_anomalies
+from inception_finetune.components.dataset.class_counts import class_counts
+from inception_finetune.components.evaluation import measures
+from inception_finetune.components.evaluation.label_names import listed
+from inception_finetune.components.evaluation.verdict import Verdict
+from inception_finetune.components.model_report.costs import StepCost
+from inception_finetune.components.model_report.settings import PAIRS, ReportSettings
+from inception_finetune.components.settings import Section
+from inception_finetune.components.test_predictions.store import Predictions
 
 
 class SplitFacts(Section):

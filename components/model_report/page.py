@@ -6,11 +6,11 @@ import numpy as np
 import vl_convert
 import yaml
 
-from components import features
-from components.evaluation.verdict import OVERALL
-from components.model_report import charts, pictures
-from components.model_report.facts import Facts
-from components.model_report.settings import (
+from inception_finetune.components import features
+from inception_finetune.components.evaluation.verdict import OVERALL
+from inception_finetune.components.model_report import charts, pictures
+from inception_finetune.components.model_report.facts import Facts
+from inception_finetune.components.model_report.settings import (
     CONFUSION,
     FACTS,
     LIKELIEST,
@@ -19,8 +19,8 @@ from components.model_report.settings import (
     THRESHOLDS,
     Report,
 )
-from components.test_predictions.store import Predictions
-from components.web_page.environment import templates
+from inception_finetune.components.test_predictions.store import Predictions
+from inception_finetune.components.web_page.environment import templates
 
 _EXPORTS = "window.vegaEmbed = vegaEmbed;"  # what the page's own script needs of Vega's
 _SHARES = 4  # decimals of the probabilities in the page
@@ -44,7 +44,7 @@ def render(facts: Facts, predictions: Predictions, examples_uri: str, report: Re
     thresholds = sorted(
         facts.verdict.thresholds, key=lambda one: (one.slice != OVERALL, one.margin)
     )[:THRESHOLDS]
-    return templates("components.model_report").get_template("report.html").render(
+    return templates(__package__).get_template("report.html").render(
         facts=facts,
         config=yaml.safe_dump(facts.lineage.config, sort_keys=False),
         script=vl_convert.javascript_bundle(_EXPORTS),

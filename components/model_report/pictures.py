@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components import features
-from components.io.record_index import COMPRESSION
-from components.model_report.settings import Report
-from components.test_predictions.store import Predictions
-from components.web_page.data_address import data_address
+from inception_finetune.components import features
+from inception_finetune.components.io.record_index import COMPRESSION
+from inception_finetune.components.model_report.settings import Report
+from inception_finetune.components.test_predictions.store import Predictions
+from inception_finetune.components.web_page.data_address import data_address
 
 SHOWN = 24  # in the lists of mistakes and of hits
 

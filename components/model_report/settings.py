@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from components.settings import Section
+from inception_finetune.components.settings import Section
 
 # Files of the artifact.
 PAGE: Final = "report.html"

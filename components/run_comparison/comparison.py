@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from components.evaluation import measures
-from components.evaluation.label_names import differing
-from components.test_predictions.store import Predictions
+from inception_finetune.components.evaluation import measures
+from inception_finetune.components.evaluation.label_names import differing
+from inception_finetune.components.test_predictions.store import Predictions
 
 SCORES: Final = ("precision", "recall", "F1")  # fields of ClassScores, as they are written
 _LEAST: Final = 1e-7  # a probability, for the logarithm: as Keras bounds it

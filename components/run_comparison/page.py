@@ -5,16 +5,16 @@ from typing import Any, Final
 
 import numpy as np
 
-from components.model_report.settings import Report
-from components.run_comparison.comparison import (
+from inception_finetune.components.model_report.settings import Report
+from inception_finetune.components.run_comparison.comparison import (
     SCORES,
     Comparison,
     Disagreement,
     compare_classes,
     compare_metrics,
 )
-from components.web_page.data_address import data_address, is_lossless
-from components.web_page.environment import templates
+from inception_finetune.components.web_page.data_address import data_address, is_lossless
+from inception_finetune.components.web_page.environment import templates
 
 SHOWN: Final = 36  # images of each kind of disagreement
 _DECIMALS: Final = 6  # of the scores in the page's data
@@ -35,7 +35,7 @@ def render(
         they are not known.
     """
     a, b = found.a.number, found.b.number
-    return templates("components.run_comparison").get_template("comparison.html").render(
+    return templates(__package__).get_template("comparison.html").render(
         name=name,
         found=found,
         metrics=compare_metrics(found),

@@ -23,13 +23,17 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
-from components import features
-from components.beam.example_shards import CountFiles, CutFiles, files_of, read
-from components.evaluation.label_names import places, read_label_names, why_incomparable
-from components.peak_memory import begin_peak, peak_bytes
-from components.test_predictions.handler import ExportedModels
-from components.test_predictions.settings import PredictionSettings
-from components.test_predictions.store import encode
+from inception_finetune.components import features
+from inception_finetune.components.beam.example_shards import CountFiles, CutFiles, files_of, read
+from inception_finetune.components.evaluation.label_names import (
+    places,
+    read_label_names,
+    why_incomparable,
+)
+from inception_finetune.components.peak_memory import begin_peak, peak_bytes
+from inception_finetune.components.test_predictions.handler import ExportedModels
+from inception_finetune.components.test_predictions.settings import PredictionSettings
+from inception_finetune.components.test_predictions.store import encode
 
 MEASURED: Final = "measured.json"  # beside the splits: what the pass cost, what it left out
 

@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 from apache_beam.ml.inference.base import ModelHandler
 
-from components import features
-from components.image.undecodable import damaged_image
-from components.test_predictions.settings import PredictionSettings
-from components.test_predictions.store import Prediction
+from inception_finetune.components import features
+from inception_finetune.components.image.undecodable import damaged_image
+from inception_finetune.components.test_predictions.settings import PredictionSettings
+from inception_finetune.components.test_predictions.store import Prediction
 
 Signature = Callable[..., dict[str, tf.Tensor]]
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from components.settings import Section
+from inception_finetune.components.settings import Section
 
 
 class PredictionSettings(Section):

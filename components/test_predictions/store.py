@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components import features
-from components.io.record_index import COMPRESSION
+from inception_finetune.components import features
+from inception_finetune.components.io.record_index import COMPRESSION
 
 
 class Prediction(NamedTuple):

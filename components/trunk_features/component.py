@@ -14,11 +14,18 @@ from tfx.dsl.component.experimental.annotations import (
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
 
-from components import features
-from components.beam.example_shards import CountFiles, CutFiles, File, Piece, files_of, read
-from components.trunk_features import store
-from components.trunk_features.handler import ImageView, TrunkHandler
-from components.trunk_features.settings import TrunkSettings
+from inception_finetune.components import features
+from inception_finetune.components.beam.example_shards import (
+    CountFiles,
+    CutFiles,
+    File,
+    Piece,
+    files_of,
+    read,
+)
+from inception_finetune.components.trunk_features import store
+from inception_finetune.components.trunk_features.handler import ImageView, TrunkHandler
+from inception_finetune.components.trunk_features.settings import TrunkSettings
 
 
 @component(use_beam=True)

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from apache_beam.ml.inference.base import ModelHandler
 
-from components import features
-from components.backbone.compute_dtype import resolve_compute_dtype
-from components.backbone.network import largest_activation
-from components.backbone.networks import NETWORKS
-from components.image.undecodable import damaged_image
-from components.image.views import choose_views
-from components.trunk_features.record import TrunkOutput
-from components.trunk_features.settings import TrunkSettings
+from inception_finetune.components import features
+from inception_finetune.components.backbone.compute_dtype import resolve_compute_dtype
+from inception_finetune.components.backbone.network import largest_activation
+from inception_finetune.components.backbone.networks import NETWORKS
+from inception_finetune.components.image.undecodable import damaged_image
+from inception_finetune.components.image.views import choose_views
+from inception_finetune.components.trunk_features.record import TrunkOutput
+from inception_finetune.components.trunk_features.settings import TrunkSettings
 
 _BATCH_BYTES = 720e6  # of activations that are alive at a time
 _ALIVE = 4  # of the size of the largest one, which in InceptionV3 has 5.5 MB an image at 299 pixels
@@ -50,8 +50,8 @@ class TrunkHandler(ModelHandler[ImageView, TrunkOutput, Model]):
         """Raises UserError: the backbone does not fit, or is not the one that was configured."""
         import tensorflow_transform as tft
 
-        from components.backbone.load import load_backbone
-        from components.trunk_features.trunk import fold_trunk
+        from inception_finetune.components.backbone.load import load_backbone
+        from inception_finetune.components.trunk_features.trunk import fold_trunk
 
         settings = self._settings
         loaded = load_backbone(

@@ -9,8 +9,8 @@ import tensorflow as tf
 import zstandard
 from google.protobuf.message import DecodeError
 
-from components import features
-from components.errors import UserError
+from inception_finetune.components import features
+from inception_finetune.components.errors import UserError
 
 _LEVEL: Final = 1  # of zstd
 DTYPES: Final = {

@@ -2,7 +2,7 @@
 
 import shutil
 
-from components.errors import UserError
+from inception_finetune.components.errors import UserError
 
 SAMPLE = 64  # records that are written before their mean size is taken for that of all
 

@@ -1,7 +1,7 @@
 """What TrunkFeatures is told: all that its result depends on besides its input artifacts."""
 
-from components.backbone.compute_dtype import ComputeDtype
-from components.settings import Section
+from inception_finetune.components.backbone.compute_dtype import ComputeDtype
+from inception_finetune.components.settings import Section
 
 
 class TrunkSettings(Section):

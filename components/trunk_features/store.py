@@ -10,11 +10,11 @@ import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 
-from components.beam.example_shards import File
-from components.errors import UserError
-from components.io.record_index import IndexedWriter, RecordIndex, rank
-from components.trunk_features.record import TrunkOutput, encode
-from components.trunk_features.room import SAMPLE, check_room
+from inception_finetune.components.beam.example_shards import File
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.record_index import IndexedWriter, RecordIndex, rank
+from inception_finetune.components.trunk_features.record import TrunkOutput, encode
+from inception_finetune.components.trunk_features.room import SAMPLE, check_room
 
 SHARD_BYTES = 256 * 2**20  # a shard is closed once it is as large as this
 _ORIGIN = "examples-uri.txt"

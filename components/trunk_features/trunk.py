@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from components.backbone.blocks import Convolution
-from components.backbone.forward import (
+from inception_finetune.components.backbone.blocks import Convolution
+from inception_finetune.components.backbone.forward import (
     Convolve,
     add_bias,
     convolve,
     global_average,
     run_blocks,
 )
-from components.backbone.keras_network import scoped_layers
-from components.backbone.network import BATCH_NORM_EPSILON, HEAD, Backbone
+from inception_finetune.components.backbone.keras_network import scoped_layers
+from inception_finetune.components.backbone.network import BATCH_NORM_EPSILON, HEAD, Backbone
 
 if TYPE_CHECKING:
     import tf_keras as keras

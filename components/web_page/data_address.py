@@ -5,7 +5,7 @@ import io
 
 from PIL import Image
 
-from components.image.decoding import decode
+from inception_finetune.components.image.decoding import decode
 
 # Up to this side, a picture is kept without loss: JPEG would smear what pixels there are.
 _LOSSLESS = 48

@@ -34,7 +34,7 @@ def templates(package: str) -> Environment:
     Everything that is put into HTML is escaped: label names and ids come from the data set.
     """
     environment = Environment(
-        loader=ChoiceLoader([PackageLoader(package), PackageLoader("components.web_page")]),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(__package__)]),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,

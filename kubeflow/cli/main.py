@@ -6,8 +6,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from kubeflow.cli import runs, serving
-from pipeline.cli.options import ConfigOption, Overrides, Verbose, load, load_tensorflow
+from inception_finetune.kubeflow.cli import runs, serving
+from inception_finetune.pipeline.cli.options import (
+    ConfigOption,
+    Overrides,
+    Verbose,
+    load,
+    load_tensorflow,
+)
 
 app = typer.Typer(help="Compile the pipeline for Kubeflow and run it there.", no_args_is_help=True)
 app.add_typer(runs.app)
@@ -27,10 +33,10 @@ def upload(
     """Copy records, schema and backbone to kubeflow.storage. Print where they lie."""
     settings = load(config, overrides)
     load_tensorflow(verbose)
-    from kubeflow.upload import plan_upload, upload
-    from pipeline.exclusive import exclusive
-    from pipeline.failure import in_one_line
-    from pipeline.inputs import prepare_inputs
+    from inception_finetune.kubeflow.upload import plan_upload, upload
+    from inception_finetune.pipeline.exclusive import exclusive
+    from inception_finetune.pipeline.failure import in_one_line
+    from inception_finetune.pipeline.inputs import prepare_inputs
 
     console = Console(stderr=True, highlight=False)
     with in_one_line(), exclusive(Path(settings.root)):
@@ -53,7 +59,7 @@ def compile_package(
     """Write the pipeline's package; needs no network and no credentials."""
     settings = load(config, overrides)
     load_tensorflow(verbose)
-    from kubeflow.compile import compile_pipeline
+    from inception_finetune.kubeflow.compile import compile_pipeline
 
     compile_pipeline(settings, output)
     print(output)

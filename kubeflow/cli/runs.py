@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from kubeflow.connection import (
+from inception_finetune.kubeflow.connection import (
     CertificateOption,
     HostOption,
     IapOption,
@@ -16,7 +16,7 @@ from kubeflow.connection import (
     TokenOption,
     connection,
 )
-from pipeline.cli.options import REFUSED, ConfigOption, load, load_tensorflow
+from inception_finetune.pipeline.cli.options import REFUSED, ConfigOption, load, load_tensorflow
 
 app = typer.Typer()
 
@@ -57,10 +57,10 @@ def submit(
     reach = connection(host, namespace, token, token_file, iap_client_id, ca_cert)
     with TemporaryDirectory() as temporary:
         path = package or _compiled(config, Path(temporary))
-        from kubeflow import runs
-        from kubeflow.client import connect
-        from kubeflow.package import parse_parameters, read_package, task_names
-        from kubeflow.submit import submit as start
+        from inception_finetune.kubeflow import runs
+        from inception_finetune.kubeflow.client import connect
+        from inception_finetune.kubeflow.package import parse_parameters, read_package, task_names
+        from inception_finetune.kubeflow.submit import submit as start
 
         read = read_package(path)
         values = parse_parameters(read, parameters or ())
@@ -98,8 +98,8 @@ def status(
 ):
     """Show a run's tasks, or follow it to its end."""
     reach = connection(host, namespace, token, token_file, iap_client_id, ca_cert)
-    from kubeflow import runs
-    from kubeflow.client import connect
+    from inception_finetune.kubeflow import runs
+    from inception_finetune.kubeflow.client import connect
 
     client = connect(reach)
     link = reach.run_link(run)
@@ -125,8 +125,8 @@ def list_runs(
 ):
     """List the newest runs."""
     reach = connection(host, namespace, token, token_file, iap_client_id, ca_cert)
-    from kubeflow import runs
-    from kubeflow.client import connect
+    from inception_finetune.kubeflow import runs
+    from inception_finetune.kubeflow.client import connect
 
     newest = runs.newest_runs(connect(reach), namespace, experiment, count)
     runs.print_runs(newest, Console())
@@ -135,7 +135,7 @@ def list_runs(
 def _compiled(config: str, directory: Path) -> Path:
     settings = load(config, None)
     load_tensorflow(verbose=False)
-    from kubeflow.compile import compile_pipeline
+    from inception_finetune.kubeflow.compile import compile_pipeline
 
     path = directory / "pipeline.yaml"
     compile_pipeline(settings, path)

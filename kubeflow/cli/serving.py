@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import ConfigOption, Overrides, load
+from inception_finetune.pipeline.cli.options import ConfigOption, Overrides, load
 
 app = typer.Typer()
 
@@ -25,8 +25,8 @@ def serving_manifest(
 ):
     """Print the manifest that serves the pushed model, for `kubectl apply -f -`."""
     settings = load(config, overrides)
-    from components.errors import UserError
-    from kubeflow.serving import Kind, manifest
+    from inception_finetune.components.errors import UserError
+    from inception_finetune.kubeflow.serving import Kind, manifest
 
     if kind not in list(Kind):
         raise UserError(f"--kind must be one of {', '.join(Kind)}. Received: {kind}")
@@ -41,6 +41,6 @@ def serving_request(
     ] = False,
 ):
     """Print the JSON that asks a served model about pictures, for `curl --data @-`."""
-    from kubeflow.serving import predict_request
+    from inception_finetune.kubeflow.serving import predict_request
 
     print(predict_request(images, columns=columns))

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from components.backbone.networks import AUTO, NETWORKS
-from components.backbone.settings import STANDIN
-from components.errors import UserError
-from pipeline.cli.options import (
+from inception_finetune.components.backbone.networks import AUTO, NETWORKS
+from inception_finetune.components.backbone.settings import STANDIN
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.cli.options import (
     ConfigOption,
     Overrides,
     Verbose,
@@ -36,8 +36,8 @@ def check(
     """Load a module, compare the Keras network with it, and list every variable."""
     settings = load(config, [*(overrides or ()), f"backbone.handle={handle}"])
     load_tensorflow(verbose)
-    from pipeline import failure
-    from pipeline.cli import backbone_report
+    from inception_finetune.pipeline import failure
+    from inception_finetune.pipeline.cli import backbone_report
 
     with failure.in_one_line():
         backbone_report.print_report(settings, Console())
@@ -69,7 +69,7 @@ def compare(
     chosen = [_backbone(one) for one in dict.fromkeys(arguments or ()) if one in handles + named]
     configs = [load(config, [*overrides, *backbone]) for backbone in chosen or [[]]]
     load_tensorflow(verbose)
-    from pipeline.backbone_compare import compare_backbones
+    from inception_finetune.pipeline.backbone_compare import compare_backbones
 
     compare_backbones(configs, sample, save, Console())
 
@@ -97,8 +97,8 @@ def import_(
     """Write a module in TF-Hub's format from weights, and check it against them."""
     pixels = None if value_range is None else _parse_range(value_range)
     load_tensorflow(verbose)
-    from components.backbone.weights.importing import import_weights
-    from pipeline import failure
+    from inception_finetune.components.backbone.weights.importing import import_weights
+    from inception_finetune.pipeline import failure
 
     with failure.in_one_line():
         weights = import_weights(source, directory, network=network, value_range=pixels)
@@ -137,7 +137,7 @@ def make_standin(
 ):
     """Write a network in TF-Hub's format. NOT pretrained, unless --weights are."""
     load_tensorflow(verbose)
-    from components.backbone.standin import make_standin
+    from inception_finetune.components.backbone.standin import make_standin
 
     make_standin(directory, seed=seed, network=network, image_size=image_size, weights=weights)
     origin = f"weights from {weights}" if weights else "random weights, NOT pretrained"

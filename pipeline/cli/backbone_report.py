@@ -3,10 +3,10 @@
 from rich.console import Console
 from rich.table import Table
 
-from components.backbone import cut
-from components.backbone.load import load_backbone
-from pipeline.config import Config
-from pipeline.inputs import resolve_backbone
+from inception_finetune.components.backbone import cut
+from inception_finetune.components.backbone.load import load_backbone
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.inputs import resolve_backbone
 
 
 def print_report(config: Config, console: Console) -> None:

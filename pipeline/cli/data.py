@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from components.errors import UserError
-from pipeline.cli.options import ConfigOption, Overrides, load, load_tensorflow
-from pipeline.quiet import set_up_environment
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.cli.options import ConfigOption, Overrides, load, load_tensorflow
+from inception_finetune.pipeline.quiet import set_up_environment
 
 if TYPE_CHECKING:
-    from components.dataset.layout import Layout
-    from pipeline.config import Config
+    from inception_finetune.components.dataset.layout import Layout
+    from inception_finetune.pipeline.config import Config
 
 app = typer.Typer(help="Fetch, look at and convert data sets.", no_args_is_help=True)
 
@@ -21,7 +21,7 @@ app = typer.Typer(help="Fetch, look at and convert data sets.", no_args_is_help=
 def fetch(config: ConfigOption = "cifar10", overrides: Overrides = None):
     """Fetch the archive and verify it. Print where it lies."""
     settings = load(config, overrides)
-    from pipeline import failure, inputs
+    from inception_finetune.pipeline import failure, inputs
 
     with failure.in_one_line():
         print(inputs.fetch_archive(settings))
@@ -43,8 +43,8 @@ def show(
     settings = load(config, overrides)
     samples = [_parse_sample(text) for text in sample or ()]
     found = _fetch(settings)
-    from components.dataset import grid, show
-    from pipeline import failure, inputs
+    from inception_finetune.components.dataset import grid, show
+    from inception_finetune.pipeline import failure, inputs
 
     with failure.in_one_line():
         loaded = inputs.read_source(found, settings.dataset.policy)
@@ -68,7 +68,7 @@ def convert(
     """Convert the archive, folder or list of pictures to TFRecord shards, and labels.txt."""
     settings = load(config, overrides)
     _fetch(settings)
-    from pipeline import failure, inputs
+    from inception_finetune.pipeline import failure, inputs
 
     with failure.in_one_line():
         manifest = inputs.convert_dataset(settings, directory)
@@ -78,8 +78,8 @@ def convert(
 
 def _fetch(settings: "Config") -> "Layout":
     """What the data set is, once it lies here; TensorFlow is loaded where it is to decode it."""
-    from components.dataset.layout import layout_of
-    from pipeline import failure, inputs
+    from inception_finetune.components.dataset.layout import layout_of
+    from inception_finetune.pipeline import failure, inputs
 
     set_up_environment(verbose=False)
     with failure.in_one_line():

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from components.errors import UserError
-from pipeline.cli import backbone, data, review
-from pipeline.cli.options import (
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.cli import backbone, data, review
+from inception_finetune.pipeline.cli.options import (
     REFUSED,
     ConfigOption,
     Overrides,
@@ -61,8 +61,8 @@ def run(config: ConfigOption = "digits", overrides: Overrides = None, verbose: V
     """Run the whole pipeline: convert, validate, train, evaluate, push."""
     settings = load(config, overrides)
     load_tensorflow(verbose)
-    from pipeline import local
-    from pipeline.history import outcome
+    from inception_finetune.pipeline import local
+    from inception_finetune.pipeline.history import outcome
 
     result = local.run(settings, verbose=verbose)
     outcome.print_outcome(result, settings, Console())
@@ -95,8 +95,8 @@ def predict(
     places, overrides = split_overrides(pictures)
     settings = load(config, overrides)
     load_tensorflow(verbose)
-    from pipeline.history import outcome
-    from pipeline.prediction import predict as prediction
+    from inception_finetune.pipeline.history import outcome
+    from inception_finetune.pipeline.prediction import predict as prediction
 
     directory = model or outcome.latest_pushed(settings)
     if directory is None:
@@ -104,7 +104,7 @@ def predict(
             f"predict needs a pushed model. None lies below {settings.root}; "
             f"run `inception-finetune run --config {config}` first or give --model DIR"
         )
-    from pipeline.prediction.grid import SHOWN, draw_predictions
+    from inception_finetune.pipeline.prediction.grid import SHOWN, draw_predictions
 
     predictions = prediction.predict(
         directory, [Path(place) for place in places], with_bytes=SHOWN if save_grid else 0
@@ -129,7 +129,7 @@ def tensorboard(
     """Look at every training of this pipeline in TensorBoard."""
     settings = load(config, overrides)
     load_tensorflow(verbose)
-    from pipeline.history.tensorboard import open_tensorboard
+    from inception_finetune.pipeline.history.tensorboard import open_tensorboard
 
     open_tensorboard(settings, host=host, port=port)
 
@@ -144,7 +144,7 @@ def clean(
     """Remove old runs' artifacts; blessed and pushed models stay."""
     settings = load(config, overrides)
     load_tensorflow(verbose)
-    from pipeline.history.clean import clean as clean_artifacts
+    from inception_finetune.pipeline.history.clean import clean as clean_artifacts
 
     done = clean_artifacts(settings, keep)
     print(f"{done.removed} artifacts removed, {done.freed / 1e6:.1f} MB freed; {done.kept} kept")
@@ -156,7 +156,3 @@ def show_config(config: ConfigOption = "digits", overrides: Overrides = None):
     import yaml
 
     print(yaml.safe_dump(load(config, overrides).model_dump(), sort_keys=False), end="")
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
+    from inception_finetune.pipeline.config import Config
 
 REFUSED = 3  # exit status: the run is complete, the gate did not bless the model
 
@@ -28,7 +28,7 @@ Verbose = Annotated[
 
 
 def load(config: str, overrides: list[str] | None) -> "Config":
-    from pipeline.config import load_config
+    from inception_finetune.pipeline.config import load_config
 
     return load_config(config, overrides or ())
 
@@ -41,7 +41,7 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def load_tensorflow(verbose: bool) -> None:
     """Loads TensorFlow, quietly."""
-    from pipeline.quiet import quiet_native_output, set_up_environment
+    from inception_finetune.pipeline.quiet import quiet_native_output, set_up_environment
 
     set_up_environment(verbose)
     with quiet_native_output(verbose):

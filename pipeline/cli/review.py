@@ -6,8 +6,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from components.errors import UserError
-from pipeline.cli.options import ConfigOption, Verbose, load, load_tensorflow, split_overrides
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.cli.options import (
+    ConfigOption,
+    Verbose,
+    load,
+    load_tensorflow,
+    split_overrides,
+)
 
 CHANGED = 4  # check-data: new images differ from those of training
 
@@ -38,7 +44,7 @@ def check_data(
     places, overrides = split_overrides(new)
     settings = load(config, overrides)
     load_tensorflow(verbose)
-    from pipeline.drift import check_data, report
+    from inception_finetune.pipeline.drift import check_data, report
 
     check = check_data.check_data(
         settings, [Path(place) for place in places], model=model, labelled=not unlabelled
@@ -68,8 +74,8 @@ def review(
     """List the runs; open the report of RUN; or compare the runs A and B."""
     chosen, overrides = split_overrides(runs or [])
     settings = load(config, overrides)
-    from pipeline.history import review
-    from pipeline.history.runs import read_runs
+    from inception_finetune.pipeline.history import review
+    from inception_finetune.pipeline.history.runs import read_runs
 
     console = Console()
     if not chosen:
@@ -86,7 +92,7 @@ def review(
         page = review.report_page(picked[0])
     else:
         load_tensorflow(verbose)
-        from pipeline.history.compare import compare_runs
+        from inception_finetune.pipeline.history.compare import compare_runs
 
         first, second = picked
         page = compare_runs(settings, first, second, console)

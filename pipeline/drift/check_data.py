@@ -9,18 +9,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from components import features
-from components.drift import pictures, records, schema_check
-from components.drift.settings import Drift
-from components.drift.two_sample import Distance, maximum_mean_discrepancy
-from components.evaluation.label_names import read_label_names
-from components.progress import progress
-from pipeline.config import Config
-from pipeline.failure import in_one_line
-from pipeline.history.outcome import latest_pushed
-from pipeline.history.runs import Run, read_latest_run
-from pipeline.local import in_memory_beam
-from trainer.embedding import Embedder, UnknownNetworkError
+from inception_finetune.components import features
+from inception_finetune.components.drift import pictures, records, schema_check
+from inception_finetune.components.drift.settings import Drift
+from inception_finetune.components.drift.two_sample import Distance, maximum_mean_discrepancy
+from inception_finetune.components.evaluation.label_names import read_label_names
+from inception_finetune.components.progress import progress
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.failure import in_one_line
+from inception_finetune.pipeline.history.outcome import latest_pushed
+from inception_finetune.pipeline.history.runs import Run, read_latest_run
+from inception_finetune.pipeline.local import in_memory_beam
+from inception_finetune.trainer.embedding import Embedder, UnknownNetworkError
 
 # The tests that share the chance of a false alarm: labels, each picture statistic, features.
 TESTS: Final = len(pictures.STATISTICS) + 2

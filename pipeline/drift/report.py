@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components.errors import UserError
-from pipeline.drift.check_data import DataCheck
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.drift.check_data import DataCheck
 
 _NAMED = 3  # changes in the verdict's line
 _CLASSES = 40  # rows of labels; of more classes, those that shifted most

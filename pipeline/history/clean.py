@@ -7,12 +7,12 @@ from pathlib import Path
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
-from components.errors import UserError
-from pipeline.config import Config
-from pipeline.exclusive import exclusive
-from pipeline.failure import in_one_line
-from pipeline.history.runs import open_store
-from pipeline.inputs import metadata_file
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.exclusive import exclusive
+from inception_finetune.pipeline.failure import in_one_line
+from inception_finetune.pipeline.history.runs import open_store
+from inception_finetune.pipeline.inputs import metadata_file
 
 _DELETED = metadata_store_pb2.Artifact.DELETED
 

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components import features
-from components.drift.records import read_records, record_files
-from components.errors import UserError
-from components.evaluation.label_names import read_label_names
-from components.run_comparison import page
-from components.run_comparison.comparison import (
+from inception_finetune.components import features
+from inception_finetune.components.drift.records import read_records, record_files
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.evaluation.label_names import read_label_names
+from inception_finetune.components.run_comparison import page
+from inception_finetune.components.run_comparison.comparison import (
     Comparison,
     Pair,
     Side,
@@ -22,10 +22,10 @@ from components.run_comparison.comparison import (
     compare_classes,
     compare_metrics,
 )
-from components.test_predictions.store import read_predictions
-from pipeline.config import Config
-from pipeline.history.review import config_difference
-from pipeline.history.runs import Run
+from inception_finetune.components.test_predictions.store import read_predictions
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.history.review import config_difference
+from inception_finetune.pipeline.history.runs import Run
 
 FOLDER: Final = "reviews"  # below the pipeline's root
 _CLASSES: Final = 40  # rows in the terminal; of more classes, those that changed most

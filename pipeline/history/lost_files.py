@@ -12,9 +12,9 @@ from pathlib import Path
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
-from components.errors import UserError
-from pipeline.config import Config
-from pipeline.history.runs import open_store, run_contexts
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.history.runs import open_store, run_contexts
 
 _FILES = "files"  # property of a run's context: artifact id -> path -> bytes, as JSON
 _LIVE, _DELETED = metadata_store_pb2.Artifact.LIVE, metadata_store_pb2.Artifact.DELETED

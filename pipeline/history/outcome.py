@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components.features import ACCURACY, CROSS_ENTROPY, TOP_2_ACCURACY
-from components.model_report.settings import FACTS
-from pipeline.config import Config
-from pipeline.history.runs import Run, Step, read_latest_run
-from pipeline.inputs import serving_directory
+from inception_finetune.components.features import ACCURACY, CROSS_ENTROPY, TOP_2_ACCURACY
+from inception_finetune.components.model_report.settings import FACTS
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.history.runs import Run, Step, read_latest_run
+from inception_finetune.pipeline.inputs import serving_directory
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def read_outcome(config: Config) -> Outcome:
 def outcome_of(run: Run) -> Outcome:
     if run.blessed is None:
         return Outcome(run.steps, blessed=False, metrics={}, refusals=(), remarks=(), pushed=None)
-    from components.evaluation.verdict import (
+    from inception_finetune.components.evaluation.verdict import (
         read_verdict,  # TFMA: seconds, which `predict` need not pay
     )
 

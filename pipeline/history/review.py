@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components.errors import UserError
-from components.model_report.settings import PAGE
-from pipeline.config import Config
-from pipeline.history.runs import Run, read_runs
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.model_report.settings import PAGE
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.history.runs import Run, read_runs
 
 LATEST: Final = "latest"
 _UNSET: Final = "not set"  # a key that one of two configurations does not have

@@ -8,9 +8,9 @@ from pathlib import Path
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
-from components.errors import UserError
-from pipeline.config import Config
-from pipeline.inputs import metadata_file
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.inputs import metadata_file
 
 _SERVING = "Format-Serving"  # TFX's folder of the SavedModel in a Model artifact
 # Properties of a run's context.

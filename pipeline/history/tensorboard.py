@@ -3,8 +3,8 @@
 import tempfile
 from pathlib import Path
 
-from components.errors import UserError
-from pipeline.config import Config
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.config import Config
 
 
 def log_directories(config: Config) -> dict[str, Path]:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from components.dataset.grid import save_figure, show_image
-from components.errors import UserError
-from components.image.decoding import decode
-from pipeline.prediction.predict import Prediction
+from inception_finetune.components.dataset.grid import save_figure, show_image
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.image.decoding import decode
+from inception_finetune.pipeline.prediction.predict import Prediction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

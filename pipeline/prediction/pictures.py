@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from components.dataset import tree
-from components.dataset.look import FILE_RULE, LARGEST_FILE
-from components.errors import UserError
+from inception_finetune.components.dataset import tree
+from inception_finetune.components.dataset.look import FILE_RULE, LARGEST_FILE
+from inception_finetune.components.errors import UserError
 
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg")  # of what is looked for in folders
 _RECORDS: Final = (".tfrecord", ".gz")
@@ -72,8 +72,8 @@ def _read_file(path: Path, label_names: Sequence[str]) -> Picture:
 def _read_records(path: Path, label_names: Sequence[str]) -> Iterator[Picture]:
     import tensorflow as tf
 
-    from components import features
-    from components.drift.records import read_records
+    from inception_finetune.components import features
+    from inception_finetune.components.drift.records import read_records
 
     for record in read_records(str(path)):
         feature = tf.train.Example.FromString(record).features.feature

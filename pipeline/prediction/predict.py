@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components import features
-from components.errors import UserError
-from components.evaluation.label_names import read_label_names
-from components.progress import progress
-from pipeline.prediction.pictures import Picture, read_pictures
+from inception_finetune.components import features
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.evaluation.label_names import read_label_names
+from inception_finetune.components.progress import progress
+from inception_finetune.pipeline.prediction.pictures import Picture, read_pictures
 
 LIKELIEST: Final = 3  # classes in a row of the table
 _BATCH: Final = 64  # pictures that the model is given at a time, and

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from components.peak_memory import begin_peak, peak_bytes
+from inception_finetune.components.peak_memory import begin_peak, peak_bytes
 
 
 def test_the_peak_forgets_what_was_before_and_sees_what_is_freed_again():

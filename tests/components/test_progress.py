@@ -6,8 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from components import progress as progress_module
-from components.progress import progress
+from inception_finetune.components import progress as progress_module
+from inception_finetune.components.progress import progress
 
 
 @pytest.mark.parametrize(

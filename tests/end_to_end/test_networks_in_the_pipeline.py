@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.backbone.networks import NETWORKS
+from inception_finetune.components.backbone.networks import NETWORKS
 
 # The first block that is trained: the last ones are enough to tell digits apart.
 TRAINED = {
@@ -18,8 +18,8 @@ TRAINED = {
 @pytest.mark.networks
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_is_blessed_on_the_digits(name, tmp_path):
-    from pipeline import local
-    from pipeline.config import load_config
+    from inception_finetune.pipeline import local
+    from inception_finetune.pipeline.config import load_config
 
     outcome = local.run(
         load_config(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from components.backbone.blocks import Block, Convolution, Pooling, Residual
-from components.backbone.network import Backbone
-from components.backbone.networks import NETWORKS
+from inception_finetune.components.backbone.blocks import Block, Convolution, Pooling, Residual
+from inception_finetune.components.backbone.network import Backbone
+from inception_finetune.components.backbone.networks import NETWORKS
 
 _HALVED = Pooling("MAX", 2, stride=2)
 
@@ -39,8 +39,8 @@ TOY = Backbone(
 
 @pytest.mark.e2e
 def test_the_whole_pipeline_runs_with_it(monkeypatch, tmp_path):
-    from pipeline import local
-    from pipeline.config import load_config
+    from inception_finetune.pipeline import local
+    from inception_finetune.pipeline.config import load_config
 
     monkeypatch.setitem(NETWORKS, TOY.name, TOY)
     outcome = local.run(

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components import features
-from components.errors import UserError
-from pipeline.config import Config
+from inception_finetune.components import features
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.config import Config
 
 pytestmark = pytest.mark.e2e
 
@@ -41,7 +41,7 @@ STEPS = [
 
 
 def run(config: Config):
-    from pipeline import local
+    from inception_finetune.pipeline import local
 
     return local.run(config)
 
@@ -71,7 +71,7 @@ def changed(config: Config, **sections) -> Config:
 
 def stored_predictions(config: Config):
     """Of each run that did not find them stored, in the order of the runs."""
-    from components.test_predictions.store import read_predictions
+    from inception_finetune.components.test_predictions.store import read_predictions
 
     artifacts = (Path(config.root) / "artifacts/TestPredictions/predictions").iterdir()
     return [read_predictions(str(path)) for path in sorted(artifacts, key=lambda p: int(p.name))]
@@ -101,7 +101,7 @@ def test_every_step_runs_and_the_model_is_blessed_and_pushed(first):
 def test_the_splits_hold_every_example_once(config, first):
     import tensorflow as tf
 
-    from components.io.record_index import COMPRESSION
+    from inception_finetune.components.io.record_index import COMPRESSION
 
     counts, ids = {}, []
     for split in features.SPLITS:
@@ -126,7 +126,7 @@ def test_transformed_images_are_never_written(config, first):
 def test_the_gate_measured_what_the_pushed_model_answers(config, first):
     import tensorflow as tf
 
-    from components.io.record_index import COMPRESSION
+    from inception_finetune.components.io.record_index import COMPRESSION
 
     model = tf.saved_model.load(str(first.pushed))
     [directory] = (Path(config.root) / "artifacts/ImportExampleGen/examples").glob("*")
@@ -167,7 +167,7 @@ def test_a_prediction_does_not_depend_on_its_batch(config, first, tmp_path):
 
 
 def test_predict_gives_label_and_probabilities_by_name(config, first, tmp_path):
-    from pipeline.prediction.predict import predict
+    from inception_finetune.pipeline.prediction.predict import predict
 
     predictions = predict(first.pushed, digit_pictures(tmp_path, 3))
     assert [prediction.right for prediction in predictions] == [None] * 3
@@ -180,7 +180,7 @@ def test_predict_gives_label_and_probabilities_by_name(config, first, tmp_path):
 
 
 def test_predict_names_the_broken_picture(first, tmp_path):
-    from pipeline.prediction.predict import predict
+    from inception_finetune.pipeline.prediction.predict import predict
 
     good, bad = digit_pictures(tmp_path, 2)
     bad.write_bytes(bad.read_bytes()[:90])
@@ -210,7 +210,7 @@ def test_training_can_be_looked_at(config, first):
     """The logs lie in the artifact: the learning curve, and pictures of the validation images."""
     import tensorflow as tf
 
-    from pipeline.history.tensorboard import log_directories
+    from inception_finetune.pipeline.history.tensorboard import log_directories
 
     [(name, directory)] = log_directories(config).items()
     assert re.fullmatch(r"run \d+", name)
@@ -237,7 +237,13 @@ def test_tensorboard_opens_on_the_training(config, first):
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    command = [sys.executable, "-m", "pipeline.cli.main", "tensorboard", f"root={config.root}"]
+    command = [
+        sys.executable,
+        "-m",
+        "inception_finetune.pipeline.cli.main",
+        "tensorboard",
+        f"root={config.root}",
+    ]
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port)],
         stderr=subprocess.DEVNULL,
@@ -312,7 +318,7 @@ def test_how_a_training_is_carried_out_trains_nothing_again(config, first, tmp_p
 def test_a_half_trained_state_goes_on_in_a_root_that_was_moved(
     config, first, tmp_path, monkeypatch, capfd
 ):
-    from trainer import step_progress
+    from inception_finetune.trainer import step_progress
 
     class Killed(BaseException):
         pass
@@ -339,7 +345,7 @@ def test_a_half_trained_state_goes_on_in_a_root_that_was_moved(
 @pytest.mark.parametrize("change", ["size", "cut", "backbone"])
 def test_the_trunk_runs_again_where_its_features_would_differ(config, first, tmp_path, change):
     """Another learning rate does not run it: see the worse model above."""
-    from components.backbone.standin import make_standin
+    from inception_finetune.components.backbone.standin import make_standin
 
     other = tmp_path / "other"
     make_standin(other, seed=1)
@@ -354,7 +360,7 @@ def test_the_trunk_runs_again_where_its_features_would_differ(config, first, tmp
 
 def test_tuned_values_train_the_model(config, first):
     """On the stored features, without the trunk; the trials can be looked at."""
-    from pipeline.history.tensorboard import log_directories
+    from inception_finetune.pipeline.history.tensorboard import log_directories
 
     tuning = {"trials": 2, "epochs": 1, "weight_decay": [0.0], "label_smoothing": [0.0]}
     tuned = run(changed(config, tuning=tuning))
@@ -377,7 +383,7 @@ def test_tuned_values_train_the_model(config, first):
 
 def test_a_change_of_code_trains_again(config, first, monkeypatch):
     """A dotted path alone would be a cache hit: TFX does not look at the code behind it."""
-    import pipeline.pipeline as wiring
+    import inception_finetune.pipeline.pipeline as wiring
 
     real = wiring.code_fingerprint
     monkeypatch.setattr(
@@ -399,7 +405,7 @@ def damaged_records(config: Config, directory: Path, damage) -> tuple[Path, str]
     """A copy of the records with one validation example changed, and what `damage` returned."""
     import tensorflow as tf
 
-    from pipeline.inputs import records_directory
+    from inception_finetune.pipeline.inputs import records_directory
 
     records = shutil.copytree(records_directory(config), directory / "records")
     shard = next(records.glob("validation-*"))
@@ -413,8 +419,8 @@ def damaged_records(config: Config, directory: Path, damage) -> tuple[Path, str]
 
 
 def run_records(config: Config, records: Path) -> None:
-    from pipeline.inputs import prepare_inputs
-    from pipeline.local import run_pipeline
+    from inception_finetune.pipeline.inputs import prepare_inputs
+    from inception_finetune.pipeline.local import run_pipeline
 
     run_pipeline(config, replace(prepare_inputs(config), records=str(records)))
 

@@ -1,10 +1,10 @@
 """Real CIFAR-10 images through the whole pipeline, from a network that has seen pictures."""
 
 import pytest
-from helpers.paths import SHARED
 
-from components.backbone.standin import make_standin
-from pipeline.config import load_config
+from helpers.paths import SHARED
+from inception_finetune.components.backbone.standin import make_standin
+from inception_finetune.pipeline.config import load_config
 
 WEIGHTS = SHARED / "data" / "inception_v3_cifar100_75px.npz"
 
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.real_data]
 
 @pytest.mark.skipif(not WEIGHTS.exists(), reason="needs weights of a network trained on pictures")
 def test_one_epoch_learns_far_more_than_chance_and_the_gate_still_refuses(cifar_archive, tmp_path):
-    from pipeline import local
+    from inception_finetune.pipeline import local
 
     make_standin(tmp_path / "backbone", seed=0, weights=WEIGHTS)
     outcome = local.run(

@@ -16,9 +16,8 @@ from typing import Any
 
 from helpers.made_archives import made_members, write_archive
 from helpers.made_pictures import encoded, good_shards, record, write_folder, write_records
-
-from pipeline.config import load_config
-from pipeline.inputs import convert_dataset
+from inception_finetune.pipeline.config import load_config
+from inception_finetune.pipeline.inputs import convert_dataset
 
 RECORDS = "train-00000-of-00001.tfrecord"
 
@@ -202,7 +201,7 @@ def _hostile_modules() -> Iterator[Case]:
         def attempt(folder: Path, operation: str = operation) -> Any:
             from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-            from components.backbone.load import load_backbone
+            from inception_finetune.components.backbone.load import load_backbone
 
             model = SavedModel(saved_model_schema_version=1)
             graph = model.meta_graphs.add()

@@ -7,8 +7,9 @@ import zlib
 from collections.abc import Iterator
 
 import numpy as np
-from helpers.made_pictures import encoded
 from PIL import Image
+
+from helpers.made_pictures import encoded
 
 FINE, SKIPPED = "fine", "skipped"
 EITHER = "either"  # a JPEG has no checksums: what a flipped bit does to it is the decoder's affair

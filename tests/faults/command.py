@@ -40,7 +40,7 @@ class Command:
         self.started = {BEFORE: time.monotonic()}
         self.said: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli.main", *arguments],
+            [sys.executable, "-m", "inception_finetune", *arguments],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
@@ -84,7 +84,7 @@ class Command:
 
 def unfinished(place: Path) -> list[Path]:
     """Folders of pushes that are under way, or were killed."""
-    from components.pusher.component import UNFINISHED
+    from inception_finetune.components.pusher.component import UNFINISHED
 
     return list(serving(place).glob(f"{UNFINISHED}*"))
 

@@ -8,9 +8,9 @@ import pytest
 from command import Command, metadata, serving
 from reader import numbered, unreadable
 
-from components.model_report.settings import FACTS
-from pipeline.config import load_config
-from pipeline.history.runs import read_runs
+from inception_finetune.components.model_report.settings import FACTS
+from inception_finetune.pipeline.config import load_config
+from inception_finetune.pipeline.history.runs import read_runs
 
 pytestmark = [
     pytest.mark.faults,

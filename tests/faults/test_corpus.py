@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from bad_files import Case, cases, converted
 from bad_pictures import EITHER, FINE, SKIPPED, bad_pictures
-from helpers.made_pictures import encoded, write_folder
 
-from components.errors import UserError
+from helpers.made_pictures import encoded, write_folder
+from inception_finetune.components.errors import UserError
 
 PICTURES = list(bad_pictures())
 CASES = list(cases())
@@ -26,7 +26,7 @@ def in_a_folder(tmp_path_factory) -> tuple[set[str], set[str], dict[str, str]]:
     """Ids of what was converted from a folder that holds every picture, by whether it was used."""
     import tensorflow as tf
 
-    from components import features
+    from inception_finetune.components import features
 
     place = tmp_path_factory.mktemp("pictures")
     source = write_folder(place / "in")
@@ -68,7 +68,7 @@ def test_pictures_in_a_request(in_a_folder, recorder):
     """The served graph's decoder gives the same verdict, and the whole ones beside them stay."""
     import tensorflow as tf
 
-    from components.image import decoding
+    from inception_finetune.components.image import decoding
 
     _, used, _ = in_a_folder
     data = [data for _, _, data, _ in PICTURES]
@@ -84,7 +84,7 @@ def test_what_pictures_promise_takes_no_memory(recorder):
     """The peak of this process while each bomb is refused or read."""
     import tensorflow as tf
 
-    from components.image import decoding
+    from inception_finetune.components.image import decoding
 
     verdict = tf.function(decoding.are_whole)
     bombs = [(name, data) for fault, name, data, _ in PICTURES if "memory" in fault]

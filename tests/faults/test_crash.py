@@ -24,7 +24,7 @@ COPYING_SECONDS = 0.012  # what the copying takes on a quiet machine
 def examples_of_newest_run(place: Path) -> int:
     import tensorflow as tf
 
-    from components.io.record_index import COMPRESSION
+    from inception_finetune.components.io.record_index import COMPRESSION
 
     artifacts = (place / "root/artifacts/ImportExampleGen/examples").iterdir()
     newest = max(artifacts, key=lambda path: int(path.name))

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from helpers.pushing import export_model, push, served
 
-from components.errors import UserError
-from components.pusher.component import UNFINISHED
-from pipeline.failure import in_one_line
+from helpers.pushing import export_model, push, served
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.pusher.component import UNFINISHED
+from inception_finetune.pipeline.failure import in_one_line
 
 pytestmark = pytest.mark.faults
 
@@ -41,7 +41,7 @@ def run(disk: Path) -> subprocess.CompletedProcess[str]:
         *("training.epochs=1", "gate.min_accuracy=0.1"),
     ]
     return subprocess.run(
-        [sys.executable, "-m", "pipeline.cli.main", *arguments],
+        [sys.executable, "-m", "inception_finetune", *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from bad_pictures import bad_pictures
+
 from helpers.made_pictures import encoded
 
 INPUTS = int(os.environ.get("FUZZ_INPUTS", "5000"))
@@ -18,7 +19,7 @@ _LARGEST = 4096  # bytes of an input
 def test_predict_images_answers_whatever_it_is_given(transform_output, tmp_path, recorder):
     import tf_keras as keras
 
-    from trainer import signatures
+    from inception_finetune.trainer import signatures
 
     image = keras.Input([75, 75, 3])
     hidden = keras.layers.GlobalAveragePooling2D()(image)

@@ -116,7 +116,9 @@ def blessed_and_pushed(place: Path) -> set[Path]:
 def clean(place: Path) -> None:
     arguments = ["clean", "--config", NAME, f"root={place / 'root'}", "--keep", str(KEEP)]
     subprocess.run(
-        [sys.executable, "-m", "pipeline.cli.main", *arguments], check=True, capture_output=True
+        [sys.executable, "-m", "inception_finetune", *arguments],
+        check=True,
+        capture_output=True,
     )
 
 

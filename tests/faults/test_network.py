@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from helpers.made_archives import made_members, write_archive
 from helpers.web_server import Server, serving
-
-from components.errors import UserError
-from components.io import download as download_module
-from pipeline import inputs
-from pipeline.cli import main as cli
-from pipeline.config import load_config
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.io import download as download_module
+from inception_finetune.pipeline import inputs
+from inception_finetune.pipeline.cli import main as cli
+from inception_finetune.pipeline.config import load_config
 
 PAGE = b"<!DOCTYPE html><html><body>Please sign in to this network.</body></html>" * 100
 ATTEMPTS = 5  # of one download

@@ -47,7 +47,14 @@ class Place:
 
     def start(self, *overrides: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*before, sys.executable, "-m", "pipeline.cli.main", *self.arguments(), *overrides],
+            [
+                *before,
+                sys.executable,
+                "-m",
+                "inception_finetune.pipeline.cli.main",
+                *self.arguments(),
+                *overrides,
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -290,11 +297,11 @@ def test_a_damaged_test_picture_in_records_that_nobody_checked(place, recorder):
     """Nothing decodes test pictures before the trained model is asked about them."""
     import tensorflow as tf
 
-    from components import features
-    from components.errors import UserError
-    from pipeline.config import load_config
-    from pipeline.inputs import prepare_inputs
-    from pipeline.local import run_pipeline
+    from inception_finetune.components import features
+    from inception_finetune.components.errors import UserError
+    from inception_finetune.pipeline.config import load_config
+    from inception_finetune.pipeline.inputs import prepare_inputs
+    from inception_finetune.pipeline.local import run_pipeline
 
     config = load_config("digits", place.arguments()[3:])
     inputs = prepare_inputs(config)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from components.features import SPLITS
-from components.io.record_index import COMPRESSION, RecordIndex
+from inception_finetune.components.features import SPLITS
+from inception_finetune.components.io.record_index import COMPRESSION, RecordIndex
 
 pytestmark = pytest.mark.flink
 # Every step that an engine runs is there: the stand-in's whole trunk, at InceptionV3's smallest.

@@ -15,17 +15,17 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from sklearn.datasets import load_digits
 from tfx.types import standard_artifacts
 
-from components import features
-from components.backbone.module import fingerprint
-from components.dataset.png import encode_png
-from components.dataset.tfrecord import serialize_example
-from components.image.views import VIEWS
-from components.io.record_index import COMPRESSION, RecordIndex, RecordReader
-from components.trunk_features import record, store
-from components.trunk_features.component import TrunkFeatures
-from components.trunk_features.settings import TrunkSettings
-from pipeline.beam_options import Beam, pipeline_arguments
-from pipeline.failure import user_error
+from inception_finetune.components import features
+from inception_finetune.components.backbone.module import fingerprint
+from inception_finetune.components.dataset.png import encode_png
+from inception_finetune.components.dataset.tfrecord import serialize_example
+from inception_finetune.components.image.views import VIEWS
+from inception_finetune.components.io.record_index import COMPRESSION, RecordIndex, RecordReader
+from inception_finetune.components.trunk_features import record, store
+from inception_finetune.components.trunk_features.component import TrunkFeatures
+from inception_finetune.components.trunk_features.settings import TrunkSettings
+from inception_finetune.pipeline.beam_options import Beam, pipeline_arguments
+from inception_finetune.pipeline.failure import user_error
 
 pytestmark = pytest.mark.flink
 FILES, IN_FILE = 8, 48

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from components import features
-from components.dataset.tfrecord import frame
+from inception_finetune.components import features
+from inception_finetune.components.dataset.tfrecord import frame
 
 NAMES = ("cat", "dog")
 

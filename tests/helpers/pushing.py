@@ -6,7 +6,7 @@ from tfx.proto import pusher_pb2
 from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
 from tfx.utils import proto_utils
 
-from components.pusher.component import Executor
+from inception_finetune.components.pusher.component import Executor
 
 
 def export_model(artifact: Path, answer: float) -> Path:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.model_report.facts import Facts
+from inception_finetune.components.model_report.facts import Facts
 
 
 def earliest(config, node: str, key: str) -> Path:

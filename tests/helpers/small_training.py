@@ -6,11 +6,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from components.io.record_index import IndexedWriter, RecordIndex
-from components.trunk_features.record import TrunkOutput, encode
-from trainer import input_fn, model
-from trainer.input_fn import FeatureSource
-from trainer.settings import TrainerSettings, Training
+from inception_finetune.components.io.record_index import IndexedWriter, RecordIndex
+from inception_finetune.components.trunk_features.record import TrunkOutput, encode
+from inception_finetune.trainer import input_fn, model
+from inception_finetune.trainer.input_fn import FeatureSource
+from inception_finetune.trainer.settings import TrainerSettings, Training
 
 CLASSES, CHANNELS = 3, 8
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeflow.baseline import latest_other
+from inception_finetune.kubeflow.baseline import latest_other
 
 
 def write_model(folder: Path, weights: str) -> Path:

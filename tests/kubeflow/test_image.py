@@ -8,8 +8,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from helpers.paths import REPOSITORY
 from image_build import ImageBuild
+
+from helpers.paths import REPOSITORY
 
 REVISION = "0123456789abcdef"
 INSTALLED = "/opt/inception-finetune/lib/python3.11/site-packages"
@@ -44,7 +45,7 @@ def test_only_what_is_needed_is_sent(build):
     tops = {path.split("/")[0] for path in build.sent}
     assert tops == {
         *(".python-version", "LICENSE", "README.md", "pyproject.toml", "uv.lock"),
-        *("components", "kubeflow", "pipeline", "trainer"),
+        *("components", "kubeflow", "pipeline", "src", "trainer"),
     }
     assert not [path for path in build.sent if "__pycache__" in path]
 
@@ -57,7 +58,7 @@ def test_the_base_is_pinned_and_uv_is_the_makefiles(build):
 
 def test_nobody_in_it_is_root_and_nothing_of_it_can_be_written(image):
     assert output(image, "id", "-u").strip() == "1000"
-    refused = image.run(["touch", f"{INSTALLED}/trainer/new.py"])
+    refused = image.run(["touch", f"{INSTALLED}/inception_finetune/trainer/new.py"])
     assert refused.returncode != 0 and "Permission denied" in refused.stderr
 
 
@@ -68,7 +69,11 @@ def test_the_entry_point_says_what_it_can_do(image):
 
 
 def test_dotted_paths_are_found_from_anywhere(image):
-    modules = ["kubeflow.entrypoint", "trainer.run_fn", "components.image.transform"]
+    modules = [
+        "inception_finetune.kubeflow.entrypoint",
+        "inception_finetune.trainer.run_fn",
+        "inception_finetune.components.image.transform",
+    ]
     code = (
         "import importlib; "
         f"print(*(importlib.import_module(name).__file__ for name in {modules}), sep='\\n')"
@@ -83,7 +88,7 @@ import os
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that
-from components.dataset.png import encode_png
+from inception_finetune.components.dataset.png import encode_png
 import numpy as np
 
 def check(answers):
@@ -104,16 +109,17 @@ print("done")
 
 
 def test_a_tasks_command_is_there(image):
-    done = image.run(["python", "-m", "kubeflow.entrypoint"], read_only=True)
+    done = image.run(["python", "-m", "inception_finetune.kubeflow.entrypoint"], read_only=True)
     assert done.returncode == 2
     assert "--executor_class_path" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_code_and_its_revision_are_the_checkouts(image):
-    from pipeline.code_fingerprint import TRAINER_CODE, code_fingerprint
+    from inception_finetune.pipeline.code_fingerprint import TRAINER_CODE, code_fingerprint
 
     code = (
-        "from pipeline.code_fingerprint import *; from trainer.provenance import provenance; "
+        "from inception_finetune.pipeline.code_fingerprint import *; "
+        "from inception_finetune.trainer.provenance import provenance; "
         "print(code_fingerprint(TRAINER_CODE), provenance()['git_revision'])"
     )
     told = output(image, "python", "-c", code)
@@ -123,8 +129,9 @@ def test_the_code_and_its_revision_are_the_checkouts(image):
 def test_neither_tests_nor_tools_are_in_it(image):
     listed = output(image, "sh", "-c", f"ls {INSTALLED} /opt/inception-finetune/bin /home/pipeline")
     names = set(listed.split())
-    assert {"tfx", "kubeflow", "inception-finetune"} <= names
-    assert names & {"pytest", "mypy", "moto", "ruff", "uv", "benchmarks", "kfp_stub.py"} == set()
+    assert {"tfx", "inception_finetune", "inception-finetune"} <= names
+    unwanted = {"pytest", "mypy", "moto", "ruff", "uv", "benchmarks", "components", "kubeflow"}
+    assert names & unwanted == set()
 
 
 def test_the_whole_pipeline_runs_in_it(image):

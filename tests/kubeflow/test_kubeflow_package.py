@@ -10,13 +10,13 @@ import pytest
 import yaml
 from google.protobuf import json_format
 
-from components.errors import UserError
-from pipeline.config import load_config
-from trainer import execution
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.config import load_config
+from inception_finetune.trainer import execution
 
 IMAGE = f"registry.example.com/inception-finetune@sha256:{'0' * 64}"
 STORAGE = "s3://bucket/folder"
-ENTRY_POINT = ["python", "-m", "kubeflow.entrypoint"]
+ENTRY_POINT = ["python", "-m", "inception_finetune.kubeflow.entrypoint"]
 PARAMETERS = {
     "data": "STRING",
     "serving": "STRING",
@@ -45,7 +45,7 @@ def overrides(standin, tmp_path_factory) -> list[str]:
 @pytest.fixture(scope="module")
 def compiled(overrides, tmp_path_factory):
     """``compiled(*overrides, suffix)`` gives the file."""
-    from kubeflow.compile import compile_pipeline
+    from inception_finetune.kubeflow.compile import compile_pipeline
 
     def call(*more: str, suffix: str = ".yaml") -> Path:
         path = tmp_path_factory.mktemp("compiled") / f"package{suffix}"
@@ -91,8 +91,8 @@ def faults(package: dict[str, Any]) -> list[str]:
     from tfx.dsl.components.base.base_executor import BaseExecutor
     from tfx.utils.import_utils import import_class_by_path
 
-    from kubeflow.parameters import resolve
-    from kubeflow.storage import PROTOCOLS
+    from inception_finetune.kubeflow.parameters import resolve
+    from inception_finetune.kubeflow.storage import PROTOCOLS
 
     found = []
     defaults = {
@@ -183,8 +183,8 @@ def test_components_and_edges(package):
 
 def test_it_is_the_local_pipeline(package, overrides):
     """Every node that runs here runs there, under the same name."""
-    from pipeline.inputs import prepare_inputs
-    from pipeline.pipeline import create_pipeline
+    from inception_finetune.pipeline.inputs import prepare_inputs
+    from inception_finetune.pipeline.pipeline import create_pipeline
 
     config = load_config("digits", overrides)
     local = create_pipeline(config, prepare_inputs(config))
@@ -214,7 +214,7 @@ def test_parameters(package):
 
 
 def test_a_parameter_reaches_the_executor(package):
-    from kubeflow.parameters import resolve
+    from inception_finetune.kubeflow.parameters import resolve
 
     given = tasks(package)["Trainer"]["inputs"]["parameters"]
     text = given["custom_config"]["runtimeValue"]["constant"]
@@ -228,7 +228,7 @@ def test_a_parameter_reaches_the_executor(package):
 
 def test_min_accuracy_is_the_bound_of_accuracy_alone():
     """A least value of another metric, a highest one and a change keep their own."""
-    from kubeflow.parameters import _with_placeholders, resolve
+    from inception_finetune.kubeflow.parameters import _with_placeholders, resolve
 
     def metric(name: str, **threshold: float) -> dict[str, Any]:
         return {
@@ -258,7 +258,7 @@ def test_min_accuracy_is_the_bound_of_accuracy_alone():
 def test_inputs_are_not_prepared_while_a_run_prepares_its_own(
     command, overrides, tmp_path, run_command
 ):
-    from pipeline.exclusive import exclusive
+    from inception_finetune.pipeline.exclusive import exclusive
 
     root, output = tmp_path / "root", tmp_path / "package.yaml"
     more = ["--output", output] if command == "compile" else ["--to", tmp_path / "there"]
@@ -285,8 +285,8 @@ def test_how_a_training_is_carried_out_is_in_no_cache_key(package, compiled):
 def test_data_with_other_labels_does_not_fit(package, overrides):
     from dataclasses import replace
 
-    from kubeflow.upload import schema_name
-    from pipeline.inputs import prepare_inputs
+    from inception_finetune.kubeflow.upload import schema_name
+    from inception_finetune.pipeline.inputs import prepare_inputs
 
     inputs = prepare_inputs(load_config("digits", overrides))
     given = tasks(package)["ImportSchemaGen"]["inputs"]["parameters"]["schema_file"]
@@ -413,7 +413,7 @@ def test_vertex(compiled, package):
     ],
 )
 def test_refusals_leave_nothing(compiled, tmp_path, overrides, override, suffix, said):
-    from kubeflow.compile import compile_pipeline
+    from inception_finetune.kubeflow.compile import compile_pipeline
 
     path = tmp_path / f"package{suffix}"
     with pytest.raises(UserError, match=re.escape(said)):

@@ -11,16 +11,16 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 import yaml
-from helpers.tf_serving_json import answer
 from typer.testing import CliRunner
 
-from components import features
-from components.errors import UserError
-from kubeflow.cli.main import app
-from kubeflow.serving import Kind, manifest, predict_request
-from pipeline.config import load_config
-from pipeline.prediction.predict import predict
-from trainer import signatures
+from helpers.tf_serving_json import answer
+from inception_finetune.components import features
+from inception_finetune.components.errors import UserError
+from inception_finetune.kubeflow.cli.main import app
+from inception_finetune.kubeflow.serving import Kind, manifest, predict_request
+from inception_finetune.pipeline.config import load_config
+from inception_finetune.pipeline.prediction.predict import predict
+from inception_finetune.trainer import signatures
 
 LABELS = ("cat", "dog", "ship")
 BUCKET = "kubeflow.storage=gs://bucket/models"

@@ -10,12 +10,12 @@ import celpy
 import pytest
 import yaml
 from google.protobuf import json_format
-from helpers.kfp_stub import Failure, Stub, serving
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from kubeflow import client as client_module
-from kubeflow import runs
-from kubeflow.verdict import push_only_when_blessed
+from helpers.kfp_stub import Failure, Stub, serving
+from inception_finetune.kubeflow import client as client_module
+from inception_finetune.kubeflow import runs
+from inception_finetune.kubeflow.verdict import push_only_when_blessed
 
 TOKEN = "a-token-that-nobody-must-see"
 TASKS = ("ImportExampleGen", "Trainer", "Evaluator", "Pusher")
@@ -164,9 +164,7 @@ def test_without_a_package_the_configuration_is_compiled(stub, call, monkeypatch
         compiled.append(config.name)
         write_package(output)
 
-    import kubeflow.compile
-
-    monkeypatch.setattr(kubeflow.compile, "compile_pipeline", compile_pipeline)
+    monkeypatch.setattr("inception_finetune.kubeflow.compile.compile_pipeline", compile_pipeline)
     status, out, _ = call("submit", "--host", stub.address, "--config", "cifar10", "data=x")
     assert (status, out) == (0, f"{stub.address}/#/runs/details/run-0\n")
     assert compiled == ["cifar10"]
@@ -191,7 +189,15 @@ def test_who_asks_is_told_by_environment_flag_or_file_and_never_stored(
 def test_nothing_is_stored_at_home(stub, tmp_path):
     """In a process of its own: KFP's client looks for the home folder when it is imported."""
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli.main", "kubeflow", "list", "--host", stub.address],
+        [
+            sys.executable,
+            "-m",
+            "inception_finetune.pipeline.cli.main",
+            "kubeflow",
+            "list",
+            "--host",
+            stub.address,
+        ],
         env=os.environ | {"KFP_EXISTING_TOKEN": TOKEN},
         capture_output=True,
         text=True,

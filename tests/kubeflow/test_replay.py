@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from helpers.object_store import BUCKET
 from launcher import Launcher, Task, TaskError
+
+from helpers.object_store import BUCKET
 
 pytestmark = pytest.mark.kubeflow
 
@@ -78,13 +79,13 @@ def in_store(object_store, monkeypatch, tmp_path):
     for name, value in object_store.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    from kubeflow import storage
+    from inception_finetune.kubeflow import storage
 
     return storage.fetch
 
 
 def test_ends_as_the_local_run(compared, in_store):
-    from pipeline.prediction.predict import predict
+    from inception_finetune.pipeline.prediction.predict import predict
 
     accuracy = measured(compared.tasks, in_store)
     print(f"accuracy: {accuracy:.4f} replayed, {compared.local_accuracy:.4f} by the local run")
@@ -166,7 +167,7 @@ def metadata(tasks: dict[str, Task], name: str, key: str) -> dict:
 
 
 def measured(tasks: dict[str, Task], in_store) -> float:
-    from components.evaluation.verdict import read_verdict
+    from inception_finetune.components.evaluation.verdict import read_verdict
 
     uri = in_store(tasks["Evaluator"].outputs["evaluation"]["uri"])
     return read_verdict(uri, ()).metrics["accuracy"]

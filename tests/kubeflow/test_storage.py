@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import s3fs
-from helpers.object_store import BUCKET
 
-from components.errors import UserError
-from components.pusher.component import next_version
-from kubeflow import entrypoint, storage
-from kubeflow.upload import Upload, schema_name, upload
-from pipeline.inputs import Inputs
+from helpers.object_store import BUCKET
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.pusher.component import next_version
+from inception_finetune.kubeflow import entrypoint, storage
+from inception_finetune.kubeflow.upload import Upload, schema_name, upload
+from inception_finetune.pipeline.inputs import Inputs
 
 
 @pytest.fixture(autouse=True)
@@ -194,7 +194,7 @@ def pusher(serving: str) -> entrypoint.Task:
     destination = json.dumps({"filesystem": {"base_directory": serving}})
     return invoked(
         {"push_destination": destination, "serving": serving},
-        "components.pusher.component.Executor",
+        "inception_finetune.components.pusher.component.Executor",
     )
 
 

@@ -8,17 +8,17 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from components.backbone.load import load_backbone
-from components.backbone.networks.inception_v1 import INCEPTION_V1
-from components.backbone.standin import make_standin
-from components.backbone_comparison import comparison
-from components.backbone_comparison.block_outputs import block_outputs
-from components.backbone_comparison.probe import probe
-from components.errors import UserError
-from components.image.transform import decode_and_scale
-from pipeline.backbone_compare import read_samples
-from pipeline.config import load_config
-from pipeline.inputs import convert_dataset
+from inception_finetune.components.backbone.load import load_backbone
+from inception_finetune.components.backbone.networks.inception_v1 import INCEPTION_V1
+from inception_finetune.components.backbone.standin import make_standin
+from inception_finetune.components.backbone_comparison import comparison
+from inception_finetune.components.backbone_comparison.block_outputs import block_outputs
+from inception_finetune.components.backbone_comparison.probe import probe
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.image.transform import decode_and_scale
+from inception_finetune.pipeline.backbone_compare import read_samples
+from inception_finetune.pipeline.config import load_config
+from inception_finetune.pipeline.inputs import convert_dataset
 
 SIZE = 32
 SETTINGS = ("image.size=32", "backbone.network=inception_v1", "backbone.trainable_from=all")

@@ -17,9 +17,14 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.testing.util import assert_that, equal_to
 
-from components.errors import UserError
-from pipeline.beam_options import WORKER_SETUP, Beam, pipeline_arguments, step_arguments
-from pipeline.config import load_config
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.beam_options import (
+    WORKER_SETUP,
+    Beam,
+    pipeline_arguments,
+    step_arguments,
+)
+from inception_finetune.pipeline.config import load_config
 
 DATAFLOW = {
     "runner": "dataflow",

@@ -11,8 +11,8 @@ import tensorflow as tf
 import tf_keras as keras
 from PIL import Image
 
-from components import features
-from components.backbone.networks.inception_v3 import INCEPTION_V3
+from inception_finetune.components import features
+from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3
 
 pytestmark = pytest.mark.e2e
 
@@ -34,7 +34,7 @@ CHANGES = {
 @pytest.fixture(scope="module")
 def held_out(smallest_config, first_run) -> Path:
     """The test split, as TFX has it: 360 pictures that no weight was trained on."""
-    from pipeline.history.runs import read_runs
+    from inception_finetune.pipeline.history.runs import read_runs
 
     artifact = read_runs(smallest_config)[0].artifacts["ImportExampleGen", "examples"]
     return Path(artifact.uri) / "Split-test"
@@ -52,7 +52,7 @@ def check(smallest_config, run_command, monkeypatch):
 def change_records(held_out: Path, target: Path, change) -> Path:
     """A copy of the records with `change(example)` done to each."""
 
-    from components.io.record_index import COMPRESSION
+    from inception_finetune.components.io.record_index import COMPRESSION
 
     files = [str(path) for path in held_out.iterdir()]
     target.mkdir()
@@ -175,7 +175,7 @@ def as_keras_named_them(variables) -> list[tf.Variable]:
 
 
 def test_a_model_of_an_older_version_sees_the_same(check, held_out, first_run, older, examples):
-    from trainer.embedding import Embedder
+    from inception_finetune.trainer.embedding import Embedder
 
     vectors = [
         Embedder(place).embed(examples.encoded, lambda n, note="": None)
@@ -197,7 +197,7 @@ def test_without_a_network_all_but_the_features_is_compared(check, held_out, old
 
 
 def test_the_rebuilt_network_must_give_the_models_answers(older, examples):
-    from trainer.embedding import Embedder, UnknownNetworkError
+    from inception_finetune.trainer.embedding import Embedder, UnknownNetworkError
 
     path = older / "assets.extra/settings.json"
     settings = json.loads(path.read_text())

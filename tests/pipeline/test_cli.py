@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from helpers.made_archives import made_members, write_archive
 from helpers.made_pictures import write_folder
-
-from components.io import download as download_module
-from pipeline.cli import main as cli
+from helpers.paths import REPOSITORY
+from inception_finetune.components.io import download as download_module
 
 ERROR = "error: "
 
@@ -34,10 +34,10 @@ def run(run_command):
 
 def in_a_process(*arguments: Any, **environment: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli.main", *map(str, arguments)],
+        [sys.executable, "-m", "inception_finetune", *map(str, arguments)],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[2])} | environment,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY / "src")} | environment,
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -275,12 +275,12 @@ HEAVY = "tensorflow tfx tf_keras apache_beam matplotlib sklearn pandas scipy req
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys; from pipeline.cli.main import main\n"
+        "import sys; from inception_finetune.pipeline.cli.main import main\n"
         "sys.argv = ['inception-finetune', 'data', 'convert', '--help']\n"
         "try: main()\n"
         f"finally: print(*sorted(set({HEAVY!r}.split()) & set(sys.modules)), file=sys.stderr)"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment
     )
@@ -291,12 +291,12 @@ def test_help_imports_nothing_heavy():
 
 def test_show_imports_no_tensorflow():
     code = (
-        "import sys; from pipeline.cli.main import main\n"
+        "import sys; from inception_finetune.pipeline.cli.main import main\n"
         "sys.argv = ['inception-finetune', 'data', 'show', 'dataset.archive=gone']\n"
         "try: main()\n"
         "finally: print('tensorflow' in sys.modules, 'tfx' in sys.modules)"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment
     )

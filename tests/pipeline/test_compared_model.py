@@ -9,17 +9,17 @@ import pytest
 from PIL import Image
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
-from components import features
-from components.errors import UserError
-from components.evaluation.label_names import (
+from inception_finetune.components import features
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.evaluation.label_names import (
     find_label_names,
     listed,
     places,
     read_label_names,
     why_incomparable,
 )
-from kubeflow.baseline import ABSENT, PushedBaseline
-from pipeline.baseline import LatestOtherBlessedModel
+from inception_finetune.kubeflow.baseline import ABSENT, PushedBaseline
+from inception_finetune.pipeline.baseline import LatestOtherBlessedModel
 
 OURS = ("cat", "dog")
 OTHER_CLASSES = "the last blessed model has other classes: "
@@ -158,8 +158,8 @@ def write_colours(directory: Path, names: tuple[str, ...]) -> Path:
 @pytest.fixture(scope="module")
 def blessed_once(tmp_path_factory):
     """Pictures of cats and dogs, and ``run(data, *overrides)`` in a root with a model of them."""
-    from pipeline import local
-    from pipeline.config import load_config
+    from inception_finetune.pipeline import local
+    from inception_finetune.pipeline.config import load_config
 
     place = tmp_path_factory.mktemp("names")
     data = write_colours(place / "data", OURS)

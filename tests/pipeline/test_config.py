@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from components.errors import UserError
-from pipeline.config import load_config, preset_names
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.config import load_config, preset_names
 
 
 def test_presets_are_found_and_valid():
@@ -126,7 +126,7 @@ def test_a_missing_file_names_the_presets():
 
 def test_configuration_and_command_line_import_nothing_heavy():
     code = (
-        "import sys, pipeline.cli.main, pipeline.config;"
+        "import sys, inception_finetune.pipeline.cli.main;"
         "heavy = {'tensorflow', 'tfx', 'apache_beam', 'numpy', 'tf_keras'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import UserError
-from pipeline.exclusive import exclusive, in_turn
-from pipeline.failure import in_one_line, user_error
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.exclusive import exclusive, in_turn
+from inception_finetune.pipeline.failure import in_one_line, user_error
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline.exclusive import exclusive
+from inception_finetune.pipeline.exclusive import exclusive
 with exclusive(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -45,7 +45,7 @@ def test_a_root_in_use_is_refused_with_the_process_that_uses_it(tmp_path):
 HOLD_TURN = """
 import sys
 from pathlib import Path
-from pipeline.exclusive import in_turn
+from inception_finetune.pipeline.exclusive import in_turn
 with in_turn(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -1,13 +1,13 @@
 """A gate of every class needs test pictures of every class."""
 
 import pytest
-from helpers.made_pictures import good_records, write_records
 
-from components.dataset.manifest import MANIFEST_FILE
-from components.errors import UserError
-from pipeline.config import load_config
-from pipeline.inputs import prepare_inputs
-from pipeline.tested_classes import require_tested
+from helpers.made_pictures import good_records, write_records
+from inception_finetune.components.dataset.manifest import MANIFEST_FILE
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.config import load_config
+from inception_finetune.pipeline.inputs import prepare_inputs
+from inception_finetune.pipeline.tested_classes import require_tested
 
 NAMES = ("cat", "dog", "fox")
 

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.paths import REPOSITORY
 
-from components.errors import UserError
-from trainer.owned_folder import MARKER, owned_folder
+from helpers.paths import REPOSITORY
+from inception_finetune.components.errors import UserError
+from inception_finetune.trainer.owned_folder import MARKER, owned_folder
 
 
 def make(parent: Path, *identity: str) -> Path:
@@ -78,7 +78,7 @@ def test_what_stands_in_the_way_is_one_line(tmp_path, what):
 def test_what_another_process_uses_stays_until_it_has_died(tmp_path):
     script = """
 import sys
-from trainer.owned_folder import owned_folder
+from inception_finetune.trainer.owned_folder import owned_folder
 with owned_folder(sys.argv[1], ["live"]) as folder:
     print(folder, flush=True)
     sys.stdin.read()

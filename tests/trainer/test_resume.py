@@ -20,7 +20,14 @@ SEED = 20171124
 
 def command(root: Path, cache: Path) -> list[str]:
     return [
-        *(sys.executable, "-m", "pipeline.cli.main", "run", "--config", "digits"),
+        *(
+            sys.executable,
+            "-m",
+            "inception_finetune.pipeline.cli.main",
+            "run",
+            "--config",
+            "digits",
+        ),
         *(f"root={root}", f"cache={cache}", "compute_dtype=float32", "feature_cache=true"),
         *("backbone.trainable_from=Mixed_7c", "gate.min_accuracy=0"),
         *("training.epochs=null", f"training.steps={STEPS}", "training.batch_size=8"),

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from components import features
-from trainer import signatures
+from inception_finetune.components import features
+from inception_finetune.trainer import signatures
 
 LABELS = ("cat", "dog", "ship")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from helpers import small_training as small
 from helpers.paths import REPOSITORY
-
-from components.errors import UserError
-from trainer import devices, fit
+from inception_finetune.components.errors import UserError
+from inception_finetune.trainer import devices, fit
 
 # Of a frozen upper part and no dropout: what is left does not depend on who sees which example.
 SETTINGS: dict[str, float] = {"epochs": 2, "dropout": 0.0, "learning_rate": 0.05}
@@ -90,8 +90,8 @@ def test_batch_sizes_that_fit(batch_size, replicas):
 def test_a_run_refuses_it_before_it_converts(monkeypatch, tmp_path):
     import tensorflow as tf
 
-    from pipeline import local
-    from pipeline.config import load_config
+    from inception_finetune.pipeline import local
+    from inception_finetune.pipeline.config import load_config
 
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b", "c"])
     monkeypatch.setattr(local, "prepare_inputs", None)

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.small_training import Pictures, make_sources, settings_for, small_classifier
 
-from components.errors import UserError
-from components.evaluation.learning_curve import read_history
-from trainer import fit, model, step_progress
-from trainer.checkpoints import Checkpoints
-from trainer.settings import TrainerSettings
+from helpers.small_training import Pictures, make_sources, settings_for, small_classifier
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.evaluation.learning_curve import read_history
+from inception_finetune.trainer import fit, model, step_progress
+from inception_finetune.trainer.checkpoints import Checkpoints
+from inception_finetune.trainer.settings import TrainerSettings
 
 
 @pytest.fixture(scope="module")

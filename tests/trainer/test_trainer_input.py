@@ -3,11 +3,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from components import features
-from components.errors import UserError
-from trainer import input_fn
-from trainer.examples import open_examples
-from trainer.order import TrainingOrder
+from inception_finetune.components import features
+from inception_finetune.components.errors import UserError
+from inception_finetune.trainer import input_fn
+from inception_finetune.trainer.examples import open_examples
+from inception_finetune.trainer.order import TrainingOrder
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from components.backbone.keras_network import build_network
-from components.backbone.networks.inception_v3 import INCEPTION_V3
-from trainer import model
-from trainer.settings import Training
-from trainer.step import TrainingStep
+from inception_finetune.components.backbone.keras_network import build_network
+from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3
+from inception_finetune.trainer import model
+from inception_finetune.trainer.settings import Training
+from inception_finetune.trainer.step import TrainingStep
 
 
 def rates(training: Training, total: int) -> list[float]:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from components.errors import UserError
-from trainer.order import TrainingOrder
+from inception_finetune.components.errors import UserError
+from inception_finetune.trainer.order import TrainingOrder
 
 
 def epoch(order: TrainingOrder, number: int):

@@ -5,8 +5,8 @@ from google.protobuf import text_format
 from PIL import Image
 from tensorboard.plugins import projector
 
-from trainer import pictures
-from trainer.projector import SPRITE_SIDE, write_projector
+from inception_finetune.trainer import pictures
+from inception_finetune.trainer.projector import SPRITE_SIDE, write_projector
 
 NAMES = ["cat", "dog", "owl"]
 

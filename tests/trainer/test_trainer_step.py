@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from trainer import model
-from trainer.dropout import Dropout
-from trainer.settings import Training
-from trainer.step import TrainingStep
+from inception_finetune.trainer import model
+from inception_finetune.trainer.dropout import Dropout
+from inception_finetune.trainer.settings import Training
+from inception_finetune.trainer.step import TrainingStep
 
 INPUTS = np.array([[1.0, 2.0], [0.5, -1.0], [0.0, 1.0]], np.float32)
 LABELS = np.array([0, 2, 1], np.int64)

@@ -6,11 +6,11 @@ import keras_tuner
 import pytest
 import tensorflow as tf
 
-from components.errors import UserError
-from pipeline.config import load_config
-from trainer import tuner
-from trainer.examples import Opened
-from trainer.settings import Tuning, apply_hyperparameters
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.config import load_config
+from inception_finetune.trainer import tuner
+from inception_finetune.trainer.examples import Opened
+from inception_finetune.trainer.settings import Tuning, apply_hyperparameters
 
 
 @pytest.fixture

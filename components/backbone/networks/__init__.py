@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from components.backbone.network import Backbone
-from components.backbone.networks.inception_resnet_v2 import INCEPTION_RESNET_V2
-from components.backbone.networks.inception_v1 import INCEPTION_V1
-from components.backbone.networks.inception_v2 import INCEPTION_V2
-from components.backbone.networks.inception_v3 import INCEPTION_V3
-from components.backbone.networks.inception_v4 import INCEPTION_V4
-from components.backbone.networks.scratch_cnn import SCRATCH_CNN
+from inception_finetune.components.backbone.network import Backbone
+from inception_finetune.components.backbone.networks.inception_resnet_v2 import INCEPTION_RESNET_V2
+from inception_finetune.components.backbone.networks.inception_v1 import INCEPTION_V1
+from inception_finetune.components.backbone.networks.inception_v2 import INCEPTION_V2
+from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3
+from inception_finetune.components.backbone.networks.inception_v4 import INCEPTION_V4
+from inception_finetune.components.backbone.networks.scratch_cnn import SCRATCH_CNN
 
 NETWORKS: Final[dict[str, Backbone]] = {
     network.name: network

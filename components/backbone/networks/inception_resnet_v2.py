@@ -2,8 +2,14 @@
 
 from typing import Final
 
-from components.backbone.blocks import Block, Branch, Convolution, Pooling, Residual
-from components.backbone.network import Backbone
+from inception_finetune.components.backbone.blocks import (
+    Block,
+    Branch,
+    Convolution,
+    Pooling,
+    Residual,
+)
+from inception_finetune.components.backbone.network import Backbone
 
 _MAX_POOLING: Final = Pooling("MAX", stride=2, padding="VALID")
 

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from components.backbone.blocks import Block, Branch, Convolution, Pooling
-from components.backbone.network import Backbone
+from inception_finetune.components.backbone.blocks import Block, Branch, Convolution, Pooling
+from inception_finetune.components.backbone.network import Backbone
 
 
 def _mixed(

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from components.backbone.blocks import Block, Convolution, Fork, Pooling
-from components.backbone.network import Backbone
+from inception_finetune.components.backbone.blocks import Block, Convolution, Fork, Pooling
+from inception_finetune.components.backbone.network import Backbone
 
 _MAX_POOLING: Final = Pooling("MAX", stride=2, padding="VALID")
 _AVERAGE_POOLING: Final = Pooling("AVG")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.backbone.network import Backbone
+from inception_finetune.components.backbone.network import Backbone
 
 
 class Weights(NamedTuple):

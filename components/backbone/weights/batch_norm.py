@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from components.backbone.network import BATCH_NORM_EPSILON
+from inception_finetune.components.backbone.network import BATCH_NORM_EPSILON
 
 
 def fold_scale(

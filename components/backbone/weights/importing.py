@@ -10,12 +10,17 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from components.backbone import made_module
-from components.backbone.load import TOLERANCE, differences, load_backbone, probe_images
-from components.backbone.module import GRAPH_FILE
-from components.backbone.network import Backbone
-from components.backbone.networks import AUTO, NETWORKS
-from components.backbone.weights import (
+from inception_finetune.components.backbone import made_module
+from inception_finetune.components.backbone.load import (
+    TOLERANCE,
+    differences,
+    load_backbone,
+    probe_images,
+)
+from inception_finetune.components.backbone.module import GRAPH_FILE
+from inception_finetune.components.backbone.network import Backbone
+from inception_finetune.components.backbone.networks import AUTO, NETWORKS
+from inception_finetune.components.backbone.weights import (
     Weights,
     keras_file,
     npz,
@@ -23,8 +28,8 @@ from components.backbone.weights import (
     slim_checkpoint,
     tfjs,
 )
-from components.errors import UserError
-from components.io.tar import require_whole_tar
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.tar import require_whole_tar
 
 COMMAND: Final = "backbone import"
 MANIFEST: Final = "import.json"

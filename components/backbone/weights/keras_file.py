@@ -14,19 +14,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from components.backbone.load import COUNTERS, checkpoint_keys
-from components.backbone.module import GRAPH_FILE
-from components.backbone.networks import NETWORKS
-from components.backbone.weights import Weights
-from components.backbone.weights.keras_names import (
+from inception_finetune.components.backbone.load import COUNTERS, checkpoint_keys
+from inception_finetune.components.backbone.module import GRAPH_FILE
+from inception_finetune.components.backbone.networks import NETWORKS
+from inception_finetune.components.backbone.weights import Weights
+from inception_finetune.components.backbone.weights.keras_names import (
     NUMBERED,
     VALUE_RANGE,
     Settings,
     read_settings,
     read_weights,
 )
-from components.errors import UserError
-from components.io.tar import MAX_UNPACKED_BYTES
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.tar import MAX_UNPACKED_BYTES
 
 if TYPE_CHECKING:
     import h5py

@@ -15,13 +15,13 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from components.backbone.blocks import Convolution
-from components.backbone.load import choose_network
-from components.backbone.network import BATCH_NORM_EPSILON, Backbone, mismatch
-from components.backbone.networks import AUTO, NETWORKS
-from components.backbone.weights import Weights
-from components.backbone.weights.batch_norm import fold_scale
-from components.errors import UserError
+from inception_finetune.components.backbone.blocks import Convolution
+from inception_finetune.components.backbone.load import choose_network
+from inception_finetune.components.backbone.network import BATCH_NORM_EPSILON, Backbone, mismatch
+from inception_finetune.components.backbone.networks import AUTO, NETWORKS
+from inception_finetune.components.backbone.weights import Weights
+from inception_finetune.components.backbone.weights.batch_norm import fold_scale
+from inception_finetune.components.errors import UserError
 
 VALUE_RANGE: Final = (-1.0, 1.0)  # of the pixels, by Keras' preprocess_input of these networks
 BATCH_NORM: Final = "batch_normalization"

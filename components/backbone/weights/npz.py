@@ -6,12 +6,12 @@ from typing import Final
 
 import numpy as np
 
-from components.backbone.load import choose_network
-from components.backbone.network import mismatch
-from components.backbone.networks import NETWORKS
-from components.backbone.weights import Weights
-from components.backbone.weights.keras_names import Settings, read_weights
-from components.errors import UserError
+from inception_finetune.components.backbone.load import choose_network
+from inception_finetune.components.backbone.network import mismatch
+from inception_finetune.components.backbone.networks import NETWORKS
+from inception_finetune.components.backbone.weights import Weights
+from inception_finetune.components.backbone.weights.keras_names import Settings, read_weights
+from inception_finetune.components.errors import UserError
 
 HEAD_PREFIX: Final = "head/"  # a classifier that was trained on top; the feature vector has none
 VALUE_RANGE: Final = (-1.0, 1.0)  # of the pixels, as TF-Slim's

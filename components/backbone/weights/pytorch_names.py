@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from components.backbone.blocks import Block, Convolution
-from components.backbone.network import Backbone
+from inception_finetune.components.backbone.blocks import Block, Convolution
+from inception_finetune.components.backbone.network import Backbone
 
 # A branch of timm's InceptionV3 has its own name, its convolutions numbers.
 _A: Final = (

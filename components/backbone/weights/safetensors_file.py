@@ -18,13 +18,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from components.backbone.load import choose_network
-from components.backbone.network import Backbone, mismatch
-from components.backbone.networks import NETWORKS
-from components.backbone.weights import Weights
-from components.backbone.weights.batch_norm import fold_scale
-from components.backbone.weights.pytorch_names import WITH_NAMES, modules
-from components.errors import UserError
+from inception_finetune.components.backbone.load import choose_network
+from inception_finetune.components.backbone.network import Backbone, mismatch
+from inception_finetune.components.backbone.networks import NETWORKS
+from inception_finetune.components.backbone.weights import Weights
+from inception_finetune.components.backbone.weights.batch_norm import fold_scale
+from inception_finetune.components.backbone.weights.pytorch_names import WITH_NAMES, modules
+from inception_finetune.components.errors import UserError
 
 FILE: Final = "model.safetensors"  # in a folder as Hugging Face's hub lays it out
 CONFIGURATION: Final = "config.json"  # timm's, beside it

@@ -16,12 +16,12 @@ from typing import IO, TYPE_CHECKING, Final
 
 import numpy as np
 
-from components.backbone.load import choose_network
-from components.backbone.module import GRAPH_FILE
-from components.backbone.network import Backbone, mismatch
-from components.backbone.weights import Weights
-from components.errors import UserError
-from components.io.tar import extract_tar, tar_files
+from inception_finetune.components.backbone.load import choose_network
+from inception_finetune.components.backbone.module import GRAPH_FILE
+from inception_finetune.components.backbone.network import Backbone, mismatch
+from inception_finetune.components.backbone.weights import Weights
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.tar import extract_tar, tar_files
 
 if TYPE_CHECKING:
     from tensorflow.train import CheckpointReader

@@ -17,10 +17,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from components.backbone.weights import Weights
-from components.backbone.weights.keras_names import read_settings, read_weights
-from components.errors import UserError
-from components.io.tar import MAX_UNPACKED_BYTES, extract_tar, tar_files
+from inception_finetune.components.backbone.weights import Weights
+from inception_finetune.components.backbone.weights.keras_names import read_settings, read_weights
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.tar import MAX_UNPACKED_BYTES, extract_tar, tar_files
 
 MODEL_FILE: Final = "model.json"
 MANIFEST: Final = "weightsManifest"

@@ -5,11 +5,11 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from components.backbone import cut
-from components.backbone.keras_network import build_network, fill, scoped_layers
-from components.backbone.load import checkpoint_arrays, probe_images
-from components.backbone.networks.inception_v3 import INCEPTION_V3
-from components.errors import UserError
+from inception_finetune.components.backbone import cut
+from inception_finetune.components.backbone.keras_network import build_network, fill, scoped_layers
+from inception_finetune.components.backbone.load import checkpoint_arrays, probe_images
+from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3
+from inception_finetune.components.errors import UserError
 
 BLOCKS = [block.name for block in INCEPTION_V3.blocks[1:]]
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.backbone import forward, load
-from components.backbone.keras_network import build_network
-from components.backbone.module import fingerprint
-from components.backbone.module_function import ModuleFunction, find_function
-from components.backbone.networks.inception_v3 import INCEPTION_V3
-from components.errors import UserError
+from inception_finetune.components.backbone import forward, load
+from inception_finetune.components.backbone.keras_network import build_network
+from inception_finetune.components.backbone.module import fingerprint
+from inception_finetune.components.backbone.module_function import ModuleFunction, find_function
+from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3
+from inception_finetune.components.errors import UserError
 
 TF1_SIZE = 80  # pixels, fixed
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import tensorflow_hub
-from helpers.web_server import serving
 
-from components.backbone import module
-from components.errors import UserError
+from helpers.web_server import serving
+from inception_finetune.components.backbone import module
+from inception_finetune.components.errors import UserError
 
 
 def archive_bytes(files: dict[str, bytes]) -> bytes:
@@ -134,7 +134,7 @@ def test_tf_hub_finds_what_was_fetched(hub, tmp_path, monkeypatch):
 
 
 def test_a_broken_download_of_a_handle_goes_on_and_leaves_no_lock(tmp_path, monkeypatch):
-    monkeypatch.setattr("components.io.download.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("inception_finetune.components.io.download.FIRST_WAIT", 0.01)
     content = archive_bytes(MODULE)
     with serving(content) as server:
         server.drops = [20] * 5

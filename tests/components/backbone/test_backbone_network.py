@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from helpers.paths import SHARED
 
-from components.backbone import network
-from components.backbone.networks.inception_v3 import INCEPTION_V3
+from helpers.paths import SHARED
+from inception_finetune.components.backbone import network
+from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3
 
 FACTS = SHARED / "facts" / "inception_v3_variables.txt"
 
@@ -61,8 +61,8 @@ def test_mismatch_names_the_first_few_of_each_kind():
 
 def test_import_needs_no_tensorflow():
     code = (
-        "import sys, components.backbone.network, components.backbone.module, "
-        "components.backbone.standin, components.backbone.load, components.backbone.cut; "
+        "import sys; from inception_finetune.components.backbone import "
+        "cut, load, module, network, standin; "
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'tf_keras', 'requests')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

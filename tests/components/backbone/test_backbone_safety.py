@@ -3,9 +3,9 @@
 import pytest
 import tensorflow as tf
 
-from components.backbone.load import load_backbone
-from components.backbone.safety import read_saved_model, refuse_unsafe
-from components.errors import UserError
+from inception_finetune.components.backbone.load import load_backbone
+from inception_finetune.components.backbone.safety import read_saved_model, refuse_unsafe
+from inception_finetune.components.errors import UserError
 
 
 def save_module(directory, function):

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.paths import SHARED
 
-from components.backbone import forward
-from components.backbone.load import checkpoint_arrays
-from components.backbone.networks.inception_v3 import INCEPTION_V3
-from components.backbone.standin import make_standin, random_values
-from components.errors import UserError
+from helpers.paths import SHARED
+from inception_finetune.components.backbone import forward
+from inception_finetune.components.backbone.load import checkpoint_arrays
+from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3
+from inception_finetune.components.backbone.standin import make_standin, random_values
+from inception_finetune.components.errors import UserError
 
 REAL_WEIGHTS = SHARED / "data" / "inception_v3_cifar100_75px.npz"
 
@@ -121,7 +121,8 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(forward, "save", fail)
     monkeypatch.setattr(
-        "components.backbone.standin.random_values", lambda backbone, seed, size: {}
+        "inception_finetune.components.backbone.standin.random_values",
+        lambda backbone, seed, size: {},
     )
     with pytest.raises(OSError, match="disk full"):
         make_standin(tmp_path / "m", seed=0)

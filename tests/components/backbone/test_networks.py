@@ -8,19 +8,23 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from components import features
-from components.backbone import cut
-from components.backbone.keras_network import build_network, fill, named_variables
-from components.backbone.load import load_backbone, probe_images
-from components.backbone.network import ALL, HEAD, sizes
-from components.backbone.networks import NETWORKS
-from components.backbone.standin import make_standin
-from components.errors import UserError
-from components.trunk_features.trunk import fold_trunk
-from trainer import model, signatures
-from trainer.checkpoints import Checkpoints
-from trainer.settings import Training
-from trainer.step import TrainingStep
+from inception_finetune.components import features
+from inception_finetune.components.backbone import cut
+from inception_finetune.components.backbone.keras_network import (
+    build_network,
+    fill,
+    named_variables,
+)
+from inception_finetune.components.backbone.load import load_backbone, probe_images
+from inception_finetune.components.backbone.network import ALL, HEAD, sizes
+from inception_finetune.components.backbone.networks import NETWORKS
+from inception_finetune.components.backbone.standin import make_standin
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.trunk_features.trunk import fold_trunk
+from inception_finetune.trainer import model, signatures
+from inception_finetune.trainer.checkpoints import Checkpoints
+from inception_finetune.trainer.settings import Training
+from inception_finetune.trainer.step import TrainingStep
 
 # Of the variables that TF-Slim's own code makes (github.com/tensorflow/models, research/slim/nets),
 # without Logits and AuxLogits and in its order: how many, their parameters, and the sha256 of

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from components.backbone.network import BATCH_NORM_EPSILON
-from components.backbone.weights.batch_norm import fold_scale
+from inception_finetune.components.backbone.network import BATCH_NORM_EPSILON
+from inception_finetune.components.backbone.weights.batch_norm import fold_scale
 
 GAMMA = np.asarray([1.5, -0.7, 0.0, 2.0, 1.0], np.float32)
 VARIANCE = np.asarray([0.8, 0.02, 0.5, 1e-4, 0.0], np.float32)

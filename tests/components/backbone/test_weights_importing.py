@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.backbone import forward, load, module
-from components.backbone.blocks import Block, Convolution
-from components.backbone.network import Backbone
-from components.backbone.networks.inception_v1 import INCEPTION_V1
-from components.backbone.networks.inception_v2 import INCEPTION_V2
-from components.backbone.weights import importing
-from components.errors import UserError
+from inception_finetune.components.backbone import forward, load, module
+from inception_finetune.components.backbone.blocks import Block, Convolution
+from inception_finetune.components.backbone.network import Backbone
+from inception_finetune.components.backbone.networks.inception_v1 import INCEPTION_V1
+from inception_finetune.components.backbone.networks.inception_v2 import INCEPTION_V2
+from inception_finetune.components.backbone.weights import importing
+from inception_finetune.components.errors import UserError
 
 FIRST = "InceptionV1/Conv2d_1a_7x7/weights"
 
@@ -236,8 +236,8 @@ def test_the_digest_is_of_all_that_belongs_to_a_source(tmp_path):
 
 def test_a_handle_may_be_the_source(source, imported, tmp_path, monkeypatch):
     """Made once, in the cache; another content of the same name is another module."""
-    from pipeline.config import load_config
-    from pipeline.inputs import find_network, resolve_backbone
+    from inception_finetune.pipeline.config import load_config
+    from inception_finetune.pipeline.inputs import find_network, resolve_backbone
 
     def copy(source, directory, *, network):
         made.append(network)

@@ -10,13 +10,13 @@ import pytest
 import tf_keras as keras
 from tf_keras.protobuf.saved_metadata_pb2 import SavedMetadata
 
-from components.backbone.networks.inception_resnet_v2 import INCEPTION_RESNET_V2
-from components.backbone.networks.inception_v3 import INCEPTION_V3
-from components.backbone.weights import importing, keras_file
-from components.backbone.weights.keras_names import read_settings
-from components.errors import UserError
-from pipeline.config import load_config
-from pipeline.inputs import resolve_backbone
+from inception_finetune.components.backbone.networks.inception_resnet_v2 import INCEPTION_RESNET_V2
+from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3
+from inception_finetune.components.backbone.weights import importing, keras_file
+from inception_finetune.components.backbone.weights.keras_names import read_settings
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.config import load_config
+from inception_finetune.pipeline.inputs import resolve_backbone
 
 BATCH_NORM = ("BatchNorm/beta", "BatchNorm/moving_mean", "BatchNorm/moving_variance")
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from components.backbone.networks.inception_v1 import INCEPTION_V1
-from components.backbone.networks.inception_v3 import INCEPTION_V3
-from components.backbone.weights import npz
-from components.errors import UserError
+from inception_finetune.components.backbone.networks.inception_v1 import INCEPTION_V1
+from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3
+from inception_finetune.components.backbone.weights import npz
+from inception_finetune.components.errors import UserError
 
 
 def keras_arrays(dtype=np.float16):

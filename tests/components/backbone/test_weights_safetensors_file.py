@@ -11,10 +11,14 @@ import pytest
 import tensorflow as tf
 from safetensors.numpy import save_file
 
-from components.backbone.networks import NETWORKS
-from components.backbone.weights import pytorch_names
-from components.backbone.weights.safetensors_file import expected_tensors, read, recognises
-from components.errors import UserError
+from inception_finetune.components.backbone.networks import NETWORKS
+from inception_finetune.components.backbone.weights import pytorch_names
+from inception_finetune.components.backbone.weights.safetensors_file import (
+    expected_tensors,
+    read,
+    recognises,
+)
+from inception_finetune.components.errors import UserError
 
 # Of the state that timm's own code gives (its classifiers and counters left out): the number of
 # tensors and the sha256 of lines "name shape", sorted. torchvision's InceptionV3 has the same.

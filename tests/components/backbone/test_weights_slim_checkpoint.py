@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.backbone.networks import NETWORKS
-from components.backbone.networks.inception_v1 import INCEPTION_V1
-from components.backbone.weights import slim_checkpoint
-from components.errors import UserError
+from inception_finetune.components.backbone.networks import NETWORKS
+from inception_finetune.components.backbone.networks.inception_v1 import INCEPTION_V1
+from inception_finetune.components.backbone.weights import slim_checkpoint
+from inception_finetune.components.errors import UserError
 
 v1 = tf.compat.v1
 LOGITS = {  # of TF-Slim, which calls them otherwise in each network

@@ -8,10 +8,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from components.backbone.network import BATCH_NORM_EPSILON
-from components.backbone.networks.inception_v3 import INCEPTION_V3
-from components.backbone.weights import importing, tfjs
-from components.errors import UserError
+from inception_finetune.components.backbone.network import BATCH_NORM_EPSILON
+from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3
+from inception_finetune.components.backbone.weights import importing, tfjs
+from inception_finetune.components.errors import UserError
 
 SHARD = 4 << 20  # bytes, as tensorflowjs_converter cuts; kernels go across
 FIRST = "InceptionV3/Conv2d_1a_3x3"

@@ -4,8 +4,8 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from components import features
-from components.beam import example_shards
+from inception_finetune.components import features
+from inception_finetune.components.beam import example_shards
 
 
 @pytest.mark.parametrize(

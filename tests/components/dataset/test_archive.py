@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.made_archives import made_batch, made_images, made_members, write_archive
 
-from components.dataset.archive import read_archive
-from components.dataset.unpickle import load_dictionary
-from components.errors import UserError
+from helpers.made_archives import made_batch, made_images, made_members, write_archive
+from inception_finetune.components.dataset.archive import read_archive
+from inception_finetune.components.dataset.unpickle import load_dictionary
+from inception_finetune.components.errors import UserError
 
 
 def refusal(path: Path) -> str:
@@ -244,8 +244,8 @@ def test_a_hostile_pickle_takes_little_memory():
     """In a process of its own with 1 GB: what claims more dies there, and only there."""
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
-        "from components.dataset.unpickle import load_dictionary\n"
-        "from components.errors import UserError\n"
+        "from inception_finetune.components.dataset.unpickle import load_dictionary\n"
+        "from inception_finetune.components.errors import UserError\n"
         "memo = b'\\x80\\x02Nr\\xff\\xff\\xff\\x7f.'\n"
         "length = b'\\x80\\x04\\x8e' + b'\\xff' * 7 + b'\\0.'\n"
         "for data in (memo, length):\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from helpers.made_archives import made_members, write_archive
 from helpers.made_pictures import (
     encoded,
@@ -17,12 +18,11 @@ from helpers.made_pictures import (
     write_folder,
     write_records,
 )
-
-from components import features
-from components.dataset.convert import load_manifest
-from components.errors import UserError
-from pipeline.config import load_config
-from pipeline.inputs import convert_dataset
+from inception_finetune.components import features
+from inception_finetune.components.dataset.convert import load_manifest
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.config import load_config
+from inception_finetune.pipeline.inputs import convert_dataset
 
 TRAIN, TEST = "train-00000-of-00001.tfrecord", "test-00000-of-00001.tfrecord"
 SKIP = "dataset.on_bad_example=skip"
@@ -300,8 +300,8 @@ def test_unchanged_pictures_are_not_decoded_again(tmp_path, monkeypatch, read):
     )
     converted(source)
     before = state(tmp_path / "out")
-    monkeypatch.setattr("components.dataset.stored.look", None)
-    monkeypatch.setattr("components.dataset.convert_listed.look", None)
+    monkeypatch.setattr("inception_finetune.components.dataset.stored.look", None)
+    monkeypatch.setattr("inception_finetune.components.dataset.convert_listed.look", None)
     converted(source)
     assert state(tmp_path / "out") == before
     if read == "folder":

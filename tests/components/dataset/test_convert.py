@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.made_archives import made_images, made_members, write_archive
 
-from components import features
-from components.dataset import convert as convert_module
-from components.dataset.archive import Archive, read_archive
-from components.dataset.convert import convert, load_manifest
-from components.dataset.png import encode_png
-from components.dataset.tfrecord import frame, serialize_example
-from components.errors import UserError
+from helpers.made_archives import made_images, made_members, write_archive
+from inception_finetune.components import features
+from inception_finetune.components.dataset import convert as convert_module
+from inception_finetune.components.dataset.archive import Archive, read_archive
+from inception_finetune.components.dataset.convert import convert, load_manifest
+from inception_finetune.components.dataset.png import encode_png
+from inception_finetune.components.dataset.tfrecord import frame, serialize_example
+from inception_finetune.components.errors import UserError
 
 SETTINGS = {"validation_fraction": 0.2, "seed": 0, "examples_per_shard": 16}
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from components.dataset.archive import Archive, read_archive
-from components.dataset.digits import LABEL_NAMES, write_digits_archive
+from inception_finetune.components.dataset.archive import Archive, read_archive
+from inception_finetune.components.dataset.digits import LABEL_NAMES, write_digits_archive
 
 
 @pytest.fixture(scope="module")

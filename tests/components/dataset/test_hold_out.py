@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from components.dataset.hold_out import bound, held_out, rank
+from inception_finetune.components.dataset.hold_out import bound, held_out, rank
 
 
 def digests(count: int, name: str = "") -> list[bytes]:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from components.dataset.layout import layout_of, require_known_suffix, split_of
-from components.dataset.tree import files
-from components.errors import UserError
+from inception_finetune.components.dataset.layout import layout_of, require_known_suffix, split_of
+from inception_finetune.components.dataset.tree import files
+from inception_finetune.components.errors import UserError
 
 
 def made(root: Path, *names: str) -> Path:

@@ -6,12 +6,12 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from helpers.made_pictures import encoded, write_folder
 
-from components.dataset.bad_examples import STRICT, Policy, Skipped
-from components.dataset.layout import layout_of
-from components.dataset.listing import Listing, read_listed, write_listing
-from components.errors import UserError
+from helpers.made_pictures import encoded, write_folder
+from inception_finetune.components.dataset.bad_examples import STRICT, Policy, Skipped
+from inception_finetune.components.dataset.layout import layout_of
+from inception_finetune.components.dataset.listing import Listing, read_listed, write_listing
+from inception_finetune.components.errors import UserError
 
 SKIP = Policy(on_bad_example="skip")
 

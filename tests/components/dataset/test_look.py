@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from helpers.encoded_pictures import deep, encode, exif_of, noise, transparent, with_chunks
 from PIL import Image
 
-from components.dataset import changes
-from components.dataset.look import Seen, look
-from pipeline.config import load_config
-from pipeline.inputs import convert_dataset
+from helpers.encoded_pictures import deep, encode, exif_of, noise, transparent, with_chunks
+from inception_finetune.components.dataset import changes
+from inception_finetune.components.dataset.look import Seen, look
+from inception_finetune.pipeline.config import load_config
+from inception_finetune.pipeline.inputs import convert_dataset
 
 
 def seen(encoded: bytes) -> Seen:

@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.made_archives import made_batch, made_images, made_members, write_archive
-from helpers.made_pictures import encoded, good_shards, write_folder, write_records
 from PIL import Image
 from rich.console import Console
 
-from components.dataset import show
-from components.dataset.archive import Archive, read_archive
-from components.dataset.bad_examples import STRICT
-from components.dataset.grid import draw_grid
-from components.dataset.layout import layout_of
-from components.dataset.source import Shown
-from components.errors import UserError
-from pipeline.inputs import read_source
+from helpers.made_archives import made_batch, made_images, made_members, write_archive
+from helpers.made_pictures import encoded, good_shards, write_folder, write_records
+from inception_finetune.components.dataset import show
+from inception_finetune.components.dataset.archive import Archive, read_archive
+from inception_finetune.components.dataset.bad_examples import STRICT
+from inception_finetune.components.dataset.grid import draw_grid
+from inception_finetune.components.dataset.layout import layout_of
+from inception_finetune.components.dataset.source import Shown
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.inputs import read_source
 
 
 def archive_of(tmp_path: Path, members: dict[str, Any]) -> Archive:

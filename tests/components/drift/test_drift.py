@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components import features
-from components.dataset.class_counts import class_counts
-from components.drift import pictures, records, schema_check
-from components.drift.settings import Drift
-from components.drift.two_sample import largest_chance_shift, maximum_mean_discrepancy
-from components.errors import UserError
-from components.image.schema import curated_schema
-from pipeline.config import load_config
+from inception_finetune.components import features
+from inception_finetune.components.dataset.class_counts import class_counts
+from inception_finetune.components.drift import pictures, records, schema_check
+from inception_finetune.components.drift.settings import Drift
+from inception_finetune.components.drift.two_sample import (
+    largest_chance_shift,
+    maximum_mean_discrepancy,
+)
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.image.schema import curated_schema
+from inception_finetune.pipeline.config import load_config
 
 
 def discrepancy(reference, new):
@@ -146,7 +149,7 @@ def statistics(examples, tmp_path_factory):
     """``statistics(labels)`` are TFDV's, of records with these labels."""
     import tensorflow as tf
 
-    from pipeline.local import in_memory_beam
+    from inception_finetune.pipeline.local import in_memory_beam
 
     def make(labels):
         serialized = []
@@ -198,7 +201,7 @@ def test_labels_outside_or_absent_are_anomalies(statistics):
 
 
 def statistics_of(path, serialized, classes: int = 10):
-    from pipeline.local import in_memory_beam
+    from inception_finetune.pipeline.local import in_memory_beam
 
     with in_memory_beam():
         return schema_check.statistics_of(

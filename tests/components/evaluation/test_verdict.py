@@ -8,9 +8,9 @@ from google.protobuf import text_format
 from tensorflow_model_analysis.metrics.metric_types import MetricKey
 from tensorflow_model_analysis.proto import config_pb2
 
-from components import features
-from components.evaluation import measures
-from components.evaluation.verdict import Threshold, Verdict, read_thresholds
+from inception_finetune.components import features
+from inception_finetune.components.evaluation import measures
+from inception_finetune.components.evaluation.verdict import Threshold, Verdict, read_thresholds
 
 
 def bound(value: float, **changes) -> Threshold:

@@ -15,7 +15,7 @@ from google.protobuf import json_format
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.proto import example_gen_pb2
 from tfx.types import standard_artifacts
-from components.example_gen.executor import Executor
+from inception_finetune.components.example_gen.executor import Executor
 
 source, output = sys.argv[1:]
 examples = standard_artifacts.Examples()

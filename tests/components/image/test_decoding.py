@@ -5,6 +5,8 @@ import io
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image, ImageOps
+
 from helpers.encoded_pictures import (
     deep,
     encode,
@@ -14,9 +16,7 @@ from helpers.encoded_pictures import (
     with_chunks,
     with_segments,
 )
-from PIL import Image, ImageOps
-
-from components.image import decoding, exif
+from inception_finetune.components.image import decoding, exif
 
 DECODE = tf.function(decoding.decode_with_head, input_signature=[tf.TensorSpec([], tf.string)])
 

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from components import features
-from components.image import decoding
-from components.image.transform import decode_and_scale, preprocessing_fn
+from inception_finetune.components import features
+from inception_finetune.components.image import decoding
+from inception_finetune.components.image.transform import decode_and_scale, preprocessing_fn
 
 
 def encode(pixels: np.ndarray, form: str = "PNG") -> bytes:

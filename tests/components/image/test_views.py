@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.image.views import VIEWS, choose_views
+from inception_finetune.components.image.views import VIEWS, choose_views
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.web_server import Server, serving
 
-from components.errors import UserError
-from components.io import download as download_module
-from components.io.download import download
+from helpers.web_server import Server, serving
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.io import download as download_module
+from inception_finetune.components.io.download import download
 
 CONTENT = bytes(range(256)) * 4000  # 1,024,000 bytes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

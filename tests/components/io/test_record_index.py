@@ -6,9 +6,15 @@ import psutil
 import pytest
 import tensorflow as tf
 
-from components import features
-from components.errors import UserError
-from components.io.record_index import COMPRESSION, IndexedWriter, RecordIndex, RecordReader, spool
+from inception_finetune.components import features
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.record_index import (
+    COMPRESSION,
+    IndexedWriter,
+    RecordIndex,
+    RecordReader,
+    spool,
+)
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import UserError
-from components.io import tar
-from components.io.tar import extract_tar
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.io import tar
+from inception_finetune.components.io.tar import extract_tar
 
 
 def write_tar(

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.reports import dense, earliest
 from PIL import Image
 from sklearn import metrics
 
-from components.backbone.networks import NETWORKS
-from components.evaluation import measures
-from components.model_report import card, pictures
-from components.model_report.facts import Facts
-from components.model_report.settings import Report
-from components.test_predictions.store import Predictions, read_predictions
-from components.web_page.data_address import data_address
-from components.web_page.environment import templates
+from helpers.reports import dense, earliest
+from inception_finetune.components.backbone.networks import NETWORKS
+from inception_finetune.components.evaluation import measures
+from inception_finetune.components.model_report import card, pictures
+from inception_finetune.components.model_report.facts import Facts
+from inception_finetune.components.model_report.settings import Report
+from inception_finetune.components.test_predictions.store import Predictions, read_predictions
+from inception_finetune.components.web_page.data_address import data_address
+from inception_finetune.components.web_page.environment import templates
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +215,7 @@ def test_names_from_the_data_set_cannot_become_html(facts, tmp_path):
     hostile = "</script><img src=x onerror=alert(1)>"
     names = (hostile, *facts.label_names[1:])
     classes = (facts.classes[0].model_copy(update={"name": hostile}), *facts.classes[1:])
-    page = templates("components.model_report").get_template("report.html").render(
+    page = templates(card.__package__).get_template("report.html").render(
         facts=facts.model_copy(update={"name": hostile, "label_names": names, "classes": classes}),
         config=hostile,
         script="",

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components import features
-from components.evaluation import measures
-from components.evaluation.verdict import Threshold, Verdict
-from components.io.record_index import COMPRESSION
-from components.model_report import card, page
-from components.model_report.facts import Data, Facts, Lineage, SplitFacts
-from components.model_report.settings import Report
-from components.test_predictions.store import Predictions
+from inception_finetune.components import features
+from inception_finetune.components.evaluation import measures
+from inception_finetune.components.evaluation.verdict import Threshold, Verdict
+from inception_finetune.components.io.record_index import COMPRESSION
+from inception_finetune.components.model_report import card, page
+from inception_finetune.components.model_report.facts import Data, Facts, Lineage, SplitFacts
+from inception_finetune.components.model_report.settings import Report
+from inception_finetune.components.test_predictions.store import Predictions
 
 CLASSES, IMAGES = 1000, 6000
 

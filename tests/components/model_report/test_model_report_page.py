@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.reports import dense, earliest
 
-from components.model_report.facts import Facts
+from helpers.reports import dense, earliest
+from inception_finetune.components.model_report.facts import Facts
 
 pytestmark = [pytest.mark.review, pytest.mark.e2e]
 

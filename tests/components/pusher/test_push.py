@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.pushing import contents, export_model, push, served
 from tfx.dsl.io import fileio
 
-from components.pusher.component import UNFINISHED
+from helpers.pushing import contents, export_model, push, served
+from inception_finetune.components.pusher.component import UNFINISHED
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ import tensorflow as tf
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.testing.util import assert_that
 
-from components import features
-from components.errors import UserError
-from components.io.record_index import COMPRESSION
-from components.test_predictions import store
-from components.test_predictions.handler import ExportedModels, Signatures
-from components.test_predictions.settings import PredictionSettings
+from inception_finetune.components import features
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.record_index import COMPRESSION
+from inception_finetune.components.test_predictions import store
+from inception_finetune.components.test_predictions.handler import ExportedModels, Signatures
+from inception_finetune.components.test_predictions.settings import PredictionSettings
 
 SETTINGS = PredictionSettings(signature="serving_default", batch_size=4, code_fingerprint="")
 

@@ -9,18 +9,18 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.paths import SHARED
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from components.backbone import cut
-from components.backbone.load import load_backbone
-from components.backbone.networks.inception_v3 import INCEPTION_V3
-from components.backbone.standin import make_standin
-from components.dataset.archive import read_archive
-from components.trunk_features.trunk import fold_trunk
+from helpers.paths import SHARED
+from inception_finetune.components.backbone import cut
+from inception_finetune.components.backbone.load import load_backbone
+from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3
+from inception_finetune.components.backbone.standin import make_standin
+from inception_finetune.components.dataset.archive import read_archive
+from inception_finetune.components.trunk_features.trunk import fold_trunk
 
 WEIGHTS = SHARED / "data" / "inception_v3_imagenet_8bit.npz"
 

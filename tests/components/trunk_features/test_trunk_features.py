@@ -9,26 +9,31 @@ import tf_keras as keras
 from sklearn.datasets import load_digits
 from tfx.types import standard_artifacts
 
-from components import features
-from components.backbone import cut
-from components.backbone.load import load_backbone
-from components.backbone.module import fingerprint
-from components.backbone.networks.inception_v3 import INCEPTION_V3
-from components.dataset.png import encode_png
-from components.dataset.tfrecord import serialize_example
-from components.errors import UserError
-from components.image.views import VIEWS
-from components.io.record_index import COMPRESSION, RecordIndex, RecordReader, rank
-from components.trunk_features import record, store
-from components.trunk_features.component import TrunkFeatures
-from components.trunk_features.handler import batch_size
-from components.trunk_features.room import SAMPLE
-from components.trunk_features.settings import TrunkSettings
-from components.trunk_features.trunk import fold_trunk
-from trainer import input_fn, model, signatures
-from trainer.order import TrainingOrder
-from trainer.settings import Training
-from trainer.step import TrainingStep
+from inception_finetune.components import features
+from inception_finetune.components.backbone import cut
+from inception_finetune.components.backbone.load import load_backbone
+from inception_finetune.components.backbone.module import fingerprint
+from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3
+from inception_finetune.components.dataset.png import encode_png
+from inception_finetune.components.dataset.tfrecord import serialize_example
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.image.views import VIEWS
+from inception_finetune.components.io.record_index import (
+    COMPRESSION,
+    RecordIndex,
+    RecordReader,
+    rank,
+)
+from inception_finetune.components.trunk_features import record, store
+from inception_finetune.components.trunk_features.component import TrunkFeatures
+from inception_finetune.components.trunk_features.handler import batch_size
+from inception_finetune.components.trunk_features.room import SAMPLE
+from inception_finetune.components.trunk_features.settings import TrunkSettings
+from inception_finetune.components.trunk_features.trunk import fold_trunk
+from inception_finetune.trainer import input_fn, model, signatures
+from inception_finetune.trainer.order import TrainingOrder
+from inception_finetune.trainer.settings import Training
+from inception_finetune.trainer.step import TrainingStep
 
 CUT = "Mixed_7c"
 STORED_VIEWS = ("identity", "flip_left_right")

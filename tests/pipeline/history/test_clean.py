@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from helpers.made_pipeline import MadePipeline
 from ml_metadata.proto import metadata_store_pb2 as proto
 
-from components.errors import UserError
-from pipeline.config import load_config
-from pipeline.history.clean import clean
+from helpers.made_pipeline import MadePipeline
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.config import load_config
+from inception_finetune.pipeline.history.clean import clean
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_cleaning_that_was_killed_is_finished_by_the_next(made, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.history.clean.shutil.rmtree", killed)
+        patch.setattr("inception_finetune.pipeline.history.clean.shutil.rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
             clean(config_of(made), keep=1)
     assert made.states()["Model 2"] == proto.Artifact.DELETED  # before any file is gone

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from helpers.made_pipeline import MadePipeline
 from ml_metadata.proto import metadata_store_pb2 as proto
 
-from components.errors import UserError
-from pipeline.config import load_config
-from pipeline.history.lost_files import forget_lost, write_down_files
+from helpers.made_pipeline import MadePipeline
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.config import load_config
+from inception_finetune.pipeline.history.lost_files import forget_lost, write_down_files
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from helpers.paths import REPOSITORY
 
 pytestmark = [pytest.mark.e2e, pytest.mark.review]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.model_report.settings import Report
-from components.run_comparison import page
-from components.run_comparison.comparison import (
+from inception_finetune.components.model_report.settings import Report
+from inception_finetune.components.run_comparison import page
+from inception_finetune.components.run_comparison.comparison import (
     Pair,
     Side,
     compare,
@@ -21,9 +21,9 @@ from components.run_comparison.comparison import (
     compare_metrics,
     measure,
 )
-from components.test_predictions.store import Predictions
-from pipeline.config import load_config
-from pipeline.history.review import config_difference, open_page
+from inception_finetune.components.test_predictions.store import Predictions
+from inception_finetune.pipeline.config import load_config
+from inception_finetune.pipeline.history.review import config_difference, open_page
 
 NAMES = ("cat", "dog & co", "newt")
 
@@ -206,7 +206,7 @@ def test_the_report_of_a_run_is_where_it_says(run, smallest_config, first_run):
 
 @pytest.mark.e2e
 def test_the_configuration_of_a_run_is_in_the_metadata(smallest_config, first_run):
-    from pipeline.history.runs import read_runs, record
+    from inception_finetune.pipeline.history.runs import read_runs, record
 
     first = read_runs(smallest_config)[0]
     assert first.config == smallest_config
@@ -217,8 +217,8 @@ def test_the_configuration_of_a_run_is_in_the_metadata(smallest_config, first_ru
 @pytest.mark.e2e
 def test_a_run_that_failed_is_listed_with_its_step(run, smallest_config, first_run):
     """It is told as it failed, and its configuration is known too."""
-    from components.errors import UserError
-    from pipeline import local
+    from inception_finetune.components.errors import UserError
+    from inception_finetune.pipeline import local
 
     values = smallest_config.model_dump()
     values["training"]["batch_size"] = 2001

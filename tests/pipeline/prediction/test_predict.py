@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from components.errors import UserError
-from pipeline.prediction import predict as prediction_module
-from pipeline.prediction.grid import SHOWN, draw_predictions
-from pipeline.prediction.pictures import Picture, read_pictures
-from pipeline.prediction.predict import Prediction, predict, print_predictions
+from inception_finetune.components.errors import UserError
+from inception_finetune.pipeline.prediction import predict as prediction_module
+from inception_finetune.pipeline.prediction.grid import SHOWN, draw_predictions
+from inception_finetune.pipeline.prediction.pictures import Picture, read_pictures
+from inception_finetune.pipeline.prediction.predict import Prediction, predict, print_predictions
 
 NAMES = ("cat", "dog", "newt", "owl", "pike", "ray")
 
@@ -71,7 +71,7 @@ def model(transform_output, tmp_path_factory):
     import tensorflow as tf
     import tf_keras as keras
 
-    from trainer import signatures
+    from inception_finetune.trainer import signatures
 
     class Brightness(keras.layers.Layer):
         def call(self, images):

@@ -1,0 +1,5 @@
+"""``python -m inception_finetune`` is the command ``inception-finetune``."""
+
+from inception_finetune.pipeline.cli.main import main
+
+main()
