@@ -1,7 +1,7 @@
 # `make` lists the targets. Needs git, make and python3; everything else is set up below .tools
 # and .venv from the package registry, as the lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-resume test-review test-faults test-kubeflow test-flink test-networks audit bench check format clean lock
+.PHONY: help setup run test test-resume test-review test-faults test-kubeflow test-flink test-networks audit wheel test-wheel bench check format clean lock
 
 UV_VERSION := 0.13.9
 UV := .tools/bin/uv
@@ -53,6 +53,16 @@ test-flink: setup build/flink/jars ## the pipeline on a real Apache Flink, and k
 
 test-networks: setup ## every network through the whole pipeline (15 minutes)
 	$(RUN) pytest -m networks -s
+
+# What to install where this checkout is not: the packages of the lock, without their dependencies'
+# own bounds, which exclude one another (see [tool.uv] in pyproject.toml), then the wheel.
+wheel: setup ## build/dist: the wheel, and requirements.txt to install it with
+	rm -rf build/dist
+	$(UV) build --quiet --wheel --out-dir build/dist
+	$(UV) export --locked --quiet --no-dev --no-hashes --no-emit-project --output-file build/dist/requirements.txt
+
+test-wheel: wheel ## the wheel in an empty environment, beside PyPI's kubeflow, runs digits (5 minutes)
+	$(RUN) pytest -m wheel -s
 
 bench: setup ## speed of each step as paired ratios: build/bench.json and build/bench.png
 	$(RUN) python -m benchmarks
