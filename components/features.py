@@ -33,11 +33,6 @@ EXTRA_ASSETS: Final = "assets.extra"
 CANDIDATE: Final = "candidate/probabilities"  # float32 [classes], the model that was just trained
 BASELINE: Final = "baseline/probabilities"  # the same of the last blessed model, if there was one
 
-# What the gate measures, as Evaluator names it.
-ACCURACY: Final = "accuracy"  # the one that is bounded
-TOP_2_ACCURACY: Final = "top_2_accuracy"
-CROSS_ENTROPY: Final = "cross_entropy"
-
 # Outputs of the serving signatures.
 PROBABILITIES: Final = "probabilities"  # float32 [B, classes], each row sums to 1
 LABEL_ID: Final = "label_id"  # int64 [B], the most probable class

@@ -12,20 +12,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from inception_finetune.components.features import ACCURACY
+from inception_finetune.components.evaluation.metrics import ACCURACY, METRICS
 from inception_finetune.pipeline.config import Config
 
 DATA = "data"
 SERVING = "serving"
 TRAINING_STEPS = "training_steps"
 LEARNING_RATE = "learning_rate"
-MIN_ACCURACY = "min_accuracy"
 
 # Where a number lies in the settings that a component is given: the last two keys.
 _NUMBERS = {
     ("training", "steps"): TRAINING_STEPS,
     ("training", "learning_rate"): LEARNING_RATE,
-    ("gate", "min_accuracy"): MIN_ACCURACY,
+    ("gate", "min_accuracy"): ACCURACY.parameter,
+    **{(metric.name, metric.bound_key): metric.parameter for metric in METRICS.values()},
 }
 _PLACEHOLDER = re.compile(r"\{\{\$\.inputs\.parameters\['(\w+)'\]\}\}")
 
@@ -48,10 +48,19 @@ def parameters(config: Config, data: str, training_steps: int) -> tuple[Paramete
         Parameter(
             LEARNING_RATE, "NUMBER_DOUBLE", config.training.learning_rate, "Adam's highest rate"
         ),
-        Parameter(
-            MIN_ACCURACY, "NUMBER_DOUBLE", config.gate.min_accuracy, "on test, for a blessing"
-        ),
+        *_bounds(config),
     )
+
+
+def _bounds(config: Config) -> Iterator[Parameter]:
+    """The values that the gate bounds, in the order of `Gate.bounds_by_metric`."""
+    for name, bound in config.gate.bounds_by_metric.items():
+        metric = METRICS[name]
+        value = bound.value(metric)
+        if value is not None:
+            side = "lowest" if metric.higher_is_better else "highest"
+            description = f"{side} {metric.title} on test for a blessing"
+            yield Parameter(metric.parameter, "NUMBER_DOUBLE", value, description)
 
 
 def placeholder(name: str) -> str:
@@ -140,12 +149,14 @@ def _numbers(content: Any) -> Iterator[tuple[dict[str, Any], str, str]]:
 
 
 def _thresholds(eval_config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
-    """The least accuracies; what bounds another metric, from above, or a change is none."""
+    """The bounds of values of the gate's metrics; bounds of a change are none of them."""
     for spec in eval_config["metrics_specs"]:
-        for metric in spec.get("metrics", ()):
-            if json.loads(metric.get("config") or "{}").get("name") != ACCURACY:
+        for measured in spec.get("metrics", ()):
+            metric = METRICS.get(json.loads(measured.get("config") or "{}").get("name"))
+            if metric is None:
                 continue
-            for bounded in metric.get("per_slice_thresholds", ()):
+            key = "lower_bound" if metric.higher_is_better else "upper_bound"
+            for bounded in measured.get("per_slice_thresholds", ()):
                 section = bounded["threshold"].get("value_threshold", {})
-                if "lower_bound" in section:
-                    yield section, "lower_bound", MIN_ACCURACY
+                if key in section:
+                    yield section, key, metric.parameter

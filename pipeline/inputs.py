@@ -64,7 +64,7 @@ def prepare_inputs(config: Config) -> Inputs:
     """
     root = Path(config.root).resolve()
     manifest = convert_dataset(config, records_directory(config))
-    if config.gate.every_class:
+    if config.gate.needs_every_class:
         require_tested(records_directory(config), manifest.label_names)
     directory = resolve_backbone(config)
     fingerprint = module.fingerprint(directory)

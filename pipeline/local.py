@@ -10,7 +10,7 @@ from ml_metadata.errors import StatusError
 from rich.console import Console
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-from inception_finetune.components import features
+from inception_finetune.components.evaluation.metrics import ACCURACY
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.exclusive import exclusive
 from inception_finetune.pipeline.failure import in_one_line
@@ -62,7 +62,7 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
             raise
         write_down_files(config)
     outcome = read_outcome(config)
-    record(config, since=started, accuracy=outcome.metrics[features.ACCURACY])
+    record(config, since=started, accuracy=outcome.metrics[ACCURACY.name])
     return outcome
 
 

@@ -12,6 +12,7 @@ from tensorflow_model_analysis.writers import eval_config_writer
 
 from inception_finetune.components import features
 from inception_finetune.components.evaluation.measures import Comparison
+from inception_finetune.components.evaluation.metrics import METRICS
 from inception_finetune.components.settings import Section
 
 OVERALL: Final = "overall"
@@ -28,6 +29,17 @@ class Threshold(Section):
     upper: bool = False  # whether the bound is the highest value that holds, else the lowest
     bound: float
     value: float  # NaN where nothing was measured
+
+    @property
+    def title(self) -> str:
+        """The metric as people read it."""
+        metric = METRICS.get(self.metric)
+        return metric.title if metric else self.metric
+
+    @property
+    def comparison(self) -> str:
+        """What was measured beside the bound, such as "accuracy 0.9889 >= 0.97"."""
+        return f"{self.title} {self.value:.4f} {'<=' if self.upper else '>='} {self.bound:g}"
 
     @property
     def change(self) -> bool:
@@ -48,7 +60,7 @@ class Threshold(Section):
         """What is asked, what was measured, and what is missing."""
         asked = self._asked
         if math.isnan(self.value):
-            return f"{self.slice} {self.metric} must {asked}; it was not measured"
+            return f"{self.slice} {self.title} must {asked}; it was not measured"
         missing = f"{self._number(-self.margin, '.4f')} " + (
             "short" if "at least" in asked else "too much"
         )
@@ -56,7 +68,7 @@ class Threshold(Section):
             measured = f"changed by {self._number(self.value, '+.4f')}"
         else:
             measured = f"is {self.value:.4f}"
-        return f"{self.slice} {self.metric} must {asked}; it {measured}, {missing}"
+        return f"{self.slice} {self.title} must {asked}; it {measured}, {missing}"
 
     @property
     def _asked(self) -> str:

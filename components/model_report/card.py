@@ -11,6 +11,7 @@ from inception_finetune.components.backbone.network import Backbone
 from inception_finetune.components.backbone.networks import NETWORKS
 from inception_finetune.components.backbone.settings import STANDIN
 from inception_finetune.components.evaluation.measures import ClassScores
+from inception_finetune.components.evaluation.metrics import ACCURACY
 from inception_finetune.components.model_report.facts import Facts
 from inception_finetune.components.model_report.settings import (
     CONFUSION,
@@ -124,7 +125,7 @@ def _metrics(facts: Facts) -> list[dict[str, Any]]:
         *(
             {"type": name, "value": f"{value:.4f}"}
             for name, value in facts.verdict.metrics.items()
-            if name not in (features.ACCURACY, "example_count")
+            if name not in (ACCURACY.name, "example_count")
         ),
         {
             "type": "expected_calibration_error",

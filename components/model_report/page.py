@@ -7,6 +7,7 @@ import vl_convert
 import yaml
 
 from inception_finetune.components import features
+from inception_finetune.components.evaluation.metrics import METRICS
 from inception_finetune.components.evaluation.verdict import OVERALL
 from inception_finetune.components.model_report import charts, pictures
 from inception_finetune.components.model_report.facts import Facts
@@ -46,6 +47,7 @@ def render(facts: Facts, predictions: Predictions, examples_uri: str, report: Re
     )[:THRESHOLDS]
     return templates(__package__).get_template("report.html").render(
         facts=facts,
+        metrics=METRICS.values(),
         config=yaml.safe_dump(facts.lineage.config, sort_keys=False),
         script=vl_convert.javascript_bundle(_EXPORTS),
         data={

@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from inception_finetune.components.evaluation import measures
 from inception_finetune.components.evaluation.label_names import differing
+from inception_finetune.components.evaluation.metrics import METRICS
 from inception_finetune.components.test_predictions.store import Predictions
 
 SCORES: Final = ("precision", "recall", "F1")  # fields of ClassScores, as they are written
-_LEAST: Final = 1e-7  # a probability, for the logarithm: as Keras bounds it
 
 
 @dataclass(frozen=True)
@@ -134,13 +134,7 @@ def compare_classes(found: Comparison) -> dict[str, dict[str, Pair]]:
 def measure(side: Side) -> dict[str, float]:
     """What Evaluator measures, of all test images of the run."""
     labels, shares = side.predictions.labels, side.predictions.candidate
-    own = shares[np.arange(len(labels)), labels]
-    places = (shares > own[:, None]).sum(axis=1)  # classes that are likelier than the true one
-    return {
-        "accuracy": float((shares.argmax(axis=1) == labels).mean()),
-        "top 2 accuracy": float((places < 2).mean()),
-        "cross-entropy": float(-np.log(np.maximum(own, _LEAST)).mean()),
-    }
+    return {metric.title: metric.measure(labels, shares) for metric in METRICS.values()}
 
 
 def _score_classes(side: Side) -> dict[str, measures.ClassScores]:

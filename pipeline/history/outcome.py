@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from inception_finetune.components.features import ACCURACY, CROSS_ENTROPY, TOP_2_ACCURACY
+from inception_finetune.components.evaluation.metrics import METRICS
 from inception_finetune.components.model_report.settings import FACTS
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.history.runs import Run, Step, read_latest_run
@@ -20,6 +20,7 @@ class Outcome:
     steps: tuple[Step, ...]
     blessed: bool
     metrics: dict[str, float]  # of the overall test slice; empty where the gate was not reached
+    bounds: tuple[str, ...]  # of the overall test slice, each beside what was measured
     refusals: tuple[str, ...]  # bounds that are broken, and by how much
     remarks: tuple[str, ...]  # on the verdict: what was not compared or tested, or may be chance
     pushed: Path | None  # the version that serves now; None where this model was not pushed
@@ -32,17 +33,23 @@ def read_outcome(config: Config) -> Outcome:
 
 def outcome_of(run: Run) -> Outcome:
     if run.blessed is None:
-        return Outcome(run.steps, blessed=False, metrics={}, refusals=(), remarks=(), pushed=None)
-    from inception_finetune.components.evaluation.verdict import (
-        read_verdict,  # TFMA: seconds, which `predict` need not pay
-    )
+        return Outcome(
+            run.steps, blessed=False, metrics={}, bounds=(), refusals=(), remarks=(), pushed=None
+        )
+    # Imports TFMA: seconds, which `predict` need not pay.
+    from inception_finetune.components.evaluation.verdict import OVERALL, read_verdict
 
     facts = json.loads(Path(run.uri("ModelReport", "model_report"), FACTS).read_text("utf-8"))
     verdict = read_verdict(run.uri("Evaluator", "evaluation"), facts["label_names"])
     return Outcome(
         steps=run.steps,
         blessed=run.blessed,
-        metrics={name: verdict.metrics[name] for name in (ACCURACY, TOP_2_ACCURACY, CROSS_ENTROPY)},
+        metrics={name: verdict.metrics[name] for name in METRICS if name in verdict.metrics},
+        bounds=tuple(
+            threshold.comparison
+            for threshold in verdict.thresholds
+            if threshold.slice == OVERALL and not threshold.change
+        ),
         refusals=verdict.refusals,
         remarks=tuple(facts["remarks"]),
         pushed=run.pushed,
@@ -66,13 +73,9 @@ def print_outcome(outcome: Outcome, config: Config, console: Console) -> None:
         table.add_row(step.name, seconds, "[dim]cached[/]" if step.cached else "ran")
     console.print(table)
     for name, value in outcome.metrics.items():
-        console.print(f"{name.replace('_', ' ')}: {value:.4f}", highlight=False)
+        console.print(f"{METRICS[name].title}: {value:.4f}", highlight=False)
     for remark in outcome.remarks:
         console.print(f"[yellow]{escape(remark)}[/]", highlight=False, soft_wrap=True)
     if outcome.blessed:
-        console.print(
-            f"[green]blessed[/]: accuracy {outcome.metrics[ACCURACY]:.4f} >= "
-            f"{config.gate.min_accuracy}",
-            highlight=False,
-        )
+        console.print(f"[green]blessed[/]: {', '.join(outcome.bounds)}", highlight=False)
         console.print(f"pushed: {outcome.pushed}", highlight=False, soft_wrap=True)

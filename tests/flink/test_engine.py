@@ -35,7 +35,7 @@ EXPECTED = {
     "TestPredictions test": 360,
     "Evaluator test": 360,
 }
-METRICS = re.compile(r"^(accuracy|top 2 accuracy|cross entropy): ([\d.]+)$", re.MULTILINE)
+METRICS = re.compile(r"^(accuracy|top-2 accuracy|cross-entropy): ([\d.]+)$", re.MULTILINE)
 SECONDS = re.compile(r"│ (\w+) +│ +([\d.]+) │ ran")
 
 

@@ -226,8 +226,8 @@ def test_a_parameter_reaches_the_executor(package):
     assert settings["backbone_directory"] == "gs://bucket/other/backbone"
 
 
-def test_min_accuracy_is_the_bound_of_accuracy_alone():
-    """A least value of another metric, a highest one and a change keep their own."""
+def test_a_bound_becomes_the_parameter_of_its_own_metric():
+    """Bounds that the gate has no setting for, and those of a change, keep their value."""
     from inception_finetune.kubeflow.parameters import _with_placeholders, resolve
 
     def metric(name: str, **threshold: float) -> dict[str, Any]:
@@ -240,18 +240,41 @@ def test_min_accuracy_is_the_bound_of_accuracy_alone():
         metric("accuracy", lower_bound=0.97),
         metric("accuracy", upper_bound=0.99),
         metric("top_2_accuracy", lower_bound=0.9),
+        metric("cross_entropy", upper_bound=0.5),
         {"class_name": "ExampleCount"},
     ]
     placed = _with_placeholders(json.dumps({"metrics_specs": [{"metrics": metrics}]}))
-    filled = json.loads(resolve({"config": placed, "min_accuracy": 0.5})["config"])
-    found = [
+    values = {"min_accuracy": 0.5, "min_top_2_accuracy": 0.6, "max_cross_entropy": 0.7}
+    filled = json.loads(resolve({"config": placed, **values})["config"])
+    thresholds = [
         bounded["threshold"]["value_threshold"]
         for metric in filled["metrics_specs"][0]["metrics"]
         for bounded in metric.get("per_slice_thresholds", ())
     ]
-    assert found == [{"lower_bound": 0.5}, {"upper_bound": 0.99}, {"lower_bound": 0.9}]
+    assert thresholds == [
+        {"lower_bound": 0.5},
+        {"upper_bound": 0.99},
+        {"lower_bound": 0.6},
+        {"upper_bound": 0.7},
+    ]
     other = json.dumps({"value_threshold": {"lower_bound": 0.9}})
     assert _with_placeholders(other) == other
+
+
+def test_each_bound_of_the_gate_is_a_parameter_of_the_package(compiled):
+    bounds = ("gate.bounds.cross_entropy.at_most=0.5", "gate.bounds.cross_entropy.tolerance=0.1")
+    package = yaml.safe_load(compiled(*bounds).read_text("utf-8").split("---\n")[0])
+    inputs = package["root"]["inputDefinitions"]["parameters"]
+    assert inputs["max_cross_entropy"] == {
+        "parameterType": "NUMBER_DOUBLE",
+        "defaultValue": 0.5,
+        "description": "highest cross-entropy on test for a blessing",
+        "isOptional": True,
+    }
+    assert "min_top_2_accuracy" not in inputs
+    names = {"min_accuracy", "max_cross_entropy"}
+    for task in ("Evaluator", "ModelReport"):
+        assert names <= set(tasks(package)[task]["inputs"]["parameters"])
 
 
 @pytest.mark.parametrize("command", ["compile", "upload"])

@@ -33,7 +33,7 @@ def test_a_bound_that_is_met_exactly_holds():
         ),
         (
             bound(0.3, metric="cross_entropy", upper=True, bound=0.1),
-            "overall cross_entropy must be at most 0.1; it is 0.3000, 0.2000 too much",
+            "overall cross-entropy must be at most 0.1; it is 0.3000, 0.2000 too much",
         ),
         (
             bound(-0.08, of="change", bound=-0.05),
@@ -47,12 +47,12 @@ def test_a_bound_that_is_met_exactly_holds():
         ),
         (
             bound(0.2, metric="cross_entropy", of="change", upper=True, bound=0.0),
-            "overall cross_entropy must not rise more than 0 above the last blessed model; "
+            "overall cross-entropy must not rise more than 0 above the last blessed model; "
             "it changed by +0.2000, 0.2000 too much",
         ),
         (
             bound(-0.1, metric="cross_entropy", of="relative change", upper=True, bound=-0.2),
-            "overall cross_entropy must fall at least 20 % below the last blessed model; "
+            "overall cross-entropy must fall at least 20 % below the last blessed model; "
             "it changed by -10.0000 %, 10.0000 % short",
         ),
         (

@@ -111,7 +111,7 @@ def test_metrics_are_scikit_learns():
     distinct = np.random.default_rng(0).dirichlet([1, 1, 1], 5).astype(np.float32)
     other = replace(A, predictions=A.predictions._replace(candidate=distinct))
     top_2 = top_k_accuracy_score(labels, distinct, k=2)
-    assert measure(other)["top 2 accuracy"] == pytest.approx(top_2)
+    assert measure(other)["top-2 accuracy"] == pytest.approx(top_2)
     expected = f1_score(labels, shares.argmax(axis=1), average=None)
     found_f1 = [scores["F1"].before for scores in compare_classes(compare(A, B)).values()]
     assert found_f1 == pytest.approx(expected.tolist())
