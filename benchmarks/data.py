@@ -9,6 +9,7 @@ import tensorflow_transform as tft
 from inception_finetune.components import features
 from inception_finetune.components.dataset.archive import Archive, read_archive
 from inception_finetune.components.dataset.convert import convert
+from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.history.outcome import Outcome
 from inception_finetune.pipeline.inputs import fetch_archive, prepare_inputs
@@ -41,5 +42,5 @@ def train_examples(config: Config) -> list[bytes]:
 
 
 def transform_graph(config: Config) -> tft.TFTransformOutput:
-    graphs = Path(config.root, "artifacts", "Transform", "transform_graph").iterdir()
+    graphs = Path(config.root, "artifacts", Step.TRANSFORM, "transform_graph").iterdir()
     return tft.TFTransformOutput(str(max(graphs, key=lambda path: int(path.name))))

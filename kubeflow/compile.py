@@ -16,6 +16,7 @@ from tfx.types import BaseChannel
 from inception_finetune.components import features
 from inception_finetune.components.dataset.manifest import load_manifest
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.steps import Step
 from inception_finetune.kubeflow import parameters as runtime
 from inception_finetune.kubeflow import platform
 from inception_finetune.kubeflow.baseline import PushedBaseline
@@ -143,7 +144,7 @@ def _compile(config: Config, inputs: Inputs, steps: int) -> dict[str, Any]:
 def _environments(config: Config) -> dict[str, dict[str, str]]:
     """How trainings are carried out, which no cache key holds."""
     on_cluster = config.model_copy(update={"root": config.kubeflow.work})
-    return dict.fromkeys(("Trainer", "Tuner"), execution(on_cluster).as_variable())
+    return dict.fromkeys((Step.TRAINER, Step.TUNER), execution(on_cluster).as_variable())
 
 
 def _without_folder(place: str) -> str:

@@ -7,10 +7,11 @@ from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.kubeflow_settings import Kubeflow, Resources
 
 # What changes without any of its inputs: the pushed models.
-NEVER_CACHED = ("baseline",)
+NEVER_CACHED = (Step.BASELINE,)
 
 
 def apply(

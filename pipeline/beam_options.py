@@ -12,13 +12,14 @@ from pydantic import Field, field_validator, model_validator
 
 from inception_finetune.components.beam.sdk_worker import COMMAND
 from inception_finetune.components.settings import Section
+from inception_finetune.components.steps import Step
 
 Engine = Literal["direct", "flink", "spark", "dataflow"]
 # Imported by each worker process, wherever it runs, before it runs a step.
 WORKER_SETUP = "inception_finetune.components.beam.worker_setup"
 PROCESS_RUNNER = "inception_finetune.components.beam.process_runner.ProcessRunner"
 # By TFX id: the steps that run the network, so that an accelerator is worth its price.
-NETWORK_STEPS = ("TrunkFeatures", "TestPredictions")
+NETWORK_STEPS = (Step.TRUNK_FEATURES, Step.TEST_PREDICTIONS)
 
 # A worker that a stage has done with waits this long for the next one. Without, each stage starts
 # its own, and one that is just ending may be handed work, which then fails.

@@ -1,73 +1,74 @@
-"""Fingerprints of user code: TFX's cache sees a dotted path, not the code behind it."""
+"""Fingerprints of the steps' code: TFX's cache sees a dotted path, not the code behind it."""
 
+import ast
 import hashlib
-from importlib.util import find_spec
+from functools import cache
+from importlib import resources
 from pathlib import Path
+from typing import Final
 
-# What each step's result depends on, packages with all that is in them.
-TRANSFORM_CODE = (
-    "inception_finetune.components.image.exif",
-    "inception_finetune.components.features",
-    "inception_finetune.components.image.decoding",
-    "inception_finetune.components.image.transform",
-)
-TRUNK_CODE = (
-    "inception_finetune.components.backbone",
-    "inception_finetune.components.backbone.compute_dtype",
-    "inception_finetune.components.features",
-    "inception_finetune.components.beam.example_shards",
-    "inception_finetune.components.io.record_index",
-    "inception_finetune.components.trunk_features",
-    "inception_finetune.components.image.views",
-)
-PREDICTION_CODE = (
-    "inception_finetune.components.features",
-    "inception_finetune.components.evaluation.label_names",
-    "inception_finetune.components.beam.example_shards",
-    "inception_finetune.components.test_predictions",
-)
-REPORT_CODE = (
-    "inception_finetune.components.dataset.class_counts",
-    "inception_finetune.components.image.exif",
-    "inception_finetune.components.features",
-    "inception_finetune.components.evaluation.label_names",
-    "inception_finetune.components.evaluation.learning_curve",
-    "inception_finetune.components.evaluation.measures",
-    "inception_finetune.components.model_report",
-    "inception_finetune.components.image.decoding",
-    "inception_finetune.components.test_predictions",
-    "inception_finetune.components.evaluation.verdict",
-    "inception_finetune.components.web_page",
-)
-TRAINER_CODE = (
-    *TRUNK_CODE,
-    "inception_finetune.components.image.exif",
-    "inception_finetune.components.image.decoding",
-    "inception_finetune.components.image.transform",
-    "inception_finetune.trainer",
-)
+import grimp
+
+from inception_finetune.components.steps import Step
+
+_ROOT: Final = __name__.split(".")[0]
+_ENTRY_MODULES: Final = {
+    Step.EXAMPLE_GEN: "components.example_gen.executor",
+    Step.ANOMALY_GATE: "components.anomaly_gate.component",
+    Step.TRANSFORM: "components.image.transform",
+    Step.TRUNK_FEATURES: "components.trunk_features.component",
+    Step.TUNER: "trainer.tuner",
+    Step.TRAINER: "trainer.run_fn",
+    Step.TEST_PREDICTIONS: "components.test_predictions.component",
+    Step.MODEL_REPORT: "components.model_report.component",
+}
 
 
-def code_fingerprint(modules: tuple[str, ...]) -> str:
-    """sha256 over the names and the source of `modules`; nothing of them is imported."""
+def code_fingerprint(step: Step) -> str:
+    """sha256 of what a step of ours runs: modules, and data files such as templates.
+
+    Comments and layout do not count. Nothing of the code is imported.
+    """
     digest = hashlib.sha256()
-    for module in modules:
-        for path in _sources(module):
-            digest.update(f"{module}/{path.name}\0".encode())
+    for module in sorted(code_modules(step)):
+        digest.update(f"{module}\0{_normalised(_source(module))}\0".encode())
+    for package in sorted({module.rpartition(".")[0] for module in code_modules(step)}):
+        for path in _data_files(_folder(package)):
+            digest.update(f"{package}/{path.name}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def _sources(module: str) -> list[Path]:
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(module)
-    origin = Path(spec.origin)
-    if origin.name != "__init__.py":
-        return [origin]
-    # Templates are code as well; what Python compiles is not.
+def code_modules(step: Step) -> frozenset[str]:
+    """The step's entry module, and all modules of ours that it imports, directly or not."""
+    entry = f"{_ROOT}.{_ENTRY_MODULES[step]}"
+    return frozenset({entry} | _imports().find_upstream_modules(entry))
+
+
+@cache
+def _imports() -> grimp.ImportGraph:
+    return grimp.build_graph(_ROOT, cache_dir=None, exclude_type_checking_imports=True)
+
+
+def _folder(package: str) -> Path:
+    return Path(str(resources.files(_ROOT)), *package.split(".")[1:])
+
+
+def _source(module: str) -> Path:
+    package = _folder(module) / "__init__.py"
+    return package if package.exists() else _folder(module).with_suffix(".py")
+
+
+def _normalised(path: Path) -> str:
+    return ast.unparse(ast.parse(path.read_text("utf-8")))
+
+
+def _data_files(package: Path) -> list[Path]:
+    """Files that are no Python, of this package but not of those below it."""
     return sorted(
         path
-        for path in origin.parent.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        for path in package.rglob("*")
+        if path.is_file()
+        and path.suffix not in (".py", ".pyc")
+        and next(parent for parent in path.parents if (parent / "__init__.py").exists()) == package
     )

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from inception_finetune.components.settings import Section
+from inception_finetune.components.steps import Step
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -43,7 +44,7 @@ class Kubeflow(Section):
     storage: str = ""
     caching: bool = True
     resources: Resources = Resources()  # of each task that `tasks` does not name
-    tasks: dict[str, Resources] = {"Trainer": Resources(cpu=4, memory=16)}  # by the task's name
+    tasks: dict[str, Resources] = {Step.TRAINER: Resources(cpu=4, memory=16)}  # by the task's name
     environment: dict[str, str] = {}  # of every task, such as AWS_ENDPOINT_URL
     # Kubernetes secrets of every task: secret -> its key -> environment variable.
     secrets: dict[str, dict[str, str]] = {}

@@ -26,20 +26,14 @@ from inception_finetune.components.example_gen.component import ImportExampleGen
 from inception_finetune.components.model_report.component import ModelReport
 from inception_finetune.components.model_report.settings import ReportSettings
 from inception_finetune.components.pusher.component import Pusher
+from inception_finetune.components.steps import Step
 from inception_finetune.components.test_predictions.component import TestPredictions
 from inception_finetune.components.test_predictions.settings import PredictionSettings
 from inception_finetune.components.trunk_features.component import TrunkFeatures
 from inception_finetune.components.trunk_features.settings import TrunkSettings
 from inception_finetune.pipeline.baseline import latest_other_blessed_model
 from inception_finetune.pipeline.beam_options import pipeline_arguments, step_arguments
-from inception_finetune.pipeline.code_fingerprint import (
-    PREDICTION_CODE,
-    REPORT_CODE,
-    TRAINER_CODE,
-    TRANSFORM_CODE,
-    TRUNK_CODE,
-    code_fingerprint,
-)
+from inception_finetune.pipeline.code_fingerprint import code_fingerprint
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.inputs import Inputs
 from inception_finetune.trainer.execution import Execution
@@ -64,6 +58,7 @@ def create_pipeline(
                 for split in features.SPLITS
             ]
         ),
+        code_fingerprint=code_fingerprint(Step.EXAMPLE_GEN),
     )
     examples = example_gen.outputs["examples"]
     schema_gen = ImportSchemaGen(schema_file=inputs.schema_file)
@@ -75,7 +70,10 @@ def create_pipeline(
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema
     )
-    anomaly_gate = AnomalyGate(anomalies=example_validator.outputs["anomalies"])
+    anomaly_gate = AnomalyGate(
+        anomalies=example_validator.outputs["anomalies"],
+        code_fingerprint=code_fingerprint(Step.ANOMALY_GATE),
+    )
 
     # Only the graph: an image of 299 pixels would take 1 MB, a CIFAR-10 record takes 2 KB.
     transform = Transform(
@@ -88,7 +86,7 @@ def create_pipeline(
         custom_config={
             "size": config.image.size,
             "central_crop": config.image.central_crop,
-            "code_fingerprint": code_fingerprint(TRANSFORM_CODE),
+            "code_fingerprint": code_fingerprint(Step.TRANSFORM),
         },
     )
     transform.add_upstream_node(anomaly_gate)
@@ -114,7 +112,11 @@ def create_pipeline(
     trainer_settings = _trainer_settings(config, inputs)
     tuner = []
     if config.tuning.trials:
-        tuner_settings = TunerSettings(trainer=trainer_settings, tuning=config.tuning)
+        tuner_settings = TunerSettings(
+            trainer=trainer_settings,
+            tuning=config.tuning,
+            code_fingerprint=code_fingerprint(Step.TUNER),
+        )
         tuner = [
             Tuner(
                 tuner_fn="inception_finetune.trainer.tuner.tuner_fn",
@@ -128,7 +130,7 @@ def create_pipeline(
         custom_config=trainer_settings.model_dump(mode="json"),
         **training_inputs,
     )
-    baseline = make_baseline(trainer.outputs["model"]).with_id("baseline")
+    baseline = make_baseline(trainer.outputs["model"]).with_id(Step.BASELINE)
     test_predictions = TestPredictions(
         examples=examples,
         model=trainer.outputs["model"],
@@ -137,7 +139,7 @@ def create_pipeline(
         settings=PredictionSettings(
             signature=SIGNATURE,
             batch_size=config.gate.batch_size,
-            code_fingerprint=code_fingerprint(PREDICTION_CODE),
+            code_fingerprint=code_fingerprint(Step.TEST_PREDICTIONS),
         ).model_dump_json(),
     )
     evaluator = Evaluator(
@@ -211,7 +213,7 @@ def _trunk_settings(config: Config, inputs: Inputs) -> TrunkSettings:
         image_size=config.image.size,
         compute_dtype=config.compute_dtype,
         views=config.image.views,
-        code_fingerprint=code_fingerprint(TRUNK_CODE),
+        code_fingerprint=code_fingerprint(Step.TRUNK_FEATURES),
     )
 
 
@@ -229,7 +231,7 @@ def _trainer_settings(config: Config, inputs: Inputs) -> TrainerSettings:
         compute_dtype=config.compute_dtype,
         views=config.image.views,
         label_names=inputs.label_names,
-        code_fingerprint=code_fingerprint(TRAINER_CODE),
+        code_fingerprint=code_fingerprint(Step.TRAINER),
     )
 
 
@@ -249,5 +251,5 @@ def _report_settings(config: Config, inputs: Inputs) -> ReportSettings:
         dataset_fingerprint=inputs.dataset_fingerprint,
         backbone_fingerprint=inputs.backbone_fingerprint,
         metadata=inputs.metadata,
-        code_fingerprint=code_fingerprint(REPORT_CODE),
+        code_fingerprint=code_fingerprint(Step.MODEL_REPORT),
     )

@@ -121,3 +121,4 @@ def apply_hyperparameters(settings: TrainerSettings, values: Mapping[str, Any]) 
 class TunerSettings(Section):
     trainer: TrainerSettings
     tuning: Tuning
+    code_fingerprint: str  # sha256 of the code that searches

@@ -18,6 +18,7 @@ from benchmarks.scaling.model import (
     fit,
     predict,
 )
+from inception_finetune.components.steps import Step
 
 TARGETS: Final = {"CIFAR-10": 60_000, "ImageNet": 1_280_000, "100 million": 100_000_000}
 WORKERS: Final = (1, 4, 16, 64)
@@ -151,7 +152,7 @@ def _predicted(costs: Mapping[str, Cost]) -> str:
         for gpu in (False, True):
             for workers in WORKERS:
                 seconds = predict(costs, images, workers, _ASSUMED, gpu=gpu)
-                training = seconds["Trainer"]
+                training = seconds[Step.TRAINER]
                 shared = sum(seconds.values()) - training
                 price = _ASSUMED.gpu_worker_price if gpu else _ASSUMED.worker_price
                 cost = (shared * workers + training) / 3600 * price
@@ -165,13 +166,13 @@ def _predicted(costs: Mapping[str, Cost]) -> str:
                         f"{cost:,.2f}",
                     ]
                 )
-    return _table(["images", "workers", "shared steps", "Trainer", "whole", "cost"], rows)
+    return _table(["images", "workers", "shared steps", Step.TRAINER, "whole", "cost"], rows)
 
 
 def _breaks(runs: Sequence[Run], costs: Mapping[str, Cost]) -> str:
     rows = []
     for name, images in TARGETS.items():
-        trainer = predict(costs, images, 1, _ASSUMED, gpu=True)["Trainer"]
+        trainer = predict(costs, images, 1, _ASSUMED, gpu=True)[Step.TRAINER]
         rows.append(
             [
                 f"{name} ({images:,})",

@@ -9,17 +9,18 @@ import numpy as np
 from scipy.optimize import nnls
 
 from benchmarks.scaling.measure import TEST_SHARE, Run
+from inception_finetune.components.steps import Step
 
 # Steps that run the network: their cost is that at the network's own size, and a GPU shortens it.
-NETWORK: Final = ("TrunkFeatures", "Trainer", "TestPredictions")
+NETWORK: Final = (Step.TRUNK_FEATURES, Step.TRAINER, Step.TEST_PREDICTIONS)
 # Steps that workers share. All others have a fixed cost, or run on one machine.
 SHARED: Final = (
-    "ImportExampleGen",
-    "StatisticsGen",
-    "Transform",
-    "TrunkFeatures",
-    "TestPredictions",
-    "Evaluator",
+    Step.EXAMPLE_GEN,
+    Step.STATISTICS_GEN,
+    Step.TRANSFORM,
+    Step.TRUNK_FEATURES,
+    Step.TEST_PREDICTIONS,
+    Step.EVALUATOR,
 )
 WHOLE: Final = "whole command"
 
@@ -72,7 +73,7 @@ def predict(
         each = cost.each
         if step in NETWORK and gpu:
             each /= assumed.gpu_speedup
-        if step == "Trainer":
+        if step == Step.TRAINER:
             each *= assumed.epochs
         seconds[step] = cost.fixed + images * each / (workers if step in SHARED else 1)
     return seconds

@@ -1,7 +1,7 @@
 """Stops the run when ExampleValidator found an anomaly: TFX itself only writes it down."""
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
-from tfx.dsl.component.experimental.annotations import InputArtifact
+from tfx.dsl.component.experimental.annotations import InputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
@@ -14,8 +14,10 @@ ANOMALIES_FILE = "SchemaDiff.pb"  # as ExampleValidator names it, in each split'
 @component
 def AnomalyGate(  # noqa: N802 - TFX component names are classes' names
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
+    code_fingerprint: Parameter[str],
 ) -> None:
     """Fails with split, feature and TFDV's reason where an example does not fit the schema."""
+    del code_fingerprint  # it is there for the cache
     splits = artifact_utils.decode_split_names(anomalies.split_names)
     problems = []
     for split in splits:

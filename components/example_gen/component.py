@@ -1,12 +1,32 @@
 """ImportExampleGen, TFX's component with an executor that streams."""
 
-from tfx.components import ImportExampleGen as TfxImportExampleGen
+from google.protobuf import any_pb2, wrappers_pb2
+from tfx.components import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
+from tfx.proto import example_gen_pb2
 
 from inception_finetune.components.example_gen.executor import Executor
 
 
-class ImportExampleGen(TfxImportExampleGen):
+class ImportExampleGen(FileBasedExampleGen):
     """TFRecord files of `tf.train.Example`, one pattern for each split, to an Examples artifact."""
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(
+        self, input_base: str, input_config: example_gen_pb2.Input, code_fingerprint: str
+    ) -> None:
+        """Describes the step.
+
+        Args:
+          input_base: the folder of the files.
+          input_config: a pattern for each split.
+          code_fingerprint: of the executor; another one does not take a cached result.
+        """
+        fingerprint = any_pb2.Any()
+        fingerprint.Pack(wrappers_pb2.StringValue(value=code_fingerprint))
+        super().__init__(
+            input_base=input_base,
+            input_config=input_config,
+            custom_config=example_gen_pb2.CustomConfig(custom_config=fingerprint),
+        )

@@ -19,6 +19,7 @@ from inception_finetune.components.model_report.settings import (
     MATRIX_CLASSES,
     Report,
 )
+from inception_finetune.components.steps import Step
 from inception_finetune.components.web_page.environment import markdown_templates
 
 SCHEMA_VERSION: Final = "0.0.2"
@@ -51,7 +52,7 @@ def model_card(facts: Facts, report: Report) -> dict[str, Any]:
             *({"reference": address} for address in [_backbone(facts).address] if address),
             {"reference": "https://arxiv.org/abs/1706.04599"},  # expected calibration error
         ],
-        "path": lineage.artifacts["Trainer"],
+        "path": lineage.artifacts[Step.TRAINER],
     }
     return {
         "schema_version": SCHEMA_VERSION,

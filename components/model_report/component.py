@@ -25,6 +25,7 @@ from inception_finetune.components.model_report.settings import (
     PAGE,
     ReportSettings,
 )
+from inception_finetune.components.steps import Step
 from inception_finetune.components.test_predictions.component import MEASURED
 from inception_finetune.components.test_predictions.store import Predictions, read_predictions
 
@@ -51,15 +52,15 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
     answers = read_predictions(predictions.uri)
     data = facts.read_data(statistics.uri, anomalies.uri, len(chosen.label_names))
     measured = facts.read_json(f"{predictions.uri}/{MEASURED}")
-    made = {
-        "ImportExampleGen": examples,
-        "StatisticsGen": statistics,
-        "ExampleValidator": anomalies,
-        "Transform": transform_graph,
-        **({"TrunkFeatures": trunk_features} if trunk_features else {}),
-        "Trainer": model,
-        "TestPredictions": predictions,
-        "Evaluator": evaluation,
+    made: dict[str, Any] = {
+        Step.EXAMPLE_GEN: examples,
+        Step.STATISTICS_GEN: statistics,
+        Step.EXAMPLE_VALIDATOR: anomalies,
+        Step.TRANSFORM: transform_graph,
+        **({Step.TRUNK_FEATURES: trunk_features} if trunk_features else {}),
+        Step.TRAINER: model,
+        Step.TEST_PREDICTIONS: predictions,
+        Step.EVALUATOR: evaluation,
     }
     extra = f"{path_utils.serving_model_path(model.uri)}/{features.EXTRA_ASSETS}"
     curves = learning_curve.read_history(f"{model_run.uri}/{learning_curve.FILE}")
@@ -107,10 +108,10 @@ def _images(
     images = {split: found.images for split, found in data.splits.items()}
     views = len(config["image"]["views"])
     return {
-        "TrunkFeatures": images[features.TRAIN] * views + images[features.VALIDATION],
-        "Trainer": training_steps * config["training"]["batch_size"],
-        "ImportExampleGen": sum(images.values()),
-        "StatisticsGen": sum(images.values()),
-        "TestPredictions": images[features.TEST] * models,
-        "Evaluator": images[features.TEST],
+        Step.TRUNK_FEATURES: images[features.TRAIN] * views + images[features.VALIDATION],
+        Step.TRAINER: training_steps * config["training"]["batch_size"],
+        Step.EXAMPLE_GEN: sum(images.values()),
+        Step.STATISTICS_GEN: sum(images.values()),
+        Step.TEST_PREDICTIONS: images[features.TEST] * models,
+        Step.EVALUATOR: images[features.TEST],
     }

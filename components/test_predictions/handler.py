@@ -9,6 +9,7 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from inception_finetune.components import features
 from inception_finetune.components.image.undecodable import damaged_image
+from inception_finetune.components.steps import Step
 from inception_finetune.components.test_predictions.settings import PredictionSettings
 from inception_finetune.components.test_predictions.store import Prediction
 
@@ -69,4 +70,4 @@ class ExportedModels(ModelHandler[bytes, Prediction, Signatures]):
             yield Prediction(identity, label, rows)
 
     def get_metrics_namespace(self) -> str:
-        return "TestPredictions"
+        return Step.TEST_PREDICTIONS

@@ -13,6 +13,7 @@ from inception_finetune.components.backbone.network import largest_activation
 from inception_finetune.components.backbone.networks import NETWORKS
 from inception_finetune.components.image.undecodable import damaged_image
 from inception_finetune.components.image.views import choose_views
+from inception_finetune.components.steps import Step
 from inception_finetune.components.trunk_features.record import TrunkOutput
 from inception_finetune.components.trunk_features.settings import TrunkSettings
 
@@ -102,4 +103,4 @@ class TrunkHandler(ModelHandler[ImageView, TrunkOutput, Model]):
         ]
 
     def get_metrics_namespace(self) -> str:
-        return "TrunkFeatures"
+        return Step.TRUNK_FEATURES

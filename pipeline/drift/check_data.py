@@ -15,6 +15,7 @@ from inception_finetune.components.drift.settings import Drift
 from inception_finetune.components.drift.two_sample import Distance, maximum_mean_discrepancy
 from inception_finetune.components.evaluation.label_names import read_label_names
 from inception_finetune.components.progress import progress
+from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.failure import in_one_line
 from inception_finetune.pipeline.history.outcome import latest_pushed
@@ -138,7 +139,7 @@ def _check_schema(
     import tensorflow_data_validation as tfdv
 
     schema = tfdv.load_schema_text(f"{run.uri('ImportSchemaGen', 'schema')}/schema.pbtxt")
-    statistics = run.uri("StatisticsGen", "statistics")
+    statistics = run.uri(Step.STATISTICS_GEN, "statistics")
     reference = tfdv.load_stats_binary(f"{statistics}/Split-{features.TRAIN}/FeatureStats.pb")
     schema = schema_check.given(schema, labelled=labelled)
     with in_one_line(), in_memory_beam():
@@ -163,5 +164,5 @@ def _statistics(
 
 
 def _split_files(run: Run, split: str) -> list[str]:
-    folder = Path(run.uri("ImportExampleGen", "examples")) / f"Split-{split}"
+    folder = Path(run.uri(Step.EXAMPLE_GEN, "examples")) / f"Split-{split}"
     return records.record_files([folder])

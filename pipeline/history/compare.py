@@ -22,6 +22,7 @@ from inception_finetune.components.run_comparison.comparison import (
     compare_classes,
     compare_metrics,
 )
+from inception_finetune.components.steps import Step
 from inception_finetune.components.test_predictions.store import read_predictions
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.history.review import config_difference
@@ -60,8 +61,8 @@ def _side(run: Run) -> Side:
         run.number,
         bool(run.blessed),
         read_label_names(run.model_directory),
-        read_predictions(run.uri("TestPredictions", "predictions")),
-        _test_pictures(Path(run.uri("ImportExampleGen", "examples"))),
+        read_predictions(run.uri(Step.TEST_PREDICTIONS, "predictions")),
+        _test_pictures(Path(run.uri(Step.EXAMPLE_GEN, "examples"))),
     )
 
 

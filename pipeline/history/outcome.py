@@ -10,14 +10,15 @@ from rich.table import Table
 
 from inception_finetune.components.evaluation.metrics import METRICS
 from inception_finetune.components.model_report.settings import FACTS
+from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.history.runs import Run, Step, read_latest_run
+from inception_finetune.pipeline.history.runs import Run, StepRun, read_latest_run
 from inception_finetune.pipeline.inputs import serving_directory
 
 
 @dataclass(frozen=True)
 class Outcome:
-    steps: tuple[Step, ...]
+    steps: tuple[StepRun, ...]
     blessed: bool
     metrics: dict[str, float]  # of the overall test slice; empty where the gate was not reached
     bounds: tuple[str, ...]  # of the overall test slice, each beside what was measured
@@ -39,8 +40,8 @@ def outcome_of(run: Run) -> Outcome:
     # Imports TFMA: seconds, which `predict` need not pay.
     from inception_finetune.components.evaluation.verdict import OVERALL, read_verdict
 
-    facts = json.loads(Path(run.uri("ModelReport", "model_report"), FACTS).read_text("utf-8"))
-    verdict = read_verdict(run.uri("Evaluator", "evaluation"), facts["label_names"])
+    facts = json.loads(Path(run.uri(Step.MODEL_REPORT, "model_report"), FACTS).read_text("utf-8"))
+    verdict = read_verdict(run.uri(Step.EVALUATOR, "evaluation"), facts["label_names"])
     return Outcome(
         steps=run.steps,
         blessed=run.blessed,

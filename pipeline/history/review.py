@@ -14,6 +14,7 @@ from rich.table import Table
 
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.model_report.settings import PAGE
+from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.history.runs import Run, read_runs
 
@@ -74,7 +75,7 @@ def report_page(run: Run) -> Path:
     Raises:
       UserError: the run did not come to it.
     """
-    return Path(run.uri("ModelReport", "model_report")) / PAGE
+    return Path(run.uri(Step.MODEL_REPORT, "model_report")) / PAGE
 
 
 def open_page(page: Path, console: Console, *, in_browser: bool) -> None:

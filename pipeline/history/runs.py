@@ -9,6 +9,7 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.inputs import metadata_file
 
@@ -19,7 +20,7 @@ _ACCURACY = "accuracy"
 
 
 @dataclass(frozen=True)
-class Step:
+class StepRun:
     name: str
     cached: bool
     failed: bool
@@ -31,7 +32,7 @@ class Run:
     number: int  # 1 is the pipeline's first
     name: str  # as TFX names it, after the time of its start
     started: datetime
-    steps: tuple[Step, ...]
+    steps: tuple[StepRun, ...]
     artifacts: Mapping[tuple[str, str], metadata_store_pb2.Artifact]  # by step and output key
     accuracy: float | None  # on test; None where the run did not end
     config: Config | None  # None where it was not written down or is of another version
@@ -48,18 +49,18 @@ class Run:
     @property
     def blessed(self) -> bool | None:
         """None where the gate was not reached."""
-        blessing = self.artifacts.get(("Evaluator", "blessing"))
+        blessing = self.artifacts.get((Step.EVALUATOR, "blessing"))
         return None if blessing is None else blessing.custom_properties["blessed"].int_value == 1
 
     @property
     def model_directory(self) -> Path:
         """The SavedModel that the run has trained, pushed or not."""
-        return Path(self.uri("Trainer", "model")) / _SERVING
+        return Path(self.uri(Step.TRAINER, "model")) / _SERVING
 
     @property
     def pushed(self) -> Path | None:
         """The pushed version; None where this run's model was not pushed."""
-        artifact = self.artifacts.get(("Pusher", "pushed_model"))
+        artifact = self.artifacts.get((Step.PUSHER, "pushed_model"))
         if artifact is None or not self.blessed:
             return None
         if artifact.custom_properties["pushed"].int_value != 1:
@@ -182,10 +183,10 @@ def _node(store: mlmd.MetadataStore, execution_id: int) -> str:
     return str(next(c.name for c in contexts if c.type == "node").rpartition(".")[2])
 
 
-def _step(execution: metadata_store_pb2.Execution, node: str) -> Step:
+def _step(execution: metadata_store_pb2.Execution, node: str) -> StepRun:
     state = execution.last_known_state
     elapsed = execution.last_update_time_since_epoch - execution.create_time_since_epoch
-    return Step(
+    return StepRun(
         name=node,
         cached=state == metadata_store_pb2.Execution.CACHED,
         failed=state == metadata_store_pb2.Execution.FAILED,

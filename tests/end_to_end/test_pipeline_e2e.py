@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import socket
@@ -15,11 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
+from helpers.paths import REPOSITORY
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.history.outcome import read_outcome
 
 pytestmark = pytest.mark.e2e
 
@@ -44,6 +49,10 @@ def run(config: Config):
     from inception_finetune.pipeline import local
 
     return local.run(config)
+
+
+def test_the_steps_have_the_names_that_the_rest_of_the_code_knows_them_by():
+    assert {*STEPS, "Tuner"} == set(Step)
 
 
 def ran(outcome) -> list[str]:
@@ -381,17 +390,24 @@ def test_tuned_values_train_the_model(config, first):
     assert ran(run(changed(config, tuning=tuning)))[:1] != ["Tuner"]
 
 
-def test_a_change_of_code_trains_again(config, first, monkeypatch):
+def test_changed_code_runs_the_steps_that_import_it_and_those_after_them(config, first, tmp_path):
     """A dotted path alone would be a cache hit: TFX does not look at the code behind it."""
-    import inception_finetune.pipeline.pipeline as wiring
-
-    real = wiring.code_fingerprint
-    monkeypatch.setattr(
-        wiring,
-        "code_fingerprint",
-        lambda modules: "changed" if modules == wiring.TRAINER_CODE else real(modules),
+    copy = tmp_path / "site" / "inception_finetune"
+    shutil.copytree(REPOSITORY / "src" / "inception_finetune", copy)
+    with (copy / "trainer" / "step.py").open("a", encoding="utf-8") as file:
+        file.write("\n\ndef added():\n    pass\n")
+    settings = tmp_path / "config.yaml"
+    settings.write_text(yaml.safe_dump(config.model_dump(mode="json")), "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "inception_finetune", "run", "--config", str(settings)],
+        env=os.environ | {"PYTHONPATH": str(copy.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert ran(run(config))[0] == "Trainer"
+    assert done.returncode == 0, done.stderr
+    steps = [Step.TRAINER, Step.TEST_PREDICTIONS, Step.EVALUATOR, Step.PUSHER, Step.MODEL_REPORT]
+    assert sorted(ran(read_outcome(config))) == sorted(steps)
 
 
 def test_a_failing_step_is_one_line(config, first, tmp_path, standin):
