@@ -41,10 +41,10 @@ from inception_finetune.components.drift.records import sample_records
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.progress import progress
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.exclusive import exclusive
 from inception_finetune.pipeline.failure import in_one_line
 from inception_finetune.pipeline.history.compare import FOLDER
 from inception_finetune.pipeline.inputs import convert_dataset, records_directory, resolve_backbone
+from inception_finetune.pipeline.locks import pipeline_lock
 
 _STEM: Final = "backbones"  # of the files' names
 _LEGEND: Final = (
@@ -79,7 +79,7 @@ def compare_backbones(
         folder.mkdir(parents=True, exist_ok=True)
     with in_one_line():
         found = [_find(one) for one in configs]  # before anything that takes long
-        with exclusive(Path(config.root)):
+        with pipeline_lock(Path(config.root)):
             records = records_directory(config)
             manifest = convert_dataset(config, records)
             samples = read_samples(records, sample, config.training.seed)

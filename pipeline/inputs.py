@@ -32,7 +32,7 @@ from inception_finetune.components.io.download import download, is_remote
 from inception_finetune.components.io.tar import require_whole_tar
 from inception_finetune.pipeline.beam_options import pipeline_arguments
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.exclusive import in_turn
+from inception_finetune.pipeline.locks import cache_lock
 from inception_finetune.pipeline.tested_classes import require_tested
 
 # https://www.cs.toronto.edu/~kriz/cifar.html gives the address and the checksum.
@@ -102,7 +102,7 @@ def fetch_archive(config: Config) -> Path:
     if source == "digits":
         return digits.write_digits_archive(archives / "digits.tar.gz")
     if source == "cifar10":
-        with in_turn(cache):
+        with cache_lock(cache):
             return download(CIFAR10_URL, archives / "cifar-10-python.tar.gz", md5=CIFAR10_MD5)
     if not is_remote(source):
         return download(source, archives, sha256=sha256)  # it is used where it lies
@@ -111,7 +111,7 @@ def fetch_archive(config: Config) -> Path:
     is_list = Path(source).suffix.lower() in layout.LIST_SUFFIXES
     check = None if sha256 or is_list else require_whole_tar
     target = archives / f"{address}-{Path(source).name}"
-    with in_turn(cache):
+    with cache_lock(cache):
         return download(source, target, sha256=sha256, check=check)
 
 
@@ -192,7 +192,7 @@ def resolve_backbone(config: Config) -> Path:
     local = Path(handle).expanduser()
     is_kept = handle == STANDIN or is_remote(handle) or local.is_file()
     is_kept = is_kept or importing.is_source(local)
-    with in_turn(cache) if is_kept else nullcontext():  # a module is used where it lies
+    with cache_lock(cache) if is_kept else nullcontext():  # a module is used where it lies
         if handle == STANDIN:
             # A network that takes one size alone is made for it.
             size = config.image.size if NETWORKS[network].is_sized else None

@@ -12,12 +12,12 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
 from inception_finetune.components.evaluation.metrics import ACCURACY
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.exclusive import exclusive
 from inception_finetune.pipeline.failure import in_one_line
 from inception_finetune.pipeline.history.lost_files import forget_lost, write_down_files
 from inception_finetune.pipeline.history.outcome import Outcome, read_outcome
 from inception_finetune.pipeline.history.runs import record
 from inception_finetune.pipeline.inputs import Inputs, prepare_inputs
+from inception_finetune.pipeline.locks import pipeline_lock
 from inception_finetune.pipeline.pipeline import create_pipeline, execution
 from inception_finetune.pipeline.quiet import node_announcements
 from inception_finetune.trainer.devices import check_batch_size
@@ -33,7 +33,7 @@ def run(config: Config, *, verbose: bool = False) -> Outcome:
     import tensorflow as tf
 
     devices = len(tf.config.list_physical_devices("GPU"))
-    with in_one_line(), exclusive(Path(config.root)):
+    with in_one_line(), pipeline_lock(Path(config.root)):
         check_batch_size(config.training.batch_size, max(1, devices))  # the Trainer's comes late
         return run_pipeline(config, prepare_inputs(config), verbose=verbose)
 

@@ -30,11 +30,10 @@ app = typer.Typer(
     help="Fine-tune InceptionV3 on your own pictures and put it into production.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 app.add_typer(data.app, name="data")
 app.add_typer(backbone.app, name="backbone")
-app.registered_commands += review.app.registered_commands
+app.add_typer(review.app)
 
 
 def main() -> None:

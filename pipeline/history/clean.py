@@ -9,10 +9,10 @@ from ml_metadata.proto import metadata_store_pb2
 
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.exclusive import exclusive
 from inception_finetune.pipeline.failure import in_one_line
 from inception_finetune.pipeline.history.runs import open_store
 from inception_finetune.pipeline.inputs import metadata_file
+from inception_finetune.pipeline.locks import pipeline_lock
 
 _DELETED = metadata_store_pb2.Artifact.DELETED
 
@@ -42,7 +42,7 @@ def clean(config: Config, keep: int) -> Cleaned:
                 f"clean needs a pipeline that has run. {root} holds no {metadata_file(config).name}"
                 "; give its root=DIRECTORY"
             )
-        with exclusive(root):
+        with pipeline_lock(root):
             return _clean(store, config.name, root / "artifacts", keep)
 
 

@@ -86,7 +86,7 @@ class Place:
         return {
             str(path.relative_to(self.root)): path.read_bytes()
             for path in self.root.rglob("*")
-            if path.is_file() and path.name not in (".run.lock", *but)
+            if path.is_file() and path.name not in (".run.lock", ".run.pid", *but)
         }
 
     def serves(self) -> bool:

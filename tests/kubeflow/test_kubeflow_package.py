@@ -281,15 +281,18 @@ def test_each_bound_of_the_gate_is_a_parameter_of_the_package(compiled):
 def test_inputs_are_not_prepared_while_a_run_prepares_its_own(
     command, overrides, tmp_path, run_command
 ):
-    from inception_finetune.pipeline.exclusive import exclusive
+    from inception_finetune.pipeline.locks import pipeline_lock
 
     root, output = tmp_path / "root", tmp_path / "package.yaml"
     more = ["--output", output] if command == "compile" else ["--to", tmp_path / "there"]
-    with exclusive(root):
+    with pipeline_lock(root):
         status, out, err = run_command("kubeflow", command, *more, *overrides[1:], f"root={root}")
     assert (status, out) == (1, "")
     assert "one run at a time works in a pipeline's root" in err and err.count("\n") == 1
-    assert {path.name for path in root.iterdir()} == {".run.lock"} and not output.exists()
+    assert {path.name for path in root.iterdir()} == {
+        ".run.lock",
+        ".run.pid",
+    } and not output.exists()
 
 
 def test_how_a_training_is_carried_out_is_in_no_cache_key(package, compiled):

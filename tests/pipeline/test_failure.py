@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from inception_finetune.components.errors import UserError
-from inception_finetune.pipeline.exclusive import exclusive, in_turn
 from inception_finetune.pipeline.failure import in_one_line, user_error
+from inception_finetune.pipeline.locks import cache_lock, pipeline_lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from inception_finetune.pipeline.exclusive import exclusive
-with exclusive(Path(sys.argv[1])):
+from inception_finetune.pipeline.locks import pipeline_lock
+with pipeline_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -28,13 +28,13 @@ def test_a_root_in_use_is_refused_with_the_process_that_uses_it(tmp_path):
     try:
         assert holder.stdout.readline() == "held\n"
         with (
-            pytest.raises(UserError, match=f"in use by process {holder.pid};"),
-            exclusive(tmp_path),
+            pytest.raises(UserError, match=f"in use by process {holder.pid}:"),
+            pipeline_lock(tmp_path),
         ):
             pass
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        with exclusive(tmp_path):  # the dead process holds nothing
+        with pipeline_lock(tmp_path):  # the dead process holds nothing
             pass
     finally:
         holder.kill()
@@ -45,8 +45,8 @@ def test_a_root_in_use_is_refused_with_the_process_that_uses_it(tmp_path):
 HOLD_TURN = """
 import sys
 from pathlib import Path
-from inception_finetune.pipeline.exclusive import in_turn
-with in_turn(Path(sys.argv[1])):
+from inception_finetune.pipeline.locks import cache_lock
+with cache_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -63,7 +63,7 @@ def test_processes_fetch_into_a_cache_one_after_another(tmp_path, capfd):
         assert holder.stdout.readline() == "held\n"
         started = time.monotonic()
         threading.Timer(0.3, holder.stdin.close).start()
-        with in_turn(tmp_path):
+        with cache_lock(tmp_path):
             assert time.monotonic() - started >= 0.3
     assert capfd.readouterr().err == f"waiting for another process that fetches into {tmp_path}\n"
 
@@ -71,7 +71,7 @@ def test_processes_fetch_into_a_cache_one_after_another(tmp_path, capfd):
 def test_a_cache_that_cannot_be_written_needs_no_turn(tmp_path):
     (tmp_path / "file").touch()
     entered = []
-    with in_turn(tmp_path / "file/cache"):
+    with cache_lock(tmp_path / "file/cache"):
         entered.append(True)
     assert entered
 
