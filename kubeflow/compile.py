@@ -29,7 +29,7 @@ from inception_finetune.kubeflow.upload import (
 )
 from inception_finetune.kubeflow.verdict import push_only_when_blessed
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.failure import in_one_line
+from inception_finetune.pipeline.failure import as_user_error
 from inception_finetune.pipeline.inputs import Inputs, prepare_inputs
 from inception_finetune.pipeline.locks import pipeline_lock
 from inception_finetune.pipeline.pipeline import create_pipeline, execution
@@ -51,7 +51,7 @@ def compile_pipeline(config: Config, output: Path) -> None:
         another process works in the pipeline's root.
     """
     _check(config, output)
-    with in_one_line(), pipeline_lock(Path(config.root)):
+    with as_user_error(), pipeline_lock(Path(config.root)):
         inputs = prepare_inputs(config)
         plan = plan_upload(inputs)
         steps = _training_steps(config, inputs)

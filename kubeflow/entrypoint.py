@@ -29,10 +29,10 @@ _FOREIGN = "system."
 def main() -> None:
     """Runs one task; a foreseeable failure is one line and status 1."""
     set_up_environment(verbose=False)
-    from inception_finetune.pipeline.failure import in_one_line
+    from inception_finetune.pipeline.failure import as_user_error
 
     try:
-        with in_one_line(), _wrong_settings_named():
+        with as_user_error(), _wrong_settings_named():
             run_task(sys.argv[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -41,7 +41,7 @@ from inception_finetune.components.drift.records import sample_records
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.progress import progress
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.failure import in_one_line
+from inception_finetune.pipeline.failure import as_user_error
 from inception_finetune.pipeline.history.compare import FOLDER
 from inception_finetune.pipeline.inputs import convert_dataset, records_directory, resolve_backbone
 from inception_finetune.pipeline.locks import pipeline_lock
@@ -69,6 +69,7 @@ def compare_backbones(
       configs: they differ in `backbone` alone.
       sample: examples of train, and of validation, at most.
       folder: receives PNG, CSV and JSON; by default below the root.
+      console: receives the tables.
 
     Raises:
       UserError: data or a backbone is missing or does not fit, or nothing can be written.
@@ -77,7 +78,7 @@ def compare_backbones(
     folder = folder or Path(config.root) / FOLDER
     with _writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with in_one_line():
+    with as_user_error():
         found = [_find(one) for one in configs]  # before anything that takes long
         with pipeline_lock(Path(config.root)):
             records = records_directory(config)
@@ -273,6 +274,6 @@ def _writing_to(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write the comparison to {folder}: {error}; give a --save FOLDER that can be "
+            f"cannot write the comparison to {folder}: {error}. Give a --save FOLDER that can be "
             "written"
         ) from error

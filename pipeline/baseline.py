@@ -39,6 +39,7 @@ class LatestOtherBlessedModel(LatestBlessedModelStrategy):
     def resolve_artifacts(
         self, store, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]] | None:
+        """The artifacts by key; lists are empty where there is nothing to compare with."""
         candidates = input_dict["candidate"]
         candidate_ids = {artifact.id for artifact in candidates}
         others = [model for model in input_dict["model"] if model.id not in candidate_ids]

@@ -1,5 +1,6 @@
-"""The engine of every data-parallel step: the section `beam` of the configuration, and its
-translation into Beam's own flags, component by component. Knows neither Beam nor TFX.
+"""The section `beam` of the configuration, and its translation into Beam's flags for each step.
+
+Imports neither Beam nor TFX.
 """
 
 import json
@@ -44,7 +45,7 @@ SETTINGS: dict[Engine, tuple[str, ...]] = {
 
 
 class Beam(Section):
-    """What runs the steps' Beam pipelines. (Config.runner is TFX's: it walks through the DAG.)"""
+    """What runs the steps' Beam pipelines; `Config.runner`, which is TFX's, runs the DAG."""
 
     # "direct" is this process, in memory; the others are clusters.
     runner: Engine = "direct"

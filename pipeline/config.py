@@ -32,6 +32,8 @@ PRESETS = resources.files(__package__).joinpath("presets")
 
 
 class Config(Section):
+    """Everything that a run depends on, and where and how it runs."""
+
     name: str = Field("inception-finetune", pattern="^[a-z0-9][a-z0-9-]{0,62}$")
     root: str = "build/pipeline"  # artifacts, metadata and the pushed model live below it
     cache: str = "build/cache"  # downloads and backbones, shared by pipelines
@@ -84,6 +86,7 @@ class Config(Section):
 
 
 def preset_names() -> list[str]:
+    """Of the files in ``presets/``, sorted."""
     files = PRESETS.iterdir()
     return sorted(Path(file.name).stem for file in files if file.name.endswith(".yaml"))
 
@@ -115,8 +118,9 @@ def _read(source: str) -> dict[str, Any]:
             text = Path(source).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
-                f"--config must be a preset ({', '.join(preset_names())}) or a readable YAML file. "
-                f"Received: {source!r} ({getattr(error, 'strerror', None) or error})"
+                f"--config {source!r} is neither a preset nor a readable file "
+                f"({getattr(error, 'strerror', None) or error}). "
+                f"Give a YAML file or one of {', '.join(preset_names())}"
             ) from None
     try:
         values = yaml.safe_load(text) or {}
@@ -124,18 +128,19 @@ def _read(source: str) -> dict[str, Any]:
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or "not plain YAML"
-        raise UserError(f"a config file must be plain YAML. {source}{line}: {problem}") from None
+        raise UserError(f"config {source}{line} is not plain YAML: {problem}") from None
     if not isinstance(values, dict):
         raise UserError(
-            f"a config file must be a mapping of keys. {source} holds a {type(values).__name__}"
+            f"config {source} holds a {type(values).__name__}, not a mapping of keys. "
+            "Begin it with a section, such as training:"
         )
     base = values.pop("extends", None)
     if base is None:
         return values
     if base not in preset_names():
         raise UserError(
-            f"extends must name a preset ({', '.join(preset_names())}). "
-            f"Received: {base!r} in {source}"
+            f"extends: {base!r} in config {source} is no preset. "
+            f"Name one of {', '.join(preset_names())}"
         )
     merged = _read(base)
     _merge(merged, values)
@@ -146,8 +151,8 @@ def _parse_override(override: str) -> dict[str, Any]:
     key, equals, text = override.partition("=")
     if not equals or not all(part.isidentifier() for part in key.split(".")):
         raise UserError(
-            "an override must read key=value, such as training.epochs=3. "
-            f"Received: {override!r} on the command line"
+            f"override {override!r} on the command line is not key=value. "
+            "Write it as in training.epochs=3"
         )
     try:
         value = yaml.safe_load(text) if text else ""

@@ -1,4 +1,4 @@
-"""What a step raised, as the one line that the user is told."""
+"""From what a step raised to one line for the user."""
 
 import re
 from collections.abc import Iterator
@@ -9,50 +9,50 @@ from inception_finetune.components.errors import UserError
 # Beam re-raises a worker's exception as a RuntimeError that only quotes the original.
 QUOTED_USER_ERROR = re.compile(r"components\.errors\.UserError: (.+?)(?: \[while running|\n|$)")
 WHERE_IN_BEAM = re.compile(r" \[while running [^\]]*\]$")  # what Beam adds to any exception
-# In what Python, TensorFlow and SQLite say of the system's own failures: the mend.
-MENDS = {
-    "No space left on device": "make room, or give another root=DIRECTORY or TMPDIR",
-    "database or disk is full": "make room, or give another root=DIRECTORY",
-    "Disk quota exceeded": "make room, or give another root=DIRECTORY",
-    "Read-only file system": "give a root=DIRECTORY and cache=DIRECTORY that can be written",
-    "readonly database": "give a root=DIRECTORY that can be written",
-    "Permission denied": "give a root=DIRECTORY and cache=DIRECTORY that can be written",
-    "Too many open files": "raise the limit of open files (ulimit -n)",
-    "database is locked": "end the other program that has metadata.sqlite open",
-    "No such file or directory": "run again: what a run has made and lost is made again",
-    "SavedModel file does not exist": "run again: what a run has made and lost is made again",
-    # As ML Metadata says that it has waited for a lock, for most of a minute.
-    "Concurrent writes aborted": "end the other program that has metadata.sqlite open",
-    "database disk image is malformed": "restore metadata.sqlite from a copy, or give another "
+# What Python, TensorFlow and SQLite write of the system's own failures, and what to do.
+REMEDIES = {
+    "No space left on device": "Free space, or give another root=DIRECTORY or TMPDIR",
+    "database or disk is full": "Free space, or give another root=DIRECTORY",
+    "Disk quota exceeded": "Free space, or give another root=DIRECTORY",
+    "Read-only file system": "Give a root=DIRECTORY and cache=DIRECTORY that can be written",
+    "readonly database": "Give a root=DIRECTORY that can be written",
+    "Permission denied": "Give a root=DIRECTORY and cache=DIRECTORY that can be written",
+    "Too many open files": "Raise the limit of open files (ulimit -n)",
+    "database is locked": "End the other program that has metadata.sqlite open",
+    "No such file or directory": "Run again: lost results of earlier runs are made again",
+    "SavedModel file does not exist": "Run again: lost results of earlier runs are made again",
+    # ML Metadata has waited for a lock for most of a minute.
+    "Concurrent writes aborted": "End the other program that has metadata.sqlite open",
+    "database disk image is malformed": "Restore metadata.sqlite from a copy, or give another "
     "root=DIRECTORY; what was pushed still serves",
-    "file is not a database": "restore metadata.sqlite from a copy, or give another "
+    "file is not a database": "Restore metadata.sqlite from a copy, or give another "
     "root=DIRECTORY; what was pushed still serves",
 }
 # What Beam says of a job that a cluster gave up.
 ENGINE_FAILURE = re.compile(r"Pipeline \S+ failed in state (\w+): (.+)", re.DOTALL)
 _EXCEPTION = re.compile(r"\s*([\w.]+(?:Error|Exception)\b: .+)")
-# In what Beam and TFX say of records that no conversion of ours wrote: the rule that they break.
-_CHECKED = "have them checked: give their folder as dataset.archive (docs/data.md)"
-RECORD_RULES = {
-    "Not a valid TFRecord": "a TFRecord file must be whole",
-    "Error parsing message with type 'tensorflow.Example'": "a record must be a tf.train.Example",
-    "Feature had wrong type": "a feature must have the schema's type",
-    "No files found based on the file pattern": "every split must have files",
+# What Beam and TFX write of records that our conversion did not write, and the fault.
+_CHECKED = "Have them checked: give their folder as dataset.archive (docs/data.md)"
+RECORD_PROBLEMS = {
+    "Not a valid TFRecord": "a TFRecord file is damaged",
+    "Error parsing message with type 'tensorflow.Example'": "a record is not a tf.train.Example",
+    "Feature had wrong type": "a feature has another type than the schema's",
+    "No files found based on the file pattern": "a split has no files",
 }
 _SQL = re.compile(r" query: +[A-Z]+ .*")  # the statement that SQLite could not carry out
 _LONGEST = 240  # characters of a library's own words
 
 
 @contextmanager
-def in_one_line() -> Iterator[None]:
-    """Turns what libraries make of a foreseeable failure into the UserError that is behind it."""
+def as_user_error() -> Iterator[None]:
+    """Raises a foreseeable failure as the UserError behind what libraries made of it."""
     try:
         yield
     except Exception as error:
-        mended = user_error(error)
-        if mended is None or mended is error:
+        known = user_error(error)
+        if known is None or known is error:
             raise
-        raise mended from error
+        raise known from error
 
 
 def user_error(error: BaseException | None) -> UserError | None:
@@ -62,8 +62,8 @@ def user_error(error: BaseException | None) -> UserError | None:
     """
     while error is not None:
         if isinstance(error, UserError):
-            said = WHERE_IN_BEAM.sub("", str(error))
-            return error if said == str(error) else UserError(said)
+            message = WHERE_IN_BEAM.sub("", str(error))
+            return error if message == str(error) else UserError(message)
         quoted = QUOTED_USER_ERROR.search(str(error))
         if quoted:
             return UserError(quoted.group(1))
@@ -75,33 +75,31 @@ def user_error(error: BaseException | None) -> UserError | None:
     return None
 
 
-def _engine_failure(state: str, told: str) -> UserError:
-    """`told` is Java's message, and in it perhaps a worker's traceback, which says more."""
-    java, _, python = told.partition("Traceback (most recent call last):")
+def _engine_failure(state: str, message: str) -> UserError:
+    """`message` is Java's, and may contain a worker's traceback, which is more precise."""
+    java, _, python = message.partition("Traceback (most recent call last):")
     raised = [found[1] for line in python.splitlines() if (found := _EXCEPTION.match(line))]
     reason = raised[-1] if raised else java.strip().partition("\n")[0]
     return UserError(
-        f"the Beam engine must carry a step through. It ended {state}: "
-        f"{reason.strip()[:_LONGEST]}; see the engine's log, mend it, and run again"
+        f"a step on the Beam engine ended {state}: {reason.strip()[:_LONGEST]}. "
+        "See the engine's log, and run again"
     )
 
 
 def _system_failure(text: str) -> UserError | None:
     for line in text.splitlines():
-        for symptom, mend in MENDS.items():
+        for symptom, remedy in REMEDIES.items():
             if symptom in line:
-                return UserError(
-                    f"the system failed a step. Received: {_shortened(line, symptom)}; {mend}"
-                )
-        for symptom, rule in RECORD_RULES.items():
+                return UserError(f"the system failed a step: {_shortened(line, symptom)}. {remedy}")
+        for symptom, problem in RECORD_PROBLEMS.items():
             if symptom in line:
-                return UserError(f"{rule}. Received: {_shortened(line, symptom)}; {_CHECKED}")
+                return UserError(f"{problem}: {_shortened(line, symptom)}. {_CHECKED}")
     return None
 
 
 def _shortened(line: str, symptom: str) -> str:
-    told = _SQL.sub("", line).strip()
-    if len(told) > _LONGEST:
-        start = max(0, told.index(symptom) - _LONGEST // 2)
-        told = told[start : start + _LONGEST]
-    return told
+    text = _SQL.sub("", line).strip()
+    if len(text) > _LONGEST:
+        start = max(0, text.index(symptom) - _LONGEST // 2)
+        text = text[start : start + _LONGEST]
+    return text

@@ -82,14 +82,17 @@ def prepare_inputs(config: Config) -> Inputs:
 
 
 def records_directory(config: Config) -> Path:
+    """Where the converted TFRecords lie."""
     return Path(config.root).resolve() / "records"
 
 
 def serving_directory(config: Config) -> Path:
+    """Where the pushed versions lie, as TensorFlow Serving wants them."""
     return Path(config.root).resolve() / "serving" / config.name
 
 
 def metadata_file(config: Config) -> Path:
+    """The SQLite file of ML Metadata."""
     return Path(config.root).resolve() / "metadata.sqlite"
 
 
@@ -217,7 +220,9 @@ def find_network(config: Config, directory: Path) -> Backbone:
     try:
         config.require_fit(backbone)
     except ValueError as error:
-        raise UserError(f"{error} (backbone.network=auto found it in {directory})") from None
+        raise UserError(
+            f"{error} (backbone.network=auto recognised the network in {directory})"
+        ) from None
     return backbone
 
 
@@ -225,7 +230,9 @@ def _link_backbone(directory: Path, target: Path, fingerprint: str) -> Path:
     """A path that stays the same where the cache moves: TFX's cache goes by it."""
     link = directory / fingerprint[:16]
     if link.exists() and not link.is_symlink():
-        raise UserError(f"{link} is no link, and the backbone's is to stand there. Move it away")
+        raise UserError(
+            f"{link} is not a link: the link to the backbone belongs there. Move it away"
+        )
     if not link.is_symlink() or link.readlink() != target:
         directory.mkdir(parents=True, exist_ok=True)
         temporary = link.with_suffix(".part")

@@ -38,13 +38,16 @@ class Serving(Section):
 
 
 class Kubeflow(Section):
+    """The tasks' image, storage and resources on a cluster."""
+
     image: str = ""  # REPOSITORY@sha256:DIGEST of the image that kubeflow/Dockerfile builds
     allow_unpinned_image: bool = False  # a tag may be moved: for trials only
     # Folder for inputs, artifacts and pushed models: s3://, minio://, gs://.
     storage: str = ""
     caching: bool = True
     resources: Resources = Resources()  # of each task that `tasks` does not name
-    tasks: dict[str, Resources] = {Step.TRAINER: Resources(cpu=4, memory=16)}  # by the task's name
+    # Of single tasks, by their names.
+    tasks: dict[str, Resources] = {Step.TRAINER.value: Resources(cpu=4, memory=16)}
     environment: dict[str, str] = {}  # of every task, such as AWS_ENDPOINT_URL
     # Kubernetes secrets of every task: secret -> its key -> environment variable.
     secrets: dict[str, dict[str, str]] = {}

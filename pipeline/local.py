@@ -12,7 +12,7 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
 from inception_finetune.components.evaluation.metrics import ACCURACY
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.failure import in_one_line
+from inception_finetune.pipeline.failure import as_user_error
 from inception_finetune.pipeline.history.lost_files import forget_lost, write_down_files
 from inception_finetune.pipeline.history.outcome import Outcome, read_outcome
 from inception_finetune.pipeline.history.runs import record
@@ -33,7 +33,7 @@ def run(config: Config, *, verbose: bool = False) -> Outcome:
     import tensorflow as tf
 
     devices = len(tf.config.list_physical_devices("GPU"))
-    with in_one_line(), pipeline_lock(Path(config.root)):
+    with as_user_error(), pipeline_lock(Path(config.root)):
         check_batch_size(config.training.batch_size, max(1, devices))  # the Trainer's comes late
         return run_pipeline(config, prepare_inputs(config), verbose=verbose)
 
@@ -52,7 +52,7 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
     announced = node_announcements(announce, verbose)
     started = datetime.now(UTC)
     carried_out = in_environment(execution(config))
-    with in_one_line(), announced, in_memory_beam(), carried_out:
+    with as_user_error(), announced, in_memory_beam(), carried_out:
         _tell_lost(forget_lost(config))
         try:
             _runner(config).run(pipeline)

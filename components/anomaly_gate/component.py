@@ -25,8 +25,8 @@ def AnomalyGate(  # noqa: N802 - TFX component names are classes' names
             problems.append(f"{split}: {feature}: {description}")
     if problems:
         raise UserError(
-            f"every example must fit the schema. Found {len(problems)} anomalies: "
-            f"{'; '.join(problems)}; mend the dataset and convert it again"
+            f"examples do not fit the schema ({len(problems)} anomalies): {'; '.join(problems)}. "
+            "Correct the data set and convert it again"
         )
 
 

@@ -33,8 +33,8 @@ def class_counts(
             buckets = found.rank_histogram.buckets
             if found.unique > len(buckets) and len(buckets) < classes:
                 raise UserError(
-                    f"the statistics count {len(buckets)} of {found.unique} labels alone: an older "
-                    "version made them; run the pipeline again"
+                    f"statistics count only {len(buckets)} of {found.unique} labels: an older "
+                    "version made them. Run the pipeline again"
                 )
             for bucket in buckets:
                 if 0 <= int(bucket.label) < classes:

@@ -37,6 +37,8 @@ class Comparison(Section):
 
 
 class ClassScores(Section):
+    """Precision, recall and F1 of one class."""
+
     name: str
     images: int  # that are of the class
     correct: int  # of them, that were said to be
@@ -47,6 +49,8 @@ class ClassScores(Section):
 
 
 class CalibrationBin(Section):
+    """Answers whose confidence lies between two bounds."""
+
     low: float  # confidence above this one
     high: float
     images: int
@@ -63,12 +67,14 @@ class Confusion(Section):
 
 
 class Calibration(Section):
+    """How well confidence agrees with accuracy (Guo et al. 2017, arXiv:1706.04599)."""
+
     expected_error: float  # mean distance of confidence and accuracy, weighted by images
     bins: tuple[CalibrationBin, ...]
 
 
 def accuracy(hits: npt.NDArray[np.bool_]) -> Accuracy:
-    """Of ``[N]`` answers, N at least 1."""
+    """Accuracy of N >= 1 predictions with its 95 % Wilson interval; `hits` is ``[N]`` bool."""
     correct = int(hits.sum())
     interval = stats.binomtest(correct, len(hits)).proportion_ci(CONFIDENCE, method="wilson")
     return Accuracy(

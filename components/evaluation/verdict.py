@@ -53,6 +53,7 @@ class Threshold(Section):
 
     @property
     def passed(self) -> bool:
+        """Whether the bound holds; False where nothing was measured."""
         return self.margin >= 0
 
     @property
@@ -86,6 +87,8 @@ class Threshold(Section):
 
 
 class Verdict(Section):
+    """What Evaluator decided, and why."""
+
     blessed: bool
     thresholds: tuple[Threshold, ...]
     metrics: dict[str, float]  # of the candidate, over all test images
@@ -123,6 +126,7 @@ def read_verdict(uri: str, label_names: Sequence[str]) -> Verdict:
     """The verdict in the evaluation artifact at `uri`; Evaluator itself lists only failures.
 
     Args:
+      uri: the artifact's folder.
       label_names: the candidate's, in the order of the label ids.
 
     Raises:
@@ -148,7 +152,7 @@ def read_verdict(uri: str, label_names: Sequence[str]) -> Verdict:
     )
     if verdict.blessed == bool(verdict.refusals):
         raise ValueError(
-            f"Evaluator's verdict must follow from its thresholds. Received: {verdict} from {uri}"
+            f"Evaluator's verdict in {uri} does not follow from its thresholds: {verdict}"
         )
     return verdict
 
@@ -208,7 +212,7 @@ def _bounds(
         return
     directions = config_pb2.MetricDirection
     if threshold.direction not in (directions.HIGHER_IS_BETTER, directions.LOWER_IS_BETTER):
-        raise ValueError(f"a change threshold must have a direction. Received: {threshold}")
+        raise ValueError(f"change threshold without a direction: {threshold}")
     upper = threshold.direction == directions.LOWER_IS_BETTER
     if threshold.HasField("absolute"):
         yield "change", upper, threshold.absolute.value
@@ -227,7 +231,7 @@ def _bounded_slices(
     if spec is None:
         return list(slices)
     if isinstance(spec, config_pb2.CrossSlicingSpec):
-        raise ValueError(f"a threshold must bound slices by themselves. Received: {spec}")
+        raise ValueError(f"threshold between slices, which is not supported: {spec}")
     chosen = slicer.SingleSliceSpec(spec=spec)
     found = [where for where in slices if chosen.is_slice_applicable(where)]
     asked = [*((column, "*") for column in spec.feature_keys), *spec.feature_values.items()]

@@ -27,10 +27,12 @@ _REFUSALS: Final = 10  # that the limits quote
 
 
 def as_json(facts: Facts, report: Report) -> str:
+    """The model card as ``model_card.json``, in the fields of the Model Card Toolkit."""
     return json.dumps(model_card(facts, report), indent=1)
 
 
 def as_markdown(facts: Facts, report: Report) -> str:
+    """The model card as ``model_card.md``."""
     card = model_card(facts, report)
     return (
         markdown_templates(__package__)
@@ -40,7 +42,7 @@ def as_markdown(facts: Facts, report: Report) -> str:
 
 
 def model_card(facts: Facts, report: Report) -> dict[str, Any]:
-    """What nobody has said, such as owners, is left out."""
+    """The card's fields; those without a value, such as owners, are left out."""
     lineage = facts.lineage
     details: dict[str, Any] = {
         "name": facts.name,

@@ -10,12 +10,15 @@ from inception_finetune.components.settings import Section
 
 
 class StepCost(Section):
+    """Time and throughput of one step."""
+
     name: str
     seconds: float | None  # of the run in which it was not cached; None where nothing notes it
     images: int | None  # that it went through; None where it goes through none
 
     @property
     def images_per_second(self) -> float | None:
+        """None where the seconds or the images are unknown."""
         if not self.images or not self.seconds:
             return None
         return self.images / self.seconds
@@ -24,7 +27,16 @@ class StepCost(Section):
 def step_costs(
     metadata_file: str | None, made: Mapping[str, Artifact], images: Mapping[str, int]
 ) -> tuple[StepCost, ...]:
-    """Of the steps that wrote the artifacts `made`, by step; `images` they went through."""
+    """The cost of each step that wrote an artifact.
+
+    Args:
+      metadata_file: the runner's SQLite file, None where it has none.
+      made: an output artifact of each step, by the step's name.
+      images: how many images the step processed, by its name.
+
+    Returns:
+      In the order of `made`.
+    """
     seconds = _seconds(metadata_file, made) if metadata_file else {}
     return tuple(
         StepCost(name=name, seconds=seconds.get(name), images=images.get(name)) for name in made

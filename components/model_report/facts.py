@@ -24,6 +24,8 @@ from inception_finetune.components.test_predictions.store import Predictions
 
 
 class SplitFacts(Section):
+    """What one split holds."""
+
     images: int
     class_counts: tuple[int, ...]  # by label id
     mean_bytes: float  # of an encoded picture
@@ -32,6 +34,8 @@ class SplitFacts(Section):
 
 
 class Data(Section):
+    """The data set, as StatisticsGen and ExampleValidator describe it."""
+
     splits: dict[str, SplitFacts]
     anomalies: tuple[str, ...]
 
@@ -51,6 +55,8 @@ class Lineage(Section):
 
 
 class Facts(Section):
+    """The content of the page and the card."""
+
     name: str
     created: str  # UTC, ISO 8601
     label_names: tuple[str, ...]
@@ -85,6 +91,23 @@ def gather(
     provenance: dict[str, Any],
     artifacts: dict[str, str],
 ) -> Facts:
+    """Measures the stored predictions, and collects what other steps wrote.
+
+    Args:
+      settings: of the report.
+      predictions: of the candidate, and of the last blessed model where there is a comparable one.
+      verdict: Evaluator's.
+      curves: a row for each epoch of training.
+      data: of the data set.
+      not_compared: why there is no comparison though a model was blessed before.
+      steps: their costs.
+      peak_memory_bytes: of the process that ran the models.
+      provenance: what the Trainer recorded: revision, Python, packages.
+      artifacts: where each step's artifact lies, by the step's name.
+
+    Returns:
+      What ``facts.json`` holds.
+    """
     predicted = predictions.candidate.argmax(axis=1)
     hits = predicted == predictions.labels
     baseline = None
@@ -153,6 +176,7 @@ def read_data(statistics_uri: str, anomalies_uri: str, classes: int) -> Data:
 
 
 def read_json(path: str) -> Any:
+    """The content of a JSON file, which may lie in an object store."""
     with tf.io.gfile.GFile(path) as file:
         return json.load(io.StringIO(file.read()))
 

@@ -28,10 +28,13 @@ _SHARES = 4  # decimals of the probabilities in the page
 
 
 def render(facts: Facts, predictions: Predictions, examples_uri: str, report: Report) -> str:
-    """The page, which loads nothing from anywhere.
+    """The page as one HTML file that loads nothing from anywhere.
 
     Args:
-      examples_uri: the artifact that the test pictures are read from.
+      facts: what it shows.
+      predictions: of the test images.
+      examples_uri: the artifact that the test images are read from.
+      report: how many pictures it shows, and how large.
     """
     choice = pictures.choose(predictions, report)
     shown = sorted(choice.all())

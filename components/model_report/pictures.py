@@ -26,6 +26,7 @@ class Choice:
     cells: dict[tuple[int, int], tuple[int, ...]]  # (truth, prediction) -> most confident first
 
     def all(self) -> set[int]:
+        """Every test image that is shown somewhere."""
         return {*self.mistakes, *self.doubts, *(i for cell in self.cells.values() for i in cell)}
 
 
@@ -70,6 +71,8 @@ def read_pictures(uri: str, ids: Collection[str], size: int) -> Mapping[str, str
 
     Args:
       uri: of the examples artifact.
+      ids: of the images that are wanted; others are skipped.
+      size: in pixels.
     """
     wanted = {identity.encode() for identity in ids}
     found = {}

@@ -34,6 +34,8 @@ class Report(Section):
 
 
 class ReportSettings(Section):
+    """The parameter `settings` of ModelReport, as JSON."""
+
     name: str  # of the pipeline
     label_names: tuple[str, ...]
     report: Report

@@ -36,6 +36,8 @@ class Disagreement(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
+    """Where the answers of two runs, a and b, differ."""
+
     a: Side
     b: Side
     common: int  # test images that both were asked about: the same id, picture and class name
@@ -51,6 +53,7 @@ class Comparison:
 
     @property
     def p_value(self) -> float:
+        """Of McNemar's exact test on the images that one of the runs alone gets right."""
         return measures.mcnemar(gained=len(self.only_b), lost=len(self.only_a))
 
 
@@ -100,16 +103,19 @@ class Pair(NamedTuple):
 
     @property
     def change(self) -> float | None:
+        """From a to b; None where one of the numbers is not defined."""
         if self.before is None or self.after is None:
             return None
         return self.after - self.before
 
     @property
     def rises(self) -> bool:
+        """Whether b's number is known to be higher."""
         return self.change is not None and self.change > 0
 
     @property
     def falls(self) -> bool:
+        """Whether b's number is known to be lower."""
         return self.change is not None and self.change < 0
 
 
@@ -132,7 +138,7 @@ def compare_classes(found: Comparison) -> dict[str, dict[str, Pair]]:
 
 
 def measure(side: Side) -> dict[str, float]:
-    """What Evaluator measures, of all test images of the run."""
+    """The gate's metrics over all test images of the run, by title."""
     labels, shares = side.predictions.labels, side.predictions.candidate
     return {metric.title: metric.measure(labels, shares) for metric in METRICS.values()}
 

@@ -27,12 +27,14 @@ def render(
     difference: Mapping[str, tuple[str, str]] | None,
     report: Report,
 ) -> str:
-    """The page.
+    """The page as one HTML file that loads nothing from anywhere.
 
     Args:
       name: the pipeline's.
+      found: the comparison that is shown.
       difference: keys of the configuration with another value, and both values; None where
         they are not known.
+      report: how large pictures are.
     """
     a, b = found.a.number, found.b.number
     return templates(__package__).get_template("comparison.html").render(

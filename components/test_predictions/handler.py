@@ -43,6 +43,7 @@ class ExportedModels(ModelHandler[bytes, Prediction, Signatures]):
         self._orders = {key: list(order) for key, order in orders.items()}
 
     def load_model(self) -> Signatures:
+        """Loads each SavedModel's signature, once in a worker."""
         return Signatures(
             (key, tf.saved_model.load(directory).signatures[self._settings.signature])
             for key, directory in self._directories.items()
@@ -54,6 +55,11 @@ class ExportedModels(ModelHandler[bytes, Prediction, Signatures]):
         model: Signatures,
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[Prediction]:
+        """Answers to a batch of serialized examples, one for each.
+
+        Raises:
+          UserError: an image cannot be decoded.
+        """
         try:
             answers = {
                 key: signature(examples=tf.constant(batch))[features.PROBABILITIES].numpy()
@@ -70,4 +76,5 @@ class ExportedModels(ModelHandler[bytes, Prediction, Signatures]):
             yield Prediction(identity, label, rows)
 
     def get_metrics_namespace(self) -> str:
+        """Under which Beam counts."""
         return Step.TEST_PREDICTIONS

@@ -39,7 +39,7 @@ def check(
     from inception_finetune.pipeline import failure
     from inception_finetune.pipeline.cli import backbone_report
 
-    with failure.in_one_line():
+    with failure.as_user_error():
         backbone_report.print_report(settings, Console())
 
 
@@ -100,7 +100,7 @@ def import_(
     from inception_finetune.components.backbone.weights.importing import import_weights
     from inception_finetune.pipeline import failure
 
-    with failure.in_one_line():
+    with failure.as_user_error():
         weights = import_weights(source, directory, network=network, value_range=pixels)
     assert weights.value_range is not None
     low, high = weights.value_range
@@ -117,7 +117,7 @@ def _parse_range(text: str) -> tuple[float, float]:
         return float(low), float(high)
     except ValueError:
         raise UserError(
-            f"--value-range is LOW..HIGH, such as 0..1, -1..1 or 0..255. Received: {text!r}"
+            f"--value-range {text!r} is not a range. Give LOW..HIGH, such as 0..1, -1..1 or 0..255"
         ) from None
 
 

@@ -23,7 +23,7 @@ def fetch(config: ConfigOption = "cifar10", overrides: Overrides = None):
     settings = load(config, overrides)
     from inception_finetune.pipeline import failure, inputs
 
-    with failure.in_one_line():
+    with failure.as_user_error():
         print(inputs.fetch_archive(settings))
 
 
@@ -46,7 +46,7 @@ def show(
     from inception_finetune.components.dataset import grid, show
     from inception_finetune.pipeline import failure, inputs
 
-    with failure.in_one_line():
+    with failure.as_user_error():
         loaded = inputs.read_source(found, settings.dataset.policy)
     if not samples:
         first = show.group_names(loaded)[0]
@@ -70,7 +70,7 @@ def convert(
     _fetch(settings)
     from inception_finetune.pipeline import failure, inputs
 
-    with failure.in_one_line():
+    with failure.as_user_error():
         manifest = inputs.convert_dataset(settings, directory)
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
     print(f"{directory}: {counts}")
@@ -82,7 +82,7 @@ def _fetch(settings: "Config") -> "Layout":
     from inception_finetune.pipeline import failure, inputs
 
     set_up_environment(verbose=False)
-    with failure.in_one_line():
+    with failure.as_user_error():
         found = layout_of(inputs.fetch_archive(settings))
     if found.kind != "archive":
         load_tensorflow(verbose=False)
@@ -93,6 +93,6 @@ def _parse_sample(text: str) -> tuple[str, int]:
     batch, _, index = text.rpartition(":")
     if not batch or not index.isdecimal():
         raise UserError(
-            f"--sample must read BATCH:INDEX, such as data_batch_1:5. Received: {text!r}"
+            f"--sample {text!r} names no picture. Give BATCH:INDEX, such as data_batch_1:5"
         )
     return batch, int(index)

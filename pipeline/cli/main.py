@@ -100,8 +100,8 @@ def predict(
     directory = model or outcome.latest_pushed(settings)
     if directory is None:
         raise UserError(
-            f"predict needs a pushed model. None lies below {settings.root}; "
-            f"run `inception-finetune run --config {config}` first or give --model DIR"
+            f"no pushed model below {settings.root}. "
+            f"Run `inception-finetune run --config {config}` first, or give --model DIR"
         )
     from inception_finetune.pipeline.prediction.grid import SHOWN, draw_predictions
 

@@ -28,6 +28,7 @@ Verbose = Annotated[
 
 
 def load(config: str, overrides: list[str] | None) -> "Config":
+    """The configuration of a command; see `load_config`."""
     from inception_finetune.pipeline.config import load_config
 
     return load_config(config, overrides or ())
@@ -49,6 +50,7 @@ def load_tensorflow(verbose: bool) -> None:
 
 
 def escape_markup(text: str) -> str:
+    """`text` so that rich prints its brackets."""
     from rich.markup import escape
 
     return escape(text)

@@ -83,8 +83,8 @@ def review(
         return
     if len(chosen) > 2:
         raise UserError(
-            "review lists runs, opens one or compares two. "
-            f"Received {len(chosen)}: {' '.join(chosen)}; name one or two"
+            f"{len(chosen)} runs are named: {' '.join(chosen)}. "
+            "Name one to open its report, two to compare them, or none to list all"
         )
     known = read_runs(settings)
     picked = [review.choose_run(known, text) for text in chosen]

@@ -17,7 +17,7 @@ from inception_finetune.components.evaluation.label_names import read_label_name
 from inception_finetune.components.progress import progress
 from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.failure import in_one_line
+from inception_finetune.pipeline.failure import as_user_error
 from inception_finetune.pipeline.history.outcome import latest_pushed
 from inception_finetune.pipeline.history.runs import Run, read_latest_run
 from inception_finetune.pipeline.local import in_memory_beam
@@ -39,6 +39,8 @@ class Statistic:
 
 @dataclass(frozen=True)
 class DataCheck:
+    """How new pictures differ from those that a model was trained on."""
+
     label_names: tuple[str, ...]
     count: int  # new records
     sampled: int  # of them, looked at as pictures
@@ -142,7 +144,7 @@ def _check_schema(
     statistics = run.uri(Step.STATISTICS_GEN, "statistics")
     reference = tfdv.load_stats_binary(f"{statistics}/Split-{features.TRAIN}/FeatureStats.pb")
     schema = schema_check.given(schema, labelled=labelled)
-    with in_one_line(), in_memory_beam():
+    with as_user_error(), in_memory_beam():
         new = schema_check.statistics_of(files, schema)
     return schema_check.check_schema(new, reference, schema, settings, level)
 

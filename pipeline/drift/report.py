@@ -16,6 +16,7 @@ _CLASSES = 40  # rows of labels; of more classes, those that shifted most
 
 
 def print_check(check: DataCheck, console: Console) -> None:
+    """Tables of what was compared, and a line that says what changed."""
     if check.schema.anomalies:
         table = _table("Schema and labels")
         table.add_column("feature")
@@ -50,7 +51,7 @@ def save(console: Console, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         console.save_html(str(target))
     except OSError as error:
-        raise UserError(f"cannot write the page to {target}: {error}; give another file") from error
+        raise UserError(f"cannot write the page to {target}: {error}. Give another file") from error
     console.print(f"page: {target}", highlight=False, soft_wrap=True)
 
 

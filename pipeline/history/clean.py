@@ -9,7 +9,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.failure import in_one_line
+from inception_finetune.pipeline.failure import as_user_error
 from inception_finetune.pipeline.history.runs import open_store
 from inception_finetune.pipeline.inputs import metadata_file
 from inception_finetune.pipeline.locks import pipeline_lock
@@ -19,6 +19,8 @@ _DELETED = metadata_store_pb2.Artifact.DELETED
 
 @dataclass(frozen=True)
 class Cleaned:
+    """What a cleaning did."""
+
     removed: int  # artifacts
     freed: int  # bytes
     kept: int  # artifacts
@@ -35,12 +37,12 @@ def clean(config: Config, keep: int) -> Cleaned:
       UserError: there is no pipeline, another process works on it, or files cannot be removed.
     """
     root = Path(config.root).resolve()
-    with in_one_line():
+    with as_user_error():
         store = open_store(config)
         if store is None:
             raise UserError(
-                f"clean needs a pipeline that has run. {root} holds no {metadata_file(config).name}"
-                "; give its root=DIRECTORY"
+                f"no {metadata_file(config).name} in {root}: no pipeline has run there. "
+                "Give the root=DIRECTORY of one that has"
             )
         with pipeline_lock(root):
             return _clean(store, config.name, root / "artifacts", keep)
@@ -49,7 +51,9 @@ def clean(config: Config, keep: int) -> Cleaned:
 def _clean(store: mlmd.MetadataStore, name: str, artifacts: Path, keep: int) -> Cleaned:
     pipeline = store.get_context_by_type_and_name("pipeline", name)
     if pipeline is None:
-        raise UserError(f"the metadata know no pipeline {name}; give its name=NAME and root")
+        raise UserError(
+            f"no pipeline {name} in the metadata. Give its name=NAME and root=DIRECTORY"
+        )
     ours = {execution.id for execution in store.get_executions_by_context(pipeline.id)}
     used = _used(store, ours, keep) | _blessed_and_pushed(store)
     made = [

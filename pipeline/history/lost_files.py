@@ -71,10 +71,9 @@ def _refuse_unknown(artifacts: Path, newest: int) -> None:
     unknown = [path for path in folders if path.name.isdecimal() and int(path.name) > newest]
     if unknown:
         raise UserError(
-            f"the metadata of a root must know its results. {artifacts} holds {len(unknown)} that "
-            "metadata.sqlite beside it does not know, as if that was lost or comes from an old "
-            f"copy; put it back, or move {artifacts} away to have all made again (what was pushed "
-            "still serves)"
+            f"{len(unknown)} results in {artifacts} are unknown to metadata.sqlite beside it, "
+            "which was lost or comes from an old copy. Put the right one back, or move "
+            f"{artifacts} away to have all made again (what was pushed still serves)"
         )
 
 

@@ -18,6 +18,8 @@ from inception_finetune.pipeline.inputs import serving_directory
 
 @dataclass(frozen=True)
 class Outcome:
+    """What the command `run` prints of a run."""
+
     steps: tuple[StepRun, ...]
     blessed: bool
     metrics: dict[str, float]  # of the overall test slice; empty where the gate was not reached
@@ -33,6 +35,7 @@ def read_outcome(config: Config) -> Outcome:
 
 
 def outcome_of(run: Run) -> Outcome:
+    """The outcome of one run, which may have stopped before the gate."""
     if run.blessed is None:
         return Outcome(
             run.steps, blessed=False, metrics={}, bounds=(), refusals=(), remarks=(), pushed=None
@@ -65,6 +68,7 @@ def latest_pushed(config: Config) -> Path | None:
 
 
 def print_outcome(outcome: Outcome, config: Config, console: Console) -> None:
+    """Tables of steps and metrics, and where the model was pushed."""
     table = Table(title=f"{config.name}: steps of this run", title_justify="left")
     table.add_column("step")
     table.add_column("seconds", justify="right")

@@ -33,7 +33,7 @@ def choose_run(runs: Sequence[Run], text: str) -> Run:
         return runs[-1]
     if not text.isdecimal() or not 1 <= int(text) <= len(runs):
         raise UserError(
-            f"a run is a number from 1 to {len(runs)}, or {LATEST}. Received: {text!r}; "
+            f"no run {text!r}: runs have the numbers 1 to {len(runs)}, and {LATEST} is the last. "
             "`inception-finetune review` lists them"
         )
     return runs[int(text) - 1]

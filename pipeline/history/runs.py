@@ -21,6 +21,8 @@ _ACCURACY = "accuracy"
 
 @dataclass(frozen=True)
 class StepRun:
+    """One step of one run."""
+
     name: str
     cached: bool
     failed: bool
@@ -29,6 +31,8 @@ class StepRun:
 
 @dataclass(frozen=True)
 class Run:
+    """One run of the pipeline."""
+
     number: int  # 1 is the pipeline's first
     name: str  # as TFX names it, after the time of its start
     started: datetime
@@ -39,6 +43,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
+        """Of all steps that were not cached."""
         return sum(step.seconds for step in self.steps if not step.cached)
 
     @property
@@ -76,8 +81,8 @@ class Run:
         artifact = self.artifacts.get((step, key))
         if artifact is None:
             raise UserError(
-                f"what is asked for comes from {step}, which run {self.number} of "
-                f"{self.started:%Y-%m-%d %H:%M} did not come to; take another run, or run again"
+                f"run {self.number} of {self.started:%Y-%m-%d %H:%M} did not reach {step}. "
+                "Choose another run, or run again"
             )
         return str(artifact.uri)
 
@@ -108,8 +113,8 @@ def _opened(config: Config) -> tuple[mlmd.MetadataStore, list[metadata_store_pb2
     contexts = [] if store is None else run_contexts(store, config.name)
     if store is None or not contexts:
         raise UserError(
-            f"a pipeline must have run before it can be reviewed. {config.name} has no run in "
-            f"{metadata_file(config)}; run `inception-finetune run` with the same --config first"
+            f"pipeline {config.name} has no run in {metadata_file(config)}. "
+            "Run `inception-finetune run` with the same --config first"
         )
     return store, contexts
 

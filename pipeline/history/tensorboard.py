@@ -35,8 +35,8 @@ def open_tensorboard(config: Config, *, host: str, port: int) -> None:
     directories = log_directories(config)
     if not directories:
         raise UserError(
-            f"tensorboard needs a training to show. None lies below {config.root}; "
-            "run `inception-finetune run` with the same --config first"
+            f"no training below {config.root}. "
+            "Run `inception-finetune run` with the same --config first"
         )
     from tensorboard import program
 

@@ -15,6 +15,8 @@ _RECORDS: Final = (".tfrecord", ".gz")
 
 @dataclass(frozen=True)
 class Picture:
+    """A picture to be classified."""
+
     name: str  # a path, or the id of a record
     encoded: bytes
     truth: str | None  # the label that it should get
@@ -36,14 +38,14 @@ def read_pictures(places: Sequence[Path], label_names: Sequence[str]) -> Iterato
 
 def _files(place: Path) -> list[Path]:
     if not place.exists():
-        raise UserError(f"no such file or folder: {place}; check the path")
+        raise UserError(f"no such file or folder: {place}. Check the path")
     if not place.is_dir():
         return [place]
     found = [path for path in tree.files(place) if path.suffix.lower() in _SUFFIXES]
     if not found:
         raise UserError(
-            f"a folder must hold pictures ({', '.join(_SUFFIXES)}). Received: {place}; "
-            "give one that does, or name the files"
+            f"no pictures ({', '.join(_SUFFIXES)}) in folder {place}. "
+            "Give another, or name the files"
         )
     return found
 

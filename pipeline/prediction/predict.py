@@ -25,6 +25,8 @@ _BATCH_BYTES: Final = 1 << 26  # where files are large, fewer
 
 @dataclass(frozen=True)
 class Prediction:
+    """The model's answer to one picture."""
+
     picture: Picture
     label_names: Sequence[str]
     shares: npt.NDArray[np.float32]  # [classes], the probabilities; all 0 where there is an error
@@ -32,10 +34,12 @@ class Prediction:
 
     @property
     def label_id(self) -> int:
+        """The most probable class; -1 where the picture could not be read."""
         return -1 if self.error else int(self.shares.argmax())
 
     @property
     def label_name(self) -> str:
+        """Of that class; empty where the picture could not be read."""
         return "" if self.error else self.label_names[self.label_id]
 
     @property
@@ -66,6 +70,8 @@ def predict(
     its prediction.
 
     Args:
+      model_directory: the folder of the SavedModel.
+      places: PNG, JPEG and TFRecord files, and folders of pictures.
       with_bytes: how many predictions keep their picture's bytes: the least dull ones.
 
     Raises:
@@ -102,8 +108,8 @@ def _load(model_directory: Path) -> Any:
     """What answers a list of pictures."""
     if not (model_directory / "saved_model.pb").is_file():
         raise UserError(
-            f"a model must be a SavedModel directory. {model_directory} holds no saved_model.pb; "
-            "run the pipeline first or give --model DIR"
+            f"no saved_model.pb in {model_directory}. "
+            "Run the pipeline first, or give the folder of a SavedModel as --model DIR"
         )
     import tensorflow as tf
     from google.protobuf.message import DecodeError
@@ -113,9 +119,9 @@ def _load(model_directory: Path) -> Any:
         signature = model.signatures["predict_images"]
     except (OSError, ValueError, KeyError, DecodeError, tf.errors.OpError) as error:
         raise UserError(
-            f"a pushed model must be whole. {model_directory} cannot be loaded "
-            f"({type(error).__name__}: {' '.join(str(error).split())[:120]}); "
-            "push it again or give another --model DIR"
+            f"model {model_directory} cannot be loaded "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:120]}). "
+            "Push it again, or give another --model DIR"
         ) from error
     return lambda batch: signature(images=tf.constant([picture.encoded for picture in batch]))
 

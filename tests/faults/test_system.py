@@ -260,7 +260,7 @@ def test_metadata_that_another_program_locks(place, recorder):
     before = place.contents()
     with locked(metadata):
         line = place.run().line
-    assert "end the other program" in line
+    assert "End the other program" in line
     assert place.contents() == before
     recorder.add("system", "metadata locked", survived=1, message=place.shown(line))
     with locked(metadata, seconds=12):  # 8 of which the imports take

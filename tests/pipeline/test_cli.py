@@ -207,7 +207,7 @@ def test_an_unknown_key_in_a_process_of_its_own(tmp_path):
         ("dataset.archives=x", "unknown key dataset.archives; did you mean archive?"),
         ("dataset.validation_fraction=2", "dataset.validation_fraction: "),
         ("dataset.seed=one", "dataset.seed: "),
-        ("nonsense", "an override must read key=value, such as training.epochs=3"),
+        ("nonsense", "override 'nonsense' on the command line is not key=value"),
     ],
 )
 @pytest.mark.parametrize("command", [["config"], ["data", "show"], ["data", "fetch"], ["run"]])
@@ -229,8 +229,8 @@ def test_no_such_config(run):
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
-        ("7", "--sample must read BATCH:INDEX, such as data_batch_1:5. Received: '7'"),
-        ("test_batch:x", "Received: 'test_batch:x'"),
+        ("7", "--sample '7' names no picture. Give BATCH:INDEX, such as data_batch_1:5"),
+        ("test_batch:x", "--sample 'test_batch:x' names no picture"),
         ("test_batch:30", "test_batch has images 0 to 29, received 30"),
         ("batch:0", "no batch 'batch' in this archive"),
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inception_finetune.components.errors import UserError
-from inception_finetune.pipeline.failure import in_one_line, user_error
+from inception_finetune.pipeline.failure import as_user_error, user_error
 from inception_finetune.pipeline.locks import cache_lock, pipeline_lock
 
 HOLD = """
@@ -80,24 +80,24 @@ def test_a_beam_workers_user_error_is_found_in_what_beam_quotes():
     quoted = RuntimeError("Traceback\ncomponents.errors.UserError: mend it [while running 'x']\n")
     assert str(user_error(quoted)) == "mend it"
     assert str(user_error(UserError("mend it [while running 'x']"))) == "mend it"
-    with pytest.raises(UserError, match="^mend it$"), in_one_line():
+    with pytest.raises(UserError, match="^mend it$"), as_user_error():
         raise UserError("mend it [while running 'x']")
 
 
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (OSError(28, "No space left on device", "/x/y"), "make room"),
-        (RuntimeError("ResourceExhaustedError: /x/y; No space left on device"), "make room"),
+        (OSError(28, "No space left on device", "/x/y"), "Free space"),
+        (RuntimeError("ResourceExhaustedError: /x/y; No space left on device"), "Free space"),
         (OSError(30, "Read-only file system", "/x/y"), "can be written"),
-        (OSError(2, "No such file or directory", "/x/y"), "run again"),
-        (OSError("SavedModel file does not exist at: /x/y"), "run again"),
-        (RuntimeError("query: database disk image is malformed"), "restore metadata.sqlite"),
-        (RuntimeError("Concurrent writes aborted after max number of retries."), "end the other"),
+        (OSError(2, "No such file or directory", "/x/y"), "Run again"),
+        (OSError("SavedModel file does not exist at: /x/y"), "Run again"),
+        (RuntimeError("query: database disk image is malformed"), "Restore metadata.sqlite"),
+        (RuntimeError("Concurrent writes aborted after max number of retries."), "End the other"),
     ],
 )
 def test_a_failure_of_the_system_is_one_line_with_its_words_and_a_mend(error, told):
-    with pytest.raises(UserError, match=told) as failure, in_one_line():
+    with pytest.raises(UserError, match=told) as failure, as_user_error():
         raise ValueError("while running") from error
     assert "\n" not in str(failure.value)
     assert str(error).rpartition(": ")[2] in str(failure.value)
@@ -106,20 +106,26 @@ def test_a_failure_of_the_system_is_one_line_with_its_words_and_a_mend(error, to
 @pytest.mark.parametrize(
     ("told", "rule"),
     [
-        ("Not a valid TFRecord. Fewer than 1356 bytes: b'0ac5" + "0a" * 900, "must be whole"),
+        (
+            "Not a valid TFRecord. Fewer than 1356 bytes: b'0ac5" + "0a" * 900,
+            "a TFRecord file is damaged",
+        ),
         ("Error parsing message with type 'tensorflow.Example' [while running 'x']", "tf.train.Ex"),
-        ('Feature had wrong type, expected int64_list for "image/class/label"', "schema's type"),
-        ("No files found based on the file pattern /x/test-*.tfrecord", "every split"),
+        (
+            'Feature had wrong type, expected int64_list for "image/class/label"',
+            "another type than the schema",
+        ),
+        ("No files found based on the file pattern /x/test-*.tfrecord", "a split has no files"),
     ],
 )
 def test_records_that_no_conversion_checked_are_one_short_line(told, rule):
-    with pytest.raises(UserError, match=f"{rule}.*dataset.archive") as failure, in_one_line():
+    with pytest.raises(UserError, match=f"{rule}.*dataset.archive") as failure, as_user_error():
         raise ValueError(told)
     assert len(str(failure.value)) < 400
 
 
 def test_an_error_of_ours_is_not_hidden(tmp_path: Path):
-    with pytest.raises(ZeroDivisionError), in_one_line():
+    with pytest.raises(ZeroDivisionError), as_user_error():
         raise ZeroDivisionError
 
 
@@ -129,8 +135,9 @@ def test_a_job_that_a_cluster_gave_up_is_one_line():
         "org.apache.flink.runtime.JobException: Recovery is suppressed\n at Scheduler.java"
     )
     told = str(user_error(failed))
-    assert "It ended FAILED: org.apache.flink.runtime.JobException: Recovery is suppressed" in told
-    assert "\n" not in told and "run again" in told
+    reason = "org.apache.flink.runtime.JobException: Recovery is suppressed"
+    assert f"a step on the Beam engine ended FAILED: {reason}" in told
+    assert "\n" not in told and "Run again" in told
 
 
 def test_a_workers_exception_is_what_is_said_of_a_failed_job():
@@ -140,4 +147,4 @@ def test_a_workers_exception_is_what_is_said_of_a_failed_job():
         '  File "a.py", line 1, in f\n    raise ValueError("x")\nValueError: no such shape\n'
         "  at Java.java"
     )
-    assert "It ended FAILED: ValueError: no such shape; see" in str(user_error(failed))
+    assert "ended FAILED: ValueError: no such shape. See" in str(user_error(failed))

@@ -280,7 +280,7 @@ def test_the_command(run_command, source, imported, tmp_path):
     assert "left out: its classifier of 1,001 classes" in err
     for arguments, complaint in (
         (["--value-range", "0..255"], "do not fit InceptionV1 exactly"),
-        (["--value-range", "7"], "--value-range is LOW..HIGH"),
+        (["--value-range", "7"], "--value-range '7' is not a range. Give LOW..HIGH"),
         (["--network", "inception_v3"], "it holds InceptionV1, and backbone.network is"),
     ):
         status, _, err = run_command("backbone", "import", source, tmp_path / "m", *arguments)

@@ -256,5 +256,5 @@ def test_each_of_1500_classes_is_counted(examples, tmp_path):
     assert class_counts(dataset, 1500).tolist() == wanted.tolist()
     label = next(one for one in dataset.features if one.path.step == [features.LABEL])
     del label.string_stats.rank_histogram.buckets[1000:]  # as an older version left it
-    with pytest.raises(UserError, match="count 1000 of 1500 labels alone.*run the pipeline again"):
+    with pytest.raises(UserError, match="count only 1000 of 1500 labels.*Run the pipeline again"):
         class_counts(dataset, 1500)

@@ -184,7 +184,7 @@ def test_nothing_was_run_yet(run, tmp_path):
     for arguments in ([], ["1"], ["1", "2"]):
         status, out, err = run("review", *arguments, f"root={tmp_path}/empty")
         assert (status, out) == (1, "")
-        assert err.startswith("error: a pipeline must have run before") and err.count("\n") == 1
+        assert err.startswith("error: pipeline digits has no run in") and err.count("\n") == 1
     assert not (tmp_path / "empty").exists()
 
 
@@ -247,7 +247,7 @@ def test_a_run_is_like_itself(run, smallest_config, first_run):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["0"], "a run is a number from 1 to"),
+        (["0"], "runs have the numbers 1 to"),
         (["first"], "or latest. Received: 'first'"),
         (["1", "1", "1"], "name one or two"),
     ],
