@@ -121,7 +121,7 @@ def fetch_archive(config: Config) -> Path:
 def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
     """Converts the configured data into `directory`; a no-op where that was done before.
 
-    What was guessed, and examples that are left out, is said on stderr and stands in the manifest.
+    Guesses, and examples that are left out, are reported on stderr and in the manifest.
     """
     dataset, found = config.dataset, layout.layout_of(fetch_archive(config))
     policy = dataset.policy

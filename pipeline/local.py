@@ -13,7 +13,10 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from inception_finetune.components.evaluation.metrics import ACCURACY
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.failure import as_user_error
-from inception_finetune.pipeline.history.lost_files import forget_lost, write_down_files
+from inception_finetune.pipeline.history.lost_files import (
+    invalidate_artifacts_with_missing_files,
+    record_artifact_files,
+)
 from inception_finetune.pipeline.history.outcome import Outcome, read_outcome
 from inception_finetune.pipeline.history.runs import record
 from inception_finetune.pipeline.inputs import Inputs, prepare_inputs
@@ -46,27 +49,27 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
     def announce(node: str) -> None:
         # What this run has made so far, while it is whole. RuntimeError: the metadata are locked.
         with suppress(StatusError, OSError, RuntimeError):
-            write_down_files(config)
+            record_artifact_files(config)
         console.print(f"[dim]{node}[/]")
 
     announced = node_announcements(announce, verbose)
     started = datetime.now(UTC)
     carried_out = in_environment(execution(config))
     with as_user_error(), announced, in_memory_beam(), carried_out:
-        _tell_lost(forget_lost(config))
+        _report_lost(invalidate_artifacts_with_missing_files(config))
         try:
             _runner(config).run(pipeline)
         except BaseException:
             with suppress(StatusError, OSError):  # the failure itself must be heard of
                 record(config, since=started)
             raise
-        write_down_files(config)
+        record_artifact_files(config)
     outcome = read_outcome(config)
     record(config, since=started, accuracy=outcome.metrics[ACCURACY.name])
     return outcome
 
 
-def _tell_lost(files: list[str]) -> None:
+def _report_lost(files: list[str]) -> None:
     if files:
         print(
             "results of earlier runs that have lost files, to be made again where they are needed: "

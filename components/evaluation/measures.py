@@ -41,9 +41,9 @@ class ClassScores(Section):
 
     name: str
     images: int  # that are of the class
-    correct: int  # of them, that were said to be
-    predicted: int  # that were said to be
-    precision: float | None  # None where nothing was said to be of the class
+    correct: int  # of them, that were classified as it
+    predicted: int  # that were classified as it
+    precision: float | None  # None where nothing was classified as it
     recall: float | None  # None where no image is
     f1: float | None
 
@@ -62,7 +62,7 @@ class Confusion(Section):
     """Images of one class that were taken for another."""
 
     truth: int
-    said: int
+    predicted: int
     images: int
 
 
@@ -127,7 +127,7 @@ def confusions(
         np.stack([labels[wrong], predicted[wrong]], axis=1), axis=0, return_counts=True
     )
     return tuple(
-        Confusion(truth=int(pairs[i, 0]), said=int(pairs[i, 1]), images=int(images[i]))
+        Confusion(truth=int(pairs[i, 0]), predicted=int(pairs[i, 1]), images=int(images[i]))
         for i in np.argsort(-images, kind="stable")
     )
 

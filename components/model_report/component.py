@@ -65,7 +65,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
     extra = f"{path_utils.serving_model_path(model.uri)}/{features.EXTRA_ASSETS}"
     curves = learning_curve.read_history(f"{model_run.uri}/{learning_curve.FILE}")
     steps = curves[-1]["step"] if curves else 0
-    gathered = facts.gather(
+    content = facts.collect(
         chosen,
         answers,
         verdict=read_verdict(evaluation.uri, chosen.label_names),
@@ -80,11 +80,11 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         artifacts={name: artifact.uri for name, artifact in made.items()},
     )
     files = {
-        FACTS: gathered.model_dump_json(indent=1),
-        PAGE: page.render(gathered, answers, examples.uri, chosen.report),
+        FACTS: content.model_dump_json(indent=1),
+        PAGE: page.render(content, answers, examples.uri, chosen.report),
         CONFUSION: _confusion_csv(answers, chosen.label_names),
-        CARD_JSON: card.as_json(gathered, chosen.report),
-        CARD_MARKDOWN: card.as_markdown(gathered, chosen.report),
+        CARD_JSON: card.as_json(content, chosen.report),
+        CARD_MARKDOWN: card.as_markdown(content, chosen.report),
     }
     for name, text in files.items():
         with tf.io.gfile.GFile(f"{model_report.uri}/{name}", "w") as file:
@@ -95,9 +95,9 @@ def _confusion_csv(answers: Predictions, names: Sequence[str]) -> str:
     """Every confused pair: the page and the facts hold the most frequent ones alone."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(("truth", "said", "images"))
+    table.writerow(("truth", "predicted", "images"))
     for one in measures.confusions(answers.labels, answers.candidate.argmax(axis=1)):
-        table.writerow((names[one.truth], names[one.said], one.images))
+        table.writerow((names[one.truth], names[one.predicted], one.images))
     return text.getvalue()
 
 

@@ -78,7 +78,7 @@ class Facts(Section):
     lineage: Lineage
 
 
-def gather(
+def collect(
     settings: ReportSettings,
     predictions: Predictions,
     *,

@@ -22,12 +22,16 @@ class Choice:
     """Numbers of test images, all of them below `Report.pictures` in number."""
 
     mistakes: tuple[int, ...]  # wrong, the most confident first
-    doubts: tuple[int, ...]  # right, the least confident first
+    least_confident: tuple[int, ...]  # right, the least confident first
     cells: dict[tuple[int, int], tuple[int, ...]]  # (truth, prediction) -> most confident first
 
     def all(self) -> set[int]:
         """Every test image that is shown somewhere."""
-        return {*self.mistakes, *self.doubts, *(i for cell in self.cells.values() for i in cell)}
+        return {
+            *self.mistakes,
+            *self.least_confident,
+            *(i for cell in self.cells.values() for i in cell),
+        }
 
 
 def choose(predictions: Predictions, report: Report) -> Choice:
@@ -40,15 +44,17 @@ def choose(predictions: Predictions, report: Report) -> Choice:
     hits = predicted == predictions.labels
     falling = np.argsort(-confidence, kind="stable")
     mistakes = [int(i) for i in falling if not hits[i]][:SHOWN]
-    doubts = [int(i) for i in falling[::-1] if hits[i]][:SHOWN]
-    room = max(0, report.pictures - len(mistakes) - len(doubts))
+    least_confident = [int(i) for i in falling[::-1] if hits[i]][:SHOWN]
+    room = max(0, report.pictures - len(mistakes) - len(least_confident))
     ranked = _ranked_in_cells(falling, predictions.labels, predicted, hits)
     kept = [i for rank, _, _, i in sorted(ranked) if rank < report.pictures_per_cell][:room]
     cells: dict[tuple[int, int], tuple[int, ...]] = {}
     for i in kept:
         cell = int(predictions.labels[i]), int(predicted[i])
         cells[cell] = (*cells.get(cell, ()), i)
-    return Choice(tuple(mistakes[: report.pictures]), tuple(doubts[: report.pictures]), cells)
+    return Choice(
+        tuple(mistakes[: report.pictures]), tuple(least_confident[: report.pictures]), cells
+    )
 
 
 def _ranked_in_cells(

@@ -30,7 +30,7 @@ class Disagreement(NamedTuple):
 
     id: str
     truth: str  # a class name
-    said: tuple[str, str]
+    predicted: tuple[str, str]
     probabilities: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]  # [classes] each
 
 
@@ -74,11 +74,11 @@ def compare(a: Side, b: Side) -> Comparison:
     same = names_a[a.predictions.labels[rows_a]] == truth
     rows_a, rows_b, truth = rows_a[same], rows_b[same], truth[same]
     shares = a.predictions.candidate[rows_a], b.predictions.candidate[rows_b]
-    said = names_a[shares[0].argmax(axis=1)], names_b[shares[1].argmax(axis=1)]
+    predicted = names_a[shares[0].argmax(axis=1)], names_b[shares[1].argmax(axis=1)]
     found: dict[str, list[Disagreement]] = {"a": [], "b": [], "neither": []}
     certainty = np.maximum(shares[0].max(axis=1), shares[1].max(axis=1))
     for place in np.argsort(-certainty, kind="stable"):
-        labels = str(said[0][place]), str(said[1][place])
+        labels = str(predicted[0][place]), str(predicted[1][place])
         if labels[0] != labels[1]:
             right = {labels[0]: "a", labels[1]: "b"}.get(str(truth[place]), "neither")
             identity = b.predictions.ids[rows_b[place]]
@@ -144,5 +144,5 @@ def measure(side: Side) -> dict[str, float]:
 
 
 def _score_classes(side: Side) -> dict[str, measures.ClassScores]:
-    labels, said = side.predictions.labels, side.predictions.candidate.argmax(axis=1)
-    return {row.name: row for row in measures.class_scores(labels, said, side.label_names)}
+    labels, predicted = side.predictions.labels, side.predictions.candidate.argmax(axis=1)
+    return {row.name: row for row in measures.class_scores(labels, predicted, side.label_names)}

@@ -68,12 +68,12 @@ def _picture(found: Comparison, one: Disagreement, size: int) -> dict[str, Any]:
         "answers": [
             {
                 "number": side.number,
-                "said": label,
+                "predicted": label,
                 "right": label == one.truth,
                 "likeliest": _likeliest(side.label_names, shares, one.truth),
             }
             for side, label, shares in zip(
-                (found.a, found.b), one.said, one.probabilities, strict=True
+                (found.a, found.b), one.predicted, one.probabilities, strict=True
             )
         ],
     }

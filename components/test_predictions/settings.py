@@ -1,4 +1,4 @@
-"""What TestPredictions is told besides its input artifacts."""
+"""What TestPredictions is given besides its input artifacts."""
 
 from pydantic import Field
 

@@ -37,8 +37,8 @@ def print_check(check: DataCheck, console: Console) -> None:
         )
         return
     more = len(changes) - _NAMED
-    told = "; ".join(changes[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
-    console.print(f"[bold red]changed[/]: {escape(told)}", highlight=False, soft_wrap=True)
+    named = "; ".join(changes[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
+    console.print(f"[bold red]changed[/]: {escape(named)}", highlight=False, soft_wrap=True)
 
 
 def save(console: Console, target: Path) -> None:

@@ -20,7 +20,7 @@ _FILES = "files"  # property of a run's context: artifact id -> path -> bytes, a
 _LIVE, _DELETED = metadata_store_pb2.Artifact.LIVE, metadata_store_pb2.Artifact.DELETED
 
 
-def forget_lost(config: Config) -> list[str]:
+def invalidate_artifacts_with_missing_files(config: Config) -> list[str]:
     """Has results that have lost files made again where they are needed; names one file of each.
 
     They are marked as deleted, so that TFX neither reuses them nor compares a model with them.
@@ -48,7 +48,7 @@ def forget_lost(config: Config) -> list[str]:
     return named
 
 
-def write_down_files(config: Config) -> None:
+def record_artifact_files(config: Config) -> None:
     """Of all results that the newest run made, and those that it reused and nobody wrote down."""
     store = open_store(config)
     runs = [] if store is None else run_contexts(store, config.name)

@@ -120,10 +120,9 @@ def _opened(config: Config) -> tuple[mlmd.MetadataStore, list[metadata_store_pb2
 
 
 def record(config: Config, since: datetime, accuracy: float | None = None) -> None:
-    """Writes what a list of runs needs into the metadata of the run that began after `since`.
+    """Stores configuration and accuracy in the metadata of the run that began after `since`.
 
-    TFX keeps only what each step was told; a review wants to know the rest, the gate's too. That
-    the list shows accuracies without TensorFlow makes it a matter of a second.
+    TFX stores each step's parameters only. Stored here so that `review` need not import TFMA.
     """
     store = open_store(config)
     contexts = [] if store is None else run_contexts(store, config.name)

@@ -57,10 +57,10 @@ def draw_predictions(predictions: Sequence[Prediction], target: Path) -> int:
 
 
 def _headline(predictions: Sequence[Prediction], shown: int) -> str:
-    judged = [prediction.right for prediction in predictions if prediction.right is not None]
+    results = [prediction.right for prediction in predictions if prediction.right is not None]
     parts = [f"{len(predictions):,} pictures"]
-    if judged:
-        parts.append(f"{sum(judged):,} of {len(judged):,} right")
+    if results:
+        parts.append(f"{sum(results):,} of {len(results):,} right")
     if unread := sum(1 for prediction in predictions if prediction.error):
         parts.append(f"{unread:,} not read")
     if shown < len(predictions) - unread:

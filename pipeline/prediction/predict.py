@@ -56,7 +56,7 @@ class Prediction:
 
     @property
     def dullness(self) -> tuple[bool, float]:
-        """Least for mistakes, the most confident first; then for what the model doubts."""
+        """Least for mistakes, the most confident first; then for the least confident."""
         share = float(self.shares.max())
         return (self.right is not False, -share if self.right is False else share)
 
@@ -141,11 +141,11 @@ def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
 
 def print_predictions(predictions: Sequence[Prediction], console: Console) -> None:
     """A table: one row a picture, its label, the truth if known, and the likeliest classes."""
-    judged = [prediction.right for prediction in predictions if prediction.right is not None]
+    results = [prediction.right for prediction in predictions if prediction.right is not None]
     table = Table()
     table.add_column("image", overflow="fold")
     table.add_column("label")
-    if judged:
+    if results:
         table.add_column("truth")
     table.add_column("probabilities")
     for prediction in predictions:
@@ -157,12 +157,12 @@ def print_predictions(predictions: Sequence[Prediction], console: Console) -> No
             ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
             last = escape(", ".join(f"{name} {share:.3f}" for name, share in ranked[:LIKELIEST]))
         cells = [escape(prediction.picture.name), label]
-        if judged:
+        if results:
             cells.append(f"[red]{truth}[/]" if prediction.right is False else truth)
         table.add_row(*cells, last)
     console.print(table)
-    if judged:
-        console.print(f"{sum(judged):,} of {len(judged):,} right", highlight=False)
+    if results:
+        console.print(f"{sum(results):,} of {len(results):,} right", highlight=False)
 
 
 def unread_line(predictions: Sequence[Prediction]) -> str:

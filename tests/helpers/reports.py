@@ -17,5 +17,5 @@ def dense(facts: Facts) -> np.ndarray:
     """[classes, classes], truth by prediction."""
     matrix = np.diag([row.correct for row in facts.classes])
     for one in facts.confusion:
-        matrix[one.truth, one.said] = one.images
+        matrix[one.truth, one.predicted] = one.images
     return matrix

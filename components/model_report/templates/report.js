@@ -10,10 +10,10 @@ function picture(index) {
   image.src = shown.source;
   image.alt = `test image ${shown.id}`;
   const caption = figure.querySelector("figcaption");
-  const right = shown.truth === shown.said;
+  const right = shown.truth === shown.predicted;
   caption.textContent = right
     ? `${facts.labels[shown.truth]}, ${percent(shown.shares[0][1])}`
-    : `${facts.labels[shown.truth]}, taken for ${facts.labels[shown.said]}, ${percent(shown.shares[0][1])}`;
+    : `${facts.labels[shown.truth]}, taken for ${facts.labels[shown.predicted]}, ${percent(shown.shares[0][1])}`;
   caption.append(Object.assign(document.createElement("small"), { textContent: shown.id }));
   figure.querySelector("details").addEventListener("toggle", (event) => {
     const list = event.target.querySelector("ol");
@@ -39,12 +39,12 @@ function fill(place, indices, otherwise) {
   else document.getElementById(place).textContent = otherwise;
 }
 
-function openCell(truth, said, images) {
+function openCell(truth, predicted, images) {
   if (!images) return;
-  const shown = facts.cells[`${truth},${said}`] ?? [];
+  const shown = facts.cells[`${truth},${predicted}`] ?? [];
   const some = shown.length < images ? `, the ${shown.length} most confident of them` : "";
   document.getElementById("cell-title").textContent =
-    `${facts.labels[truth]} taken for ${facts.labels[said]}: ${images}${some}`;
+    `${facts.labels[truth]} taken for ${facts.labels[predicted]}: ${images}${some}`;
   fill("cell-pictures", shown, "The page has no room for pictures of this cell.");
   document.getElementById("cell").hidden = false;
 }
@@ -76,7 +76,7 @@ function drawClasses() {
   const rows = facts.classes.map(([images, predicted, correct, train], label) => {
     const precision = share(correct, predicted);
     const recall = share(correct, images);
-    // As scikit-learn has it: not defined where the class neither occurs nor is ever said.
+    // As scikit-learn has it: not defined where the class neither occurs nor is ever predicted.
     const f1 = share(2 * correct, images + predicted);
     return { name: facts.labels[label], label, images, predicted, train, precision, recall, f1 };
   });
@@ -96,7 +96,7 @@ function drawClasses() {
 function drawPairs() {
   const columns = [
     { title: "truth", value: ([truth]) => facts.labels[truth], kind: "name" },
-    { title: "taken for", value: ([, said]) => facts.labels[said], kind: "name" },
+    { title: "taken for", value: ([, predicted]) => facts.labels[predicted], kind: "name" },
     { title: "images", value: ([, , images]) => images, kind: "button" },
     { title: "of the class", value: ([truth, , images]) => images / facts.classes[truth][0], show: percent },
   ];
@@ -108,8 +108,8 @@ function drawPairs() {
 }
 
 function drawMatrix(matrix) {
-  const counts = facts.classes.map(([, , correct], label) => facts.labels.map((_, said) => (said === label ? correct : 0)));
-  for (const [truth, said, images] of facts.confusion) counts[truth][said] = images;
+  const counts = facts.classes.map(([, , correct], label) => facts.labels.map((_, predicted) => (predicted === label ? correct : 0)));
+  for (const [truth, predicted, images] of facts.confusion) counts[truth][predicted] = images;
   const head = matrix.createTHead().insertRow();
   head.insertCell();
   for (const name of facts.labels) {
@@ -121,21 +121,21 @@ function drawMatrix(matrix) {
   counts.forEach((row, truth) => {
     const line = body.insertRow();
     line.append(Object.assign(document.createElement("th"), { scope: "row", textContent: facts.labels[truth] }));
-    row.forEach((images, said) => {
+    row.forEach((images, predicted) => {
       const rate = facts.classes[truth][0] ? images / facts.classes[truth][0] : 0;
       const button = Object.assign(document.createElement("button"), {
         type: "button",
         textContent: images,
-        className: `${truth === said ? "hit" : "miss"}${images ? "" : " none"}`,
-        ariaLabel: `${facts.labels[truth]} taken for ${facts.labels[said]}: ${images}`,
+        className: `${truth === predicted ? "hit" : "miss"}${images ? "" : " none"}`,
+        ariaLabel: `${facts.labels[truth]} taken for ${facts.labels[predicted]}: ${images}`,
       });
-      Object.assign(button.dataset, { cell: `${truth},${said}`, counts: images, rates: (100 * rate).toFixed(0) });
+      Object.assign(button.dataset, { cell: `${truth},${predicted}`, counts: images, rates: (100 * rate).toFixed(0) });
       button.style.setProperty("--share", rate.toFixed(3));
       button.addEventListener("click", () => {
         if (!images) return;
         matrix.querySelectorAll("[aria-pressed]").forEach((other) => other.removeAttribute("aria-pressed"));
         button.setAttribute("aria-pressed", "true");
-        openCell(truth, said, images);
+        openCell(truth, predicted, images);
       });
       line.insertCell().append(button);
     });
@@ -151,6 +151,6 @@ for (const choice of document.querySelectorAll("[name=unit]")) {
   });
 }
 fill("mistake-pictures", facts.mistakes, "There is none: every test image was classified right.");
-fill("doubt-pictures", facts.doubts, "There is none: no test image was classified right.");
+fill("doubt-pictures", facts.least_confident, "There is none: no test image was classified right.");
 drawCharts();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCharts);

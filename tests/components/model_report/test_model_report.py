@@ -179,7 +179,9 @@ def test_the_calibration_error_is_the_weighted_distance_of_its_bins():
 
 def test_classes_that_never_occur_have_rows_and_no_made_up_scores():
     labels, said = np.array([0, 0, 1]), np.array([0, 1, 1])
-    assert measures.confusions(labels, said) == (measures.Confusion(truth=0, said=1, images=1),)
+    assert measures.confusions(labels, said) == (
+        measures.Confusion(truth=0, predicted=1, images=1),
+    )
     *_, never = measures.class_scores(labels, said, ["a", "b", "c"])
     assert (never.images, never.predicted) == (0, 0)
     assert (never.precision, never.recall, never.f1) == (None, None, None)
@@ -191,7 +193,7 @@ def test_every_cell_gets_a_picture_before_any_gets_two():
     )
     choice = pictures.choose(predictions, Report(pictures=10, pictures_per_cell=2))
     assert choice.mistakes == (5, 3)  # the most confident first
-    assert choice.doubts == (4, 2, 1, 0)  # the least confident first
+    assert choice.least_confident == (4, 2, 1, 0)  # the least confident first
     assert choice.cells == {(0, 1): (3,), (1, 0): (5,), (0, 0): (0,), (1, 1): (4,)}
 
 

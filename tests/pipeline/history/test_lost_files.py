@@ -8,7 +8,10 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 from helpers.made_pipeline import MadePipeline
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.config import load_config
-from inception_finetune.pipeline.history.lost_files import forget_lost, write_down_files
+from inception_finetune.pipeline.history.lost_files import (
+    invalidate_artifacts_with_missing_files,
+    record_artifact_files,
+)
 
 
 @pytest.fixture
@@ -17,7 +20,7 @@ def made(tmp_path) -> MadePipeline:
     made = MadePipeline(tmp_path / "root")
     for name in ("1", "2"):
         made.run(name, blessed=True)
-        write_down_files(config_of(made))
+        record_artifact_files(config_of(made))
     return made
 
 
@@ -31,7 +34,7 @@ def deleted(made: MadePipeline) -> set[str]:
 
 def test_nothing_is_forgotten_where_nothing_is_lost(made):
     (made.root / "artifacts/Model/1/more").write_bytes(b"another file harms nothing")
-    assert forget_lost(config_of(made)) == []
+    assert invalidate_artifacts_with_missing_files(config_of(made)) == []
     assert deleted(made) == set()
 
 
@@ -39,17 +42,17 @@ def test_nothing_is_forgotten_where_nothing_is_lost(made):
 def test_a_result_that_has_lost_a_file_is_named_and_forgotten_once(made, lose):
     path = made.root / "artifacts/Model/1/file"
     lose(path)
-    assert forget_lost(config_of(made)) == [str(path)]
+    assert invalidate_artifacts_with_missing_files(config_of(made)) == [str(path)]
     assert deleted(made) == {"Model 1"}
-    assert forget_lost(config_of(made)) == []
+    assert invalidate_artifacts_with_missing_files(config_of(made)) == []
 
 
 def test_to_write_files_down_again_changes_nothing(made):
     """As where a run fails before TFX has begun it."""
     path = made.root / "artifacts/Model/2/file"
     path.unlink()
-    write_down_files(config_of(made))
-    assert forget_lost(config_of(made)) == [str(path)]
+    record_artifact_files(config_of(made))
+    assert invalidate_artifacts_with_missing_files(config_of(made)) == [str(path)]
 
 
 def test_a_pushed_model_is_held_to_what_serves(made):
@@ -60,25 +63,30 @@ def test_a_pushed_model_is_held_to_what_serves(made):
     [pushed] = [one for one in made.store.get_artifacts() if one.uri.endswith("PushedModel/3")]
     pushed.custom_properties["pushed_destination"].string_value = str(served.parent)
     made.store.put_artifacts([pushed])
-    write_down_files(config_of(made))
-    assert forget_lost(config_of(made)) == []
+    record_artifact_files(config_of(made))
+    assert invalidate_artifacts_with_missing_files(config_of(made)) == []
     served.unlink()
-    assert forget_lost(config_of(made)) == [str(served)]
+    assert invalidate_artifacts_with_missing_files(config_of(made)) == [str(served)]
     assert deleted(made) == {"PushedModel 3"}
 
 
 @pytest.mark.parametrize("metadata", ["of an older run", "gone"])
 def test_results_that_the_metadata_do_not_know_are_refused(made, metadata):
     (made.root / "artifacts/Trainer/model/1").mkdir(parents=True)
-    assert forget_lost(config_of(made)) == []
+    assert invalidate_artifacts_with_missing_files(config_of(made)) == []
     if metadata == "gone":
         (made.root / "metadata.sqlite").unlink()
     else:
         (made.root / "artifacts/Trainer/model/99").mkdir()
-    with pytest.raises(UserError, match=r"does not know.*put it back, or move .*artifacts away"):
-        forget_lost(config_of(made))
+    with pytest.raises(UserError, match=r"are unknown to metadata.sqlite.*Put the right one back, or move .*artifacts away"):
+        invalidate_artifacts_with_missing_files(config_of(made))
 
 
 def test_a_root_without_any_run_has_lost_nothing(tmp_path):
-    assert forget_lost(load_config("digits", [f"root={tmp_path / 'none'}"])) == []
+    assert (
+        invalidate_artifacts_with_missing_files(
+            load_config("digits", [f"root={tmp_path / 'none'}"])
+        )
+        == []
+    )
     assert not (tmp_path / "none").exists()

@@ -62,7 +62,7 @@ def test_disagreements_by_who_is_right():
     assert found.common == 5
     assert [one.id for one in found.only_a] == ["test:1"]
     assert [one.id for one in found.only_b] == ["test:3"]
-    assert [(one.id, one.said, one.truth) for one in found.neither] == [
+    assert [(one.id, one.predicted, one.truth) for one in found.neither] == [
         ("test:4", ("cat", "dog & co"), "newt")
     ]
     assert found.p_value == 1
@@ -81,8 +81,8 @@ def test_runs_that_number_their_classes_otherwise_are_compared_by_name():
     found = compare(A, backwards)
     assert (found.other_classes, found.reclassed) == (None, 0)
     for kind in ("only_a", "only_b", "neither"):
-        ours = [(one.id, one.said, one.truth) for one in getattr(compare(A, B), kind)]
-        assert [(one.id, one.said, one.truth) for one in getattr(found, kind)] == ours
+        ours = [(one.id, one.predicted, one.truth) for one in getattr(compare(A, B), kind)]
+        assert [(one.id, one.predicted, one.truth) for one in getattr(found, kind)] == ours
 
 
 def test_images_of_a_renamed_class_are_left_out_and_counted():
