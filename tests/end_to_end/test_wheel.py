@@ -15,7 +15,7 @@ pytestmark = pytest.mark.wheel
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory) -> Path:
-    """A virtual environment made from what `make wheel` leaves, and from nothing of the checkout."""
+    """A virtual environment made only from what `make wheel` leaves."""
     folder = tmp_path_factory.mktemp("environment")
     uv = shutil.which("uv", path=f"{REPOSITORY / '.tools/bin'}:{os.environ['PATH']}")
     assert uv, "uv is not there; `make setup` installs it"
