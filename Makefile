@@ -1,7 +1,7 @@
 # `make` lists the targets. Needs git, make and python3; everything else is set up below .tools
 # and .venv from the package registry, as the lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-resume test-review test-faults test-kubeflow test-flink test-networks audit wheel test-wheel bench check format clean lock
+.PHONY: help setup run test coverage test-resume test-review test-faults test-kubeflow test-flink test-networks audit wheel test-wheel bench docs check format clean lock
 
 UV_VERSION := 0.13.9
 UV := .tools/bin/uv
@@ -25,6 +25,9 @@ run: setup ## the whole pipeline on the embedded digits: blessed and pushed in m
 
 test: setup ## all default tests
 	$(RUN) pytest
+
+coverage: setup ## all default tests, and which lines they run: build/coverage/html (1.5 times as long)
+	$(RUN) pytest --cov --cov-report=term --cov-report=html
 
 test-resume: setup ## training killed at 20 random points ends with the same weights (10 minutes)
 	$(RUN) pytest -m resume -s
@@ -66,6 +69,10 @@ test-wheel: wheel ## the wheel in an empty environment, beside PyPI's kubeflow, 
 
 bench: setup ## speed of each step as paired ratios: build/bench.json and build/bench.png
 	$(RUN) python -m benchmarks
+
+# In an environment of its own: MkDocs reads the sources and imports nothing of them.
+docs: $(UV) ## build/site: these pages and the API reference; broken links are errors (1 minute)
+	NO_MKDOCS_2_WARNING=1 $(UV) run --locked --isolated --only-group docs mkdocs build --strict
 
 check: setup ## formatting, lint, types and which package may import which
 	$(RUN) ruff format --check .

@@ -15,7 +15,8 @@ def confusion_matrix_picture(
     """Shares of each true class; the numbers in the cells are counts.
 
     Args:
-      labels, predictions: [N] ids into `names`.
+      labels: [N] ids into `names`, the true classes.
+      predictions: [N] ids into `names`.
     """
     from matplotlib.figure import Figure
     from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
@@ -52,7 +53,8 @@ def predictions_picture(
 
     Args:
       images: [N, S, S, 3] in [-1, 1], as the network sees them.
-      labels, predictions: [N] ids into `names`.
+      labels: [N] ids into `names`, the true classes.
+      predictions: [N] ids into `names`.
     """
     from matplotlib.figure import Figure
 

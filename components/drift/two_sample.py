@@ -82,7 +82,8 @@ def largest_chance_shift(
     """How far the share of some class moves by chance alone, but for one case in ``1/level``.
 
     Args:
-      reference, new: [classes] counts.
+      reference: [classes] int, examples of each class, at least one in all.
+      new: [classes] int, the same of the new data.
     """
     pooled = reference + new
     drawn = np.random.default_rng(seed).multivariate_hypergeometric(
