@@ -78,7 +78,8 @@ def test_results_that_the_metadata_do_not_know_are_refused(made, metadata):
         (made.root / "metadata.sqlite").unlink()
     else:
         (made.root / "artifacts/Trainer/model/99").mkdir()
-    with pytest.raises(UserError, match=r"are unknown to metadata.sqlite.*Put the right one back, or move .*artifacts away"):
+    problem = r"are unknown to metadata.sqlite.*Put the right one back, or move .*artifacts away"
+    with pytest.raises(UserError, match=problem):
         invalidate_artifacts_with_missing_files(config_of(made))
 
 
