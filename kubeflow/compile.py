@@ -19,6 +19,7 @@ from inception_finetune.components.errors import UserError
 from inception_finetune.kubeflow import parameters as runtime
 from inception_finetune.kubeflow import platform
 from inception_finetune.kubeflow.baseline import PushedBaseline
+from inception_finetune.kubeflow.task_states import push_only_when_blessed
 from inception_finetune.kubeflow.upload import (
     BACKBONE,
     RECORDS,
@@ -26,7 +27,6 @@ from inception_finetune.kubeflow.upload import (
     schema_name,
     storage_folder,
 )
-from inception_finetune.kubeflow.verdict import push_only_when_blessed
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.exclusive import exclusive
 from inception_finetune.pipeline.failure import in_one_line
