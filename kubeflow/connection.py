@@ -32,7 +32,7 @@ class Connection(Section):
     ca_cert: str | None = None  # path of a PEM file
 
     def run_link(self, run_id: str) -> str:
-        """Returns the address of a run's web page."""
+        """The address of a run's web page."""
         return f"{self.host}/#/runs/details/{run_id}"
 
 

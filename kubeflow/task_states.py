@@ -49,20 +49,44 @@ def push_only_when_blessed(package: dict[str, Any]) -> None:
 
 
 def is_pushed(tasks: Iterable[TaskState]) -> bool | None:
-    """Whether a run that succeeded has pushed its model; None if the API does not show it."""
+    """Whether a run that succeeded has pushed its model.
+
+    Args:
+      tasks: the states of the run's tasks.
+
+    Returns:
+      False if Pusher was skipped; None if its state is neither that nor success.
+    """
     states = {task.name: task.state for task in tasks}
     return {SUCCEEDED: True, SKIPPED: False}.get(states.get(PUSHER, ""))
 
 
 def task_names(spec: PipelineSpec) -> tuple[str, ...]:
-    """The names of a pipeline's tasks, each after all that it depends on."""
+    """Orders the tasks of a pipeline.
+
+    Args:
+      spec: the compiled pipeline.
+
+    Returns:
+      The names of its tasks, each after all that it depends on.
+
+    Raises:
+      graphlib.CycleError: tasks depend on each other.
+    """
     tasks = spec.root.dag.tasks
     graph = {name: sorted(tasks[name].dependent_tasks) for name in sorted(tasks)}
     return tuple(TopologicalSorter(graph).static_order())
 
 
 def state_of(run_or_node: Any) -> str:
-    """The state of a run or node in lower case."""
+    """The state that the API gives.
+
+    Args:
+      run_or_node: a V2beta1Run or V2beta1PipelineTaskDetail.
+
+    Returns:
+      The state in lower case, as the constants above; `UNKNOWN` if the API gives none.
+    """
     state = run_or_node.state
     return UNKNOWN if state in (None, _UNSPECIFIED) else str(state).lower()
 
@@ -85,7 +109,15 @@ def task_states(run: Any, names: Sequence[str], now: datetime) -> tuple[TaskStat
 
 
 def task_table(tasks: Iterable[TaskState], title: str) -> Table:
-    """A table of tasks with their states and seconds."""
+    """Makes a table of tasks with their states and seconds.
+
+    Args:
+      tasks: a row each.
+      title: what stands above the table.
+
+    Returns:
+      The table, to be printed on a Rich console.
+    """
     table = Table(title=title, title_justify="left")
     table.add_column("task")
     table.add_column("state")
