@@ -163,11 +163,7 @@ def submit(
 
 
 def _value(key: str, text: str, kind: int) -> object:
-    if kind not in _READERS:
-        raise UserError(
-            f"Cannot set {key}={text}: it is a list or a structure. Submit with KFP's own client."
-        )
-    read, description = _READERS[kind]
+    read, description = _READERS.get(kind, (json.loads, "JSON"))
     try:
         return read(text)
     except (ValueError, KeyError):

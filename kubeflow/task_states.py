@@ -26,6 +26,7 @@ PUSHER = "Pusher"
 BLESSED = "inputs.artifacts['model_blessing'].artifacts[0].metadata['blessed'] == 1.0"
 UNKNOWN = "unknown"  # also of a node that Argo left out
 _UNSPECIFIED = "RUNTIME_STATE_UNSPECIFIED"
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _DRIVER = "-driver"
 _NOT_A_TASK = ("root", "executor")
 
@@ -135,7 +136,7 @@ def styled(state: str) -> str:
 
 def _started(nodes: Mapping[str, Any]) -> list[str]:
     drivers = [node for name, node in nodes.items() if (name or "").endswith(_DRIVER)]
-    drivers.sort(key=lambda node: (_with_zone(node.start_time), node.display_name))
+    drivers.sort(key=lambda node: (node.start_time or _NEVER, node.display_name))
     names = [node.display_name.removesuffix(_DRIVER) for node in drivers]
     return [name for name in names if name not in _NOT_A_TASK]
 
@@ -152,16 +153,8 @@ def _task_state(name: str, nodes: Mapping[str, Any], ended: bool, now: datetime)
 
 
 def _seconds(node: Any, now: datetime) -> float | None:
-    if node.start_time is None:
-        return None
     end = node.end_time if state_of(node) in FINISHED else now
     # Without an end yet, the API gives one before all beginnings.
-    if end is None or _with_zone(end) < _with_zone(node.start_time):
+    if not node.start_time or not end or end < node.start_time:
         return None
-    return (_with_zone(end) - _with_zone(node.start_time)).total_seconds()
-
-
-def _with_zone(time: datetime | None) -> datetime:
-    if time is None:
-        return datetime.min.replace(tzinfo=UTC)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    return (end - node.start_time).total_seconds()

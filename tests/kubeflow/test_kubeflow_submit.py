@@ -81,6 +81,8 @@ def write_package(path: Path, image: str = "image@sha256:1") -> Path:
     parameters["every_class"].parameter_type = kinds.BOOLEAN
     parameters["every_class"].default_value.bool_value = False
     parameters["data"].parameter_type = kinds.STRING
+    parameters["classes"].parameter_type = kinds.LIST
+    parameters["classes"].is_optional = True
     before: list[str] = []
     executors = {}
     for name in TASKS:
@@ -125,7 +127,7 @@ def test_a_first_submission_makes_all_that_a_run_needs(stub, call, package):
     status, out, err = call(
         *("submit", "--host", stub.address, "--package", package, "--pipeline-root", "s3://b/p"),
         *("--service-account", "trainer", "--run-name", "mine"),
-        *("data=gs://b/d", "steps=7", "learning_rate=1e-4", "every_class=true"),
+        *("data=gs://b/d", "steps=7", "learning_rate=1e-4", "every_class=true", "classes=[1, 2]"),
     )
     assert (status, out, err) == (0, f"{stub.address}/#/runs/details/run-0\n", "")
     assert [e["display_name"] for e in stub.experiments] == ["digits"]
@@ -141,6 +143,7 @@ def test_a_first_submission_makes_all_that_a_run_needs(stub, call, package):
             "steps": 7,
             "learning_rate": 0.0001,
             "every_class": True,
+            "classes": [1, 2],
         },
     }
 
@@ -433,9 +436,10 @@ def test_iap_without_a_service_account(call, monkeypatch):
 @pytest.mark.parametrize(
     ("assignments", "parts"),
     [
-        (["data"], ["'data' is not KEY=VALUE", "data, every_class, learning_rate, steps"]),
+        (["data"], ["'data' is not KEY=VALUE", "classes, data, every_class, learning_rate, steps"]),
         (["data=x", "epochs=3"], ["Unknown parameter epochs", "compile -o FILE.yaml epochs=3"]),
         (["data=x", "steps=many"], ["steps=many is not a whole number"]),
+        (["data=x", "classes=1,"], ["classes=1, is not JSON"]),
         (["data=x", "every_class=yes"], ["every_class=yes is not true or false"]),
         ([], ["No value for data,", "Give data=VALUE"]),
     ],
