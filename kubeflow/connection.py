@@ -124,8 +124,8 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
-        given = {name: arguments.pop(name) for name in options}
-        command(connection=parse_connection(**given), **arguments)
+        values = {name: arguments.pop(name) for name in options}
+        command(connection=parse_connection(**values), **arguments)
 
     parameters = [*others, *options.values()]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

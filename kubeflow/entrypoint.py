@@ -65,18 +65,18 @@ def run_task(arguments: Sequence[str]) -> None:
     parser.add_argument("--executor_class_path", required=True)
     parser.add_argument("--json_serialized_invocation_args", required=True)
     parser.add_argument("--json_serialized_inputs_spec_args", required=True)
-    given, beam_arguments = parser.parse_known_args(arguments)
+    options, beam_arguments = parser.parse_known_args(arguments)
     task = Task(
-        given.executor_class_path,
-        json.loads(given.json_serialized_invocation_args),
-        json.loads(given.json_serialized_inputs_spec_args),
+        options.executor_class_path,
+        json.loads(options.json_serialized_invocation_args),
+        json.loads(options.json_serialized_inputs_spec_args),
     )
     task.fetch_inputs()
     task.prepare_outputs()
-    given.json_serialized_invocation_args = json.dumps(task.invocation)
-    driven = _run_driver(given) if task.is_example_gen else {}
-    _run_executor(given, beam_arguments)
-    task.publish(driven)
+    options.json_serialized_invocation_args = json.dumps(task.invocation)
+    driver_metadata = _run_driver(options) if task.is_example_gen else {}
+    _run_executor(options, beam_arguments)
+    task.publish(driver_metadata)
 
 
 class Task:
@@ -166,12 +166,12 @@ class Task:
         local.parent.mkdir(parents=True, exist_ok=True)
         local.unlink(missing_ok=True)
 
-    def publish(self, driven: dict[str, Any]) -> None:
+    def publish(self, driver_metadata: dict[str, Any]) -> None:
         """Copies outputs to the store, and after them the file that describes them.
 
         Args:
-          driven: metadata from ExampleGen's driver by output, which the executor, that writes the
-            same file, does not know.
+          driver_metadata: metadata from ExampleGen's driver by output. The executor, which writes
+            the same file, does not know it.
 
         Raises:
           UserError: the store refuses.
@@ -185,7 +185,7 @@ class Task:
             storage.store(Path(storage.local_copy(serving)), serving)
         file = Path(self.invocation["outputs"]["outputFile"])
         output = json.loads(storage.remote_places(file.read_text("utf-8")))
-        for key, metadata in driven.items():
+        for key, metadata in driver_metadata.items():
             [artifact] = output["artifacts"][key]["artifacts"]
             artifact["metadata"] = metadata | artifact.get("metadata", {})
         file.write_text(json.dumps(output), "utf-8")
@@ -232,12 +232,12 @@ def _schema_title(artifact: dict[str, Any]) -> str:
     return kind.get("schemaTitle") or (title[1] if title else "")
 
 
-def _run_driver(given: argparse.Namespace) -> dict[str, Any]:
+def _run_driver(options: argparse.Namespace) -> dict[str, Any]:
     """Runs ExampleGen's driver, which leaves a file for the executor; returns its metadata."""
     from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver
 
-    driver.main(given)
-    file = json.loads(given.json_serialized_invocation_args)["outputs"]["outputFile"]
+    driver.main(options)
+    file = json.loads(options.json_serialized_invocation_args)["outputs"]["outputFile"]
     output = json.loads(Path(file).read_text("utf-8"))
     return {
         key: artifacts["artifacts"][0].get("metadata", {})
@@ -245,10 +245,10 @@ def _run_driver(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _run_executor(given: argparse.Namespace, beam_arguments: list[str]) -> None:
+def _run_executor(options: argparse.Namespace, beam_arguments: list[str]) -> None:
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
-    kubeflow_v2_run_executor.main((given, beam_arguments))
+    kubeflow_v2_run_executor.main((options, beam_arguments))
 
 
 if __name__ == "__main__":

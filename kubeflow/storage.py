@@ -104,14 +104,14 @@ def store(directory: Path, place: str) -> None:
     """
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     for last in (False, True):
-        chosen = [path for path in files if (path.name == _LAST) is last]
-        if not chosen:
+        paths = [path for path in files if (path.name == _LAST) is last]
+        if not paths:
             continue
         with _one_line(place):
             target, root = _open(place)
             target.put(
-                [str(path) for path in chosen],
-                [f"{root}/{path.relative_to(directory)}" for path in chosen],
+                [str(path) for path in paths],
+                [f"{root}/{path.relative_to(directory)}" for path in paths],
             )
 
 
