@@ -15,7 +15,7 @@ from tfx.utils import path_utils
 from inception_finetune.components.evaluation.label_names import why_incomparable
 from inception_finetune.kubeflow import storage
 
-ABSENT = "absent"  # property of an artifact that holds nothing; readers are not given it
+ABSENT = "absent"  # property of an artifact without content; tasks do not receive it
 
 _GRAPH = "saved_model.pb"
 
@@ -27,10 +27,18 @@ def PushedBaseline(  # noqa: N802 - TFX component names are classes' names
     incomparable_model: OutputArtifact[Model],
     pushed: Parameter[str],
 ) -> None:
-    """The newest version in the folder `pushed` that is not `candidate` itself.
+    """Finds the newest pushed version that is not the candidate itself.
 
-    It becomes `incomparable_model` where it knows other classes, else `model`; what there is not
-    is marked as absent. The first run has neither.
+    An output without a version is marked as absent; in the first run both are.
+
+    Args:
+      candidate: the model that Trainer has exported.
+      model: output; the version, if it knows the candidate's classes.
+      incomparable_model: output; the version, if it knows other classes.
+      pushed: folder of the pushed versions.
+
+    Raises:
+      UserError: the store refuses.
     """
     exported = Path(path_utils.serving_model_path(candidate.uri))
     folder = latest_other(exported, pushed)
@@ -43,7 +51,18 @@ def PushedBaseline(  # noqa: N802 - TFX component names are classes' names
 
 
 def latest_other(candidate: Path, pushed: str) -> Path | None:
-    """A copy of the newest whole version in `pushed` with another content than `candidate`."""
+    """Copies the newest complete version whose content is not the candidate's.
+
+    Args:
+      candidate: folder of the candidate's SavedModel.
+      pushed: folder of the pushed versions, on this machine or in an object store.
+
+    Returns:
+      Folder of the copied SavedModel; None if there is no such version.
+
+    Raises:
+      UserError: the store refuses.
+    """
     parts = (path.partition("/") for path in storage.find(pushed))
     versions = [int(name) for name, _, file in parts if name.isdigit() and file == _GRAPH]
     itself = _fingerprint(candidate)

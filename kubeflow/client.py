@@ -1,12 +1,8 @@
-"""KFP's client, with bounded waiting, and every failure of the API as one line."""
+"""KFP's client with bounded waiting, in which every failure of the API is a UserError."""
 
-import contextlib
 import json
-import logging
-import os
 import re
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,151 +22,129 @@ from inception_finetune.kubeflow.connection import (
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
-_LONGEST = 240  # characters of a server's own words
-MENDS = {
-    400: "mend what it names",
-    401: f"give a valid token (--token-file, {TOKEN_VARIABLE}) or --iap-client-id",
-    403: f"ask for access, or give another --namespace ({NAMESPACE_VARIABLE})",
-    404: "check the name or id, the --namespace, and that --host is Kubeflow Pipelines' address",
-    409: "it is there already; give another name, or try again if somebody submits as well",
-    413: "the package is too large for what lies before the API; raise that limit",
-    429: "wait, and try again",
+_MAX_CHARACTERS = 240  # quoted of a server's message
+REMEDIES = {
+    400: "Correct what it names",
+    401: f"Give a valid token (--token-file, {TOKEN_VARIABLE}) or --iap-client-id",
+    403: f"Ask for access, or give another --namespace ({NAMESPACE_VARIABLE})",
+    404: "Check the name or id, the --namespace, and that --host is Kubeflow Pipelines' address",
+    409: "It exists already: give another name, or try again if somebody else submits as well",
+    413: "The package is too large for a proxy before the API: raise that limit",
+    429: "Wait, and try again",
 }
-_LOGIN = f"a login page is in the way; give a token (--token-file, {TOKEN_VARIABLE})"
-_SERVER = "try again; if it stays so, look at the log of the cluster's ml-pipeline deployment"
-_ADDRESS = "check --host, and that the cluster (or `kubectl port-forward`) is running"
+_LOGIN = f"a login page is in the way: give a token (--token-file, {TOKEN_VARIABLE})"
+_SERVER = "Try again; if it persists, read the log of the cluster's ml-pipeline deployment"
+_ADDRESS = "Check --host, and that the cluster (or `kubectl port-forward`) is running"
+# What urllib3 puts before a reason: the connection or pool that it has failed in.
+_ORIGIN = re.compile(r"^<?[\w.]*HTTPS?Connection.*?[)>]: ")
 
 
 class UnavailableError(UserError):
     """The API could not answer this time; the same request may succeed later."""
 
 
-class Client(kfp.Client):
-    """Raises UserError alone: KFP's own waits for ever, retries in silence and prints links."""
+def connect(connection: Connection) -> kfp.Client:
+    """Makes a client whose requests end in time, and asks the API whether it is healthy.
 
-    def __init__(self, connection: Connection) -> None:
-        credentials = None
-        if connection.token_file:
-            _check_file(connection.token_file, "--token-file")
-            credentials = ServiceAccountTokenVolumeCredentials(connection.token_file)
-        if connection.ca_cert:
-            _check_file(connection.ca_cert, "--ca-cert")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            super().__init__(
-                host=connection.host,
-                # Anything but its default is taken as it is, and not looked up in the home folder.
-                namespace=connection.namespace or "",
-                existing_token=_token(connection),
-                credentials=credentials,
-                ssl_ca_cert=connection.ca_cert,
-            )
-        self._guard()
+    Args:
+      connection: where the API is, and the credentials.
 
-    def get_kfp_healthz(self, sleep_duration: int = 0) -> kfp_server_api.V2beta1GetHealthzResponse:
-        """One attempt; KFP's constructor asks as well."""
-        self._guard()
-        return self._healthz_api.healthz_service_get_healthz()
-
-    def _guard(self) -> None:
-        rest = self._healthz_api.api_client.rest_client  # all services share it
-        if isinstance(rest.request, _Guarded):
-            return
-        rest.pool_manager.connection_pool_kw["retries"] = urllib3.Retry(
-            connect=0, read=0, redirect=False, status=0, other=0
-        )
-        rest.request = _Guarded(rest.request)
-
-
-def connect(connection: Connection) -> Client:
-    """A client whose API has answered.
+    Returns:
+      KFP's client, whose methods raise a UserError when a request fails, or an UnavailableError
+      if it may succeed later.
 
     Raises:
-      UserError: it cannot be reached, refuses, or has many namespaces and none is given.
+      UserError: the API cannot be reached or refuses, a file of the connection cannot be read, or
+        the cluster has several users and no namespace is given.
     """
-    logging.getLogger("kfp").setLevel(logging.CRITICAL)
-    client = Client(connection)
-    if client.get_kfp_healthz().multi_user and not connection.namespace:
+    for option, path in (
+        ("--token-file", connection.token_file),
+        ("--ca-cert", connection.ca_cert),
+    ):
+        if path:
+            _check_readable(path, option)
+    with warnings.catch_warnings(action="ignore"):  # one about KFP's first version
+        client = kfp.Client(
+            host=connection.host,
+            # Given one, KFP takes none from the home folder, and does not ask the API five times,
+            # with a traceback for each failure, whether it needs one.
+            namespace="none",
+            existing_token=_token(connection),
+            credentials=connection.token_file
+            and ServiceAccountTokenVolumeCredentials(connection.token_file),
+            ssl_ca_cert=connection.ca_cert,
+        )
+    client._context_setting["namespace"] = connection.namespace or ""
+    _guard(client._healthz_api.api_client.rest_client)  # all services share it
+    health = client.healthzs.healthz_service_get_healthz()
+    if health.multi_user and not connection.namespace:
         raise UserError(
-            f"{connection.host} keeps its users apart by namespaces. Received: none; give "
-            f"--namespace or set {NAMESPACE_VARIABLE}"
+            f"No namespace is given, and {connection.host} keeps its users apart by namespaces. "
+            f"Give --namespace or set {NAMESPACE_VARIABLE}."
         )
     return client
 
 
-@contextlib.contextmanager
-def without_links():
-    """KFP's client prints an address for each thing that it makes."""
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        yield
+def _guard(rest: Any) -> None:
+    """Makes each request end in time with an answer in JSON, or fail in one line."""
+    rest.pool_manager.connection_pool_kw["retries"] = urllib3.Retry(0, redirect=False)
+    unguarded = rest.request
 
-
-class _Guarded:
-    """A request that ends in time, whose answer is JSON, or that fails in one line."""
-
-    def __init__(self, request: Callable) -> None:
-        self._request = request
-
-    def __call__(self, method: str, url: str, **arguments: Any):
-        where = f"{method.upper()} {_address(url)}"
+    def request(method: str, url: str, **arguments: Any) -> Any:
+        name = f"{method} {urlsplit(url).path}"
         arguments["_request_timeout"] = (CONNECT_SECONDS, READ_SECONDS)
-        token = (arguments.get("headers") or {}).get("authorization", "").removeprefix("Bearer ")
         try:
-            answer = self._request(method, url, **arguments)
+            response = unguarded(method, url, **arguments)
         except kfp_server_api.ApiException as error:
-            raise _refused(error, where, token) from None
+            headers = arguments.get("headers") or {}
+            raise _refused(error, name, headers.get("authorization", "")) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _unreachable(error, where) from None
+            raise _unanswered(error, name) from None
         try:
-            json.loads(answer.data)
+            json.loads(response.data)
         except ValueError:
-            kind = answer.getheader("content-type") or "nothing that names its kind"
+            kind = response.getheader("content-type") or "content of no type"
             raise UserError(
-                f"Kubeflow's API answers in JSON. Received: {kind} from {where}; "
-                + (_LOGIN if "html" in kind else _ADDRESS)
+                f"Kubeflow's API answered {name} with {kind} instead of JSON. "
+                f"{f'Perhaps {_LOGIN}' if 'html' in kind else _ADDRESS}."
             ) from None
-        return answer
+        return response
+
+    rest.request = request
 
 
-def _refused(error: kfp_server_api.ApiException, where: str, token: str) -> UserError:
+def _refused(error: kfp_server_api.ApiException, request: str, authorization: str) -> UserError:
     status = error.status
-    if not status:  # urllib3 could not agree with the server on TLS
-        return UserError(
-            f"the server's certificate must be trusted. Received: {_one_line(error.reason)} from "
-            f"{where}; give its authority with --ca-cert FILE ({CERTIFICATE_VARIABLE})"
-        )
     if 300 <= status < 400:
-        target = _address((error.headers or {}).get("Location", ""), whole=True)
-        mend = f"if that is Kubeflow Pipelines, give it as --host; else {_LOGIN}"
-        return UserError(f"the API must answer itself. Received: a redirect to {target}; {mend}")
-    said = _one_line(_message(error.body) or error.reason or "")
-    if token:  # some servers repeat what they were sent
-        said = said.replace(token, "[token]")
-    kind = UnavailableError if status >= 500 or status == 429 else UserError
-    mend = MENDS.get(status, _SERVER if status >= 500 else _ADDRESS)
-    return kind(f"Kubeflow's API refuses {where}. Received: {status} {said}; {mend}")
-
-
-def _unreachable(error: Exception, where: str) -> UserError:
-    reason = getattr(error, "reason", None) or error
-    if isinstance(reason, urllib3.exceptions.SSLError):
+        # Without its query, in which a login's redirect carries secrets.
+        location = urlsplit((error.headers or {}).get("Location", ""))
         return UserError(
-            f"the server's certificate must be trusted. Received: {_one_line(str(reason))} from "
-            f"{where}; give its authority with --ca-cert FILE ({CERTIFICATE_VARIABLE})"
+            f"Kubeflow's API redirected {request} to "
+            f"{location._replace(query='', fragment='').geturl()}. If that is Kubeflow Pipelines, "
+            f"give it as --host; else {_LOGIN}."
         )
-    if isinstance(reason, urllib3.exceptions.NewConnectionError):
-        told = re.sub(r"^.*: (?=Failed)", "", _one_line(reason))
-    elif isinstance(reason, urllib3.exceptions.ConnectTimeoutError):
-        told = f"no connection in {CONNECT_SECONDS:g} s"
-    elif isinstance(reason, (urllib3.exceptions.TimeoutError, TimeoutError)):
-        told = f"no answer in {READ_SECONDS:g} s"
-    else:
-        told = _one_line(reason)
-    return UnavailableError(f"Kubeflow's API must answer {where}. Received: {told}; {_ADDRESS}")
+    message = _server_message(error.body) or error.reason or ""
+    if token := authorization.removeprefix("Bearer "):  # some servers repeat what they were sent
+        message = message.replace(token, "[token]")
+    remedy = REMEDIES.get(status, _SERVER if status >= 500 else _ADDRESS)
+    kind = UnavailableError if status >= 500 or status == 429 else UserError
+    return kind(f"Kubeflow's API refused {request}: {status} {_one_line(message)}. {remedy}.")
 
 
-def _message(body: str | bytes | None) -> str:
-    """What gRPC's gateway says in a failure, or nothing where something else answered."""
+def _unanswered(error: Exception, request: str) -> UserError:
+    cause = getattr(error, "reason", None) or error
+    reason = _one_line(_ORIGIN.sub("", str(cause.args[-1] if cause.args else cause)))
+    if isinstance(cause, urllib3.exceptions.SSLError):
+        return UserError(
+            f"No trusted TLS connection to Kubeflow's API for {request}: {reason}. Check --host, "
+            "or give the certificate of its authority with --ca-cert FILE "
+            f"({CERTIFICATE_VARIABLE})."
+        )
+    return UnavailableError(f"Kubeflow's API did not answer {request}: {reason}. {_ADDRESS}.")
+
+
+def _server_message(body: str | bytes | None) -> str:
+    """The message in an error of gRPC's gateway; empty if something else has answered."""
     try:
         values = json.loads(body or "")
         return str(values.get("message") or values.get("error") or values.get("error_message"))
@@ -179,14 +153,8 @@ def _message(body: str | bytes | None) -> str:
 
 
 def _one_line(text: object) -> str:
-    line = " ".join(str(text).split())
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
-
-
-def _address(url: str, whole: bool = False) -> str:
-    """Without its query: a login's redirect carries secrets there."""
-    parts = urlsplit(url)
-    return parts._replace(query="", fragment="").geturl() if whole else f"{parts.path}"
+    line = " ".join(str(text).split()).rstrip(".")
+    return line if len(line) <= _MAX_CHARACTERS else f"{line[:_MAX_CHARACTERS]}…"
 
 
 def _token(connection: Connection) -> str | None:
@@ -208,16 +176,16 @@ def _iap_token(client_id: str) -> str:
         return fetch_id_token(Request(), client_id)
     except (GoogleAuthError, ValueError) as error:
         raise UserError(
-            f"--iap-client-id needs a service account. Received: {_one_line(error)}; set "
-            f"GOOGLE_APPLICATION_CREDENTIALS to its key file, or give {TOKEN_VARIABLE}"
+            f"No service account for --iap-client-id: {_one_line(error)}. Set "
+            f"GOOGLE_APPLICATION_CREDENTIALS to its key file, or give {TOKEN_VARIABLE}."
         ) from None
 
 
-def _check_file(path: str, option: str) -> None:
+def _check_readable(path: str, option: str) -> None:
     try:
         with Path(path).open("rb") as file:
             file.read(1)
     except OSError as error:
         raise UserError(
-            f"{option} must be a readable file. Received: {path} ({error.strerror})"
+            f"Cannot read {option} {path}: {error.strerror}. Give a readable file."
         ) from None

@@ -20,6 +20,7 @@ from inception_finetune.components.steps import Step
 from inception_finetune.kubeflow import parameters as runtime
 from inception_finetune.kubeflow import platform
 from inception_finetune.kubeflow.baseline import PushedBaseline
+from inception_finetune.kubeflow.task_states import push_only_when_blessed
 from inception_finetune.kubeflow.upload import (
     BACKBONE,
     RECORDS,
@@ -27,7 +28,6 @@ from inception_finetune.kubeflow.upload import (
     schema_name,
     storage_folder,
 )
-from inception_finetune.kubeflow.verdict import push_only_when_blessed
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.failure import as_user_error
 from inception_finetune.pipeline.inputs import Inputs, prepare_inputs
@@ -41,10 +41,14 @@ _BY_DIGEST = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 
 
 def compile_pipeline(config: Config, output: Path) -> None:
-    """Writes `output`: a .yaml for Kubeflow Pipelines, or a .json, which is Vertex AI's job.
+    """Compiles the pipeline for a cluster.
 
     Inputs are prepared on this machine as for a run, for what the package must know of them:
     label names, the backbone's fingerprint, the length of an epoch.
+
+    Args:
+      config: the configuration.
+      output: the file to write: a .yaml for Kubeflow Pipelines, or a .json, a job of Vertex AI.
 
     Raises:
       UserError: the image is not pinned, storage is missing or does not fit, a task is unknown, or
@@ -75,30 +79,31 @@ def compile_pipeline(config: Config, output: Path) -> None:
 
 
 def _check(config: Config, output: Path) -> None:
-    """What can be said before anything is prepared."""
+    """Refuses what is wrong without preparing anything."""
     kubeflow = config.kubeflow
     if output.suffix not in (*KUBEFLOW, *VERTEX):
         raise UserError(
-            "a package must be a .yaml for Kubeflow or a .json for Vertex AI. "
-            f"Received: --output {output}"
+            f"Unknown kind of package in --output {output}. Give a .yaml for Kubeflow or a .json "
+            "for Vertex AI."
         )
     if not kubeflow.image or not (
         _BY_DIGEST.fullmatch(kubeflow.image) or kubeflow.allow_unpinned_image
     ):
         raise UserError(
-            "kubeflow.image must be pinned by its digest, REPOSITORY@sha256:... Received: "
-            f"{kubeflow.image!r}; build kubeflow/Dockerfile, push it and give the digest that is "
-            "printed, or allow a tag for a trial with kubeflow.allow_unpinned_image=true"
+            f"kubeflow.image {kubeflow.image!r} is not pinned by its digest. Build "
+            "kubeflow/Dockerfile, push it and give REPOSITORY@sha256:... with the digest that is "
+            "printed, or allow a tag for a trial with kubeflow.allow_unpinned_image=true."
         )
     if output.suffix in VERTEX:
         if not kubeflow.storage.startswith("gs://"):
             raise UserError(
-                f"kubeflow.storage must be gs:// for Vertex AI. Received: {kubeflow.storage!r}"
+                f"Vertex AI cannot open kubeflow.storage {kubeflow.storage!r}. Give a folder at "
+                "gs://."
             )
         if kubeflow.secrets or kubeflow.volumes:
             raise UserError(
-                "kubeflow.secrets and kubeflow.volumes are Kubernetes', and unknown to Vertex AI. "
-                f"Received: {', '.join([*kubeflow.secrets, *kubeflow.volumes])}; leave them out"
+                "Vertex AI has neither kubeflow.secrets nor kubeflow.volumes of Kubernetes: "
+                f"{', '.join([*kubeflow.secrets, *kubeflow.volumes])}. Remove them."
             )
     storage_folder(config)
 
@@ -148,7 +153,7 @@ def _environments(config: Config) -> dict[str, dict[str, str]]:
 
 
 def _without_folder(place: str) -> str:
-    """For the report's lineage: where a file lay on this machine is nobody's business there."""
+    """For the report's lineage: without the file's folder on this machine."""
     return place if "://" in place else Path(place).name
 
 

@@ -41,43 +41,60 @@ def main() -> None:
 
 @contextmanager
 def _wrong_settings_named() -> Iterator[None]:
-    """Values that were given at submission are checked where they are read."""
+    """Turns pydantic's refusal of a value that was given at submission into a UserError."""
     try:
         yield
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"])
         raise UserError(
-            f"{key}: {problem['msg']}. Received: {problem['input']!r}; submit with another value"
+            f"{key}: {problem['msg']}, not {problem['input']!r}. Submit with another value."
         ) from error
 
 
 def run_task(arguments: Sequence[str]) -> None:
-    """Runs a task as TFX would, on copies of its inputs, and puts its outputs where they belong."""
+    """Runs a task as TFX would, on copies of its inputs, and stores its outputs.
+
+    Args:
+      arguments: those of TFX's container entry point.
+
+    Raises:
+      UserError: an input is missing, a value is refused, or the store refuses.
+    """
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--executor_class_path", required=True)
     parser.add_argument("--json_serialized_invocation_args", required=True)
     parser.add_argument("--json_serialized_inputs_spec_args", required=True)
-    given, beam_arguments = parser.parse_known_args(arguments)
+    options, beam_arguments = parser.parse_known_args(arguments)
     task = Task(
-        given.executor_class_path,
-        json.loads(given.json_serialized_invocation_args),
-        json.loads(given.json_serialized_inputs_spec_args),
+        options.executor_class_path,
+        json.loads(options.json_serialized_invocation_args),
+        json.loads(options.json_serialized_inputs_spec_args),
     )
     task.fetch_inputs()
     task.prepare_outputs()
-    given.json_serialized_invocation_args = json.dumps(task.invocation)
-    driven = _run_driver(given) if task.is_example_gen else {}
-    _run_executor(given, beam_arguments)
-    task.publish(driven)
+    options.json_serialized_invocation_args = json.dumps(task.invocation)
+    driver_metadata = _run_driver(options) if task.is_example_gen else {}
+    _run_executor(options, beam_arguments)
+    task.publish(driver_metadata)
 
 
 class Task:
-    """One task's invocation: KFP's ExecutorInput, with places turned into paths of copies."""
+    """One task's invocation: KFP's ExecutorInput, with addresses turned into paths of copies."""
 
     def __init__(
         self, executor_class_path: str, invocation: dict[str, Any], inputs_spec: dict[str, Any]
     ) -> None:
+        """Imports the task's executor.
+
+        Args:
+          executor_class_path: dotted path of the executor's class.
+          invocation: the ExecutorInput as a dictionary; changed in place by the methods.
+          inputs_spec: the component's inputDefinitions as a dictionary.
+
+        Raises:
+          UserError: the executor cannot be imported.
+        """
         from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
         from tfx.components.pusher.executor import Executor as PusherExecutor
         from tfx.utils.import_utils import import_class_by_path
@@ -86,9 +103,8 @@ class Task:
             executor_class = import_class_by_path(executor_class_path)
         except ImportError as error:
             raise UserError(
-                "the image must hold the code of every task. Received: "
-                f"{executor_class_path}, which cannot be imported ({error.__cause__}); build the "
-                "image at the revision that the package was compiled at"
+                f"Cannot import {executor_class_path} in this image ({error.__cause__}). Build the "
+                "image at the revision that the package was compiled at."
             ) from error
         self.is_example_gen = issubclass(executor_class, BaseExampleGenExecutor)
         self._is_pusher = issubclass(executor_class, PusherExecutor)
@@ -99,7 +115,11 @@ class Task:
         self._output_file = ""
 
     def fetch_inputs(self) -> None:
-        """Copies input artifacts, and what parameters name below the folder of the data."""
+        """Copies input artifacts, and what parameters name below the folder of the data.
+
+        Raises:
+          UserError: an input is missing, or the store refuses.
+        """
         from inception_finetune.kubeflow.baseline import ABSENT
 
         inputs = self.invocation.setdefault("inputs", {})
@@ -122,7 +142,7 @@ class Task:
         inputs["artifacts"] = present
 
     def prepare_outputs(self) -> None:
-        """Gives each output an empty folder, and removes what an earlier attempt has left."""
+        """Makes a folder for each output, and removes an earlier attempt's output file."""
         outputs = self.invocation["outputs"]
         outputs["artifacts"] = {
             key: artifacts
@@ -146,11 +166,15 @@ class Task:
         local.parent.mkdir(parents=True, exist_ok=True)
         local.unlink(missing_ok=True)
 
-    def publish(self, driven: dict[str, Any]) -> None:
-        """Copies outputs to their places, and says there what became of them.
+    def publish(self, driver_metadata: dict[str, Any]) -> None:
+        """Copies outputs to the store, and after them the file that describes them.
 
-        `driven` is the metadata that ExampleGen's driver found out, by output: the executor, which
-        writes the same file, does not know it.
+        Args:
+          driver_metadata: metadata from ExampleGen's driver by output. The executor, which writes
+            the same file, does not know it.
+
+        Raises:
+          UserError: the store refuses.
         """
         for place in self._outputs.values():
             if storage.is_remote(place):
@@ -160,11 +184,11 @@ class Task:
         if self._is_pusher and storage.is_remote(serving):
             storage.store(Path(storage.local_copy(serving)), serving)
         file = Path(self.invocation["outputs"]["outputFile"])
-        said = json.loads(storage.remote_places(file.read_text("utf-8")))
-        for key, metadata in driven.items():
-            [artifact] = said["artifacts"][key]["artifacts"]
+        output = json.loads(storage.remote_places(file.read_text("utf-8")))
+        for key, metadata in driver_metadata.items():
+            [artifact] = output["artifacts"][key]["artifacts"]
             artifact["metadata"] = metadata | artifact.get("metadata", {})
-        file.write_text(json.dumps(said), "utf-8")
+        file.write_text(json.dumps(output), "utf-8")
         if storage.is_remote(self._output_file):
             storage.store_file(file, self._output_file)
 
@@ -208,23 +232,23 @@ def _schema_title(artifact: dict[str, Any]) -> str:
     return kind.get("schemaTitle") or (title[1] if title else "")
 
 
-def _run_driver(given: argparse.Namespace) -> dict[str, Any]:
-    """Runs ExampleGen's driver, which leaves a file for the executor; returns what it found out."""
+def _run_driver(options: argparse.Namespace) -> dict[str, Any]:
+    """Runs ExampleGen's driver, which leaves a file for the executor; returns its metadata."""
     from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver
 
-    driver.main(given)
-    file = json.loads(given.json_serialized_invocation_args)["outputs"]["outputFile"]
-    said = json.loads(Path(file).read_text("utf-8"))
+    driver.main(options)
+    file = json.loads(options.json_serialized_invocation_args)["outputs"]["outputFile"]
+    output = json.loads(Path(file).read_text("utf-8"))
     return {
         key: artifacts["artifacts"][0].get("metadata", {})
-        for key, artifacts in said["artifacts"].items()
+        for key, artifacts in output["artifacts"].items()
     }
 
 
-def _run_executor(given: argparse.Namespace, beam_arguments: list[str]) -> None:
+def _run_executor(options: argparse.Namespace, beam_arguments: list[str]) -> None:
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
-    kubeflow_v2_run_executor.main((given, beam_arguments))
+    kubeflow_v2_run_executor.main((options, beam_arguments))
 
 
 if __name__ == "__main__":

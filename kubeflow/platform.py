@@ -22,16 +22,18 @@ def apply(
     """Writes `settings` into the containers and tasks of a PipelineSpec.
 
     Args:
+      package: the PipelineSpec as a dictionary; changed in place.
+      settings: the section `kubeflow` of the configuration.
       environments: variables of single tasks, by the task's name, besides those of all.
 
     Raises:
-      UserError: resources for a task that is not there.
+      UserError: `settings` has resources for a task that the pipeline does not have.
     """
     tasks = package["root"]["dag"]["tasks"]
     if unknown := sorted(set(settings.tasks) - set(tasks)):
         raise UserError(
-            f"kubeflow.tasks must name tasks of the pipeline ({', '.join(sorted(tasks))}). "
-            f"Received: {', '.join(unknown)}"
+            f"Unknown tasks in kubeflow.tasks: {', '.join(unknown)}. Give tasks of the pipeline: "
+            f"{', '.join(sorted(tasks))}."
         )
     for name, task in tasks.items():
         container = _executor(package, task)["container"]
@@ -46,7 +48,15 @@ def apply(
 
 
 def documents(package: dict[str, Any], settings: Kubeflow) -> list[dict[str, Any]]:
-    """The package's second document, with what only Kubernetes has; none where that is nothing."""
+    """Makes the package's second document, with what only Kubernetes has.
+
+    Args:
+      package: the PipelineSpec as a dictionary.
+      settings: the section `kubeflow` of the configuration.
+
+    Returns:
+      One PlatformSpec as a dictionary, or nothing if there are neither secrets nor volumes.
+    """
     if not settings.secrets and not settings.volumes:
         return []
     config = kubernetes.KubernetesExecutorConfig()

@@ -18,11 +18,15 @@ SIGNATURE, INPUT = "predict_images", "images"
 
 
 class Kind(StrEnum):
+    """What serves the model."""
+
     KSERVE = "kserve"
     TF_SERVING = "tf-serving"
 
 
 class Volume(BaseModel):
+    """A mounted volume of Kubernetes."""
+
     claim: str  # name of the PersistentVolumeClaim
     folder: str  # where it is mounted
 
@@ -30,20 +34,27 @@ class Volume(BaseModel):
 def manifest(
     config: Config, kind: Kind, *, model: str | None = None, service_account: str | None = None
 ) -> str:
-    """YAML for ``kubectl apply -f -``.
+    """Makes the manifest that serves the pushed model.
 
     Args:
-      model: the folder that versions are pushed to, as the run's parameter `serving` names it.
+      config: the configuration.
+      kind: what serves the model.
+      model: the folder that versions are pushed to, as the run's parameter `serving` names it;
+        None for the folder below `kubeflow.storage`.
+      service_account: Kubernetes service account that may read the model; None for the default.
+
+    Returns:
+      YAML for ``kubectl apply -f -``.
 
     Raises:
-      UserError: no such folder is known, or this kind of server cannot open it.
+      UserError: no such folder is configured, or this kind of server cannot open it.
     """
     place = (model or _pushed_to(config)).rstrip("/")
     volume = _volume(config, place)
     if kind == Kind.TF_SERVING and not volume and not place.startswith("gs://"):
         raise UserError(
-            "TensorFlow Serving by itself opens gs:// and mounted volumes. Received: "
-            f"{place}; take --kind kserve, which brings the model from there"
+            f"TensorFlow Serving cannot open {place}, only gs:// and mounted volumes. Give --kind "
+            "kserve, which copies the model from there."
         )
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, "manifests"),
@@ -65,10 +76,17 @@ def manifest(
 
 
 def predict_request(images: Sequence[Path], *, columns: bool = False) -> str:
-    """The body of a POST to ``/v1/models/NAME:predict`` for picture files, in rows or columns.
+    """Makes the body of a POST to ``/v1/models/NAME:predict``.
+
+    Args:
+      images: PNG or JPEG files.
+      columns: whether all pictures go into one tensor, instead of an instance for each.
+
+    Returns:
+      JSON with the files in base64.
 
     Raises:
-      UserError: a file is not a whole picture.
+      UserError: a file is not a complete picture.
     """
     encoded = [{"b64": base64.b64encode(one).decode()} for one in _whole_pictures(images)]
     rows_or_columns: dict[str, object] = {"inputs": {INPUT: encoded}}
@@ -81,15 +99,15 @@ def _whole_pictures(images: Sequence[Path]) -> Iterator[bytes]:
     for picture in read_pictures(images, ()):
         reason = picture.error or look(picture.encoded)
         if isinstance(reason, str):
-            raise UserError(f"{reason}. Received: {picture.name}; replace or leave out that file")
+            raise UserError(f"{picture.name}: {reason}. Replace or leave out that file.")
         yield picture.encoded
 
 
 def _pushed_to(config: Config) -> str:
     if not config.kubeflow.storage:
         raise UserError(
-            "the folder of the pushed versions must be known. Received: no kubeflow.storage; set "
-            "it in the configuration, or give --model FOLDER"
+            "No folder of pushed versions: kubeflow.storage is not set. Set it in the "
+            "configuration, or give --model FOLDER."
         )
     return f"{config.kubeflow.storage}/serving/{config.name}"
 
@@ -102,8 +120,8 @@ def _volume(config: Config, place: str) -> Volume | None:
         if PurePosixPath(place).is_relative_to(folder):
             return Volume(claim=claim, folder=folder)
     raise UserError(
-        "a folder of models must lie in an object store or in one of kubeflow.volumes. "
-        f"Received: {place}; name its volume in the configuration, or give another --model"
+        f"{place} is neither in an object store nor in one of kubeflow.volumes. Name its volume in "
+        "the configuration, or give another --model."
     )
 
 

@@ -23,31 +23,49 @@ _LAST = "saved_model.pb"
 
 
 def is_remote(place: str) -> bool:
-    """Whether `place` is in an object store, and not a folder that is mounted here."""
+    """Whether an address is in an object store, and not a path on this machine."""
     return bool(_REMOTE.match(place))
 
 
 def working_directory() -> Path:
-    """Where a task keeps its copies."""
+    """The folder of a task's copies."""
     return Path(tempfile.gettempdir()) / "inception-finetune"
 
 
 def local_copy(place: str) -> str:
-    """The path for `place`: ``s3://bucket/key`` is ``<working directory>/s3/bucket/key``.
+    """The path of the copy of a file or folder.
 
-    A path that is mounted here is its own.
+    Args:
+      place: its address.
+
+    Returns:
+      ``<working directory>/s3/bucket/key`` for ``s3://bucket/key``; a path on this machine as it
+      is.
     """
     return _REMOTE.sub(lambda match: f"{working_directory()}/{match[1]}/", place)
 
 
 def remote_places(text: str) -> str:
-    """`text` with the places instead of the paths of their copies."""
+    """Replaces the paths of copies by the addresses that they were copied from.
+
+    Args:
+      text: any text.
+
+    Returns:
+      The text with addresses.
+    """
     prefix = re.escape(str(working_directory()))
     return re.sub(rf"{prefix}/({'|'.join(PROTOCOLS)})/", r"\1://", text)
 
 
 def fetch(place: str) -> str:
-    """Copies a file or folder to where `local_copy` says, and returns that.
+    """Copies a file or folder from an object store to this machine.
+
+    Args:
+      place: its address; a path on this machine is not copied.
+
+    Returns:
+      The path of the copy.
 
     Raises:
       UserError: nothing is there, or the store refuses.
@@ -57,41 +75,52 @@ def fetch(place: str) -> str:
     target = local_copy(place).rstrip("/")
     with _one_line(place):
         store, path = _open(place)
-        found = store.find(path, detail=True)
-        if not found:
-            raise UserError(f"a task must find what it reads. Received: {place}, which is empty")
-        copies = {file: target + file.removeprefix(path) for file in found}
+        files = store.find(path, detail=True)
+        if not files:
+            raise UserError(
+                f"Nothing at {place}, which a task reads. Check the address, and whether the "
+                "upload or the task that writes it is complete."
+            )
+        copies = {file: target + file.removeprefix(path) for file in files}
         for copy in copies.values():
             Path(copy).parent.mkdir(parents=True, exist_ok=True)
         store.get(list(copies), list(copies.values()))
         for file, copy in copies.items():
             # TFX's fingerprint of the data is made of these times. S3's name for it, then GCS's.
-            written = found[file].get("LastModified") or found[file]["mtime"]
+            written = files[file].get("LastModified") or files[file]["mtime"]
             os.utime(copy, (written.timestamp(), written.timestamp()))
     return target
 
 
 def store(directory: Path, place: str) -> None:
-    """Copies what is in `directory` to `place`, a SavedModel's last file last.
+    """Copies a directory's files to a folder, ``saved_model.pb`` last.
+
+    Args:
+      directory: on this machine.
+      place: address of the folder.
 
     Raises:
       UserError: the store refuses.
     """
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     for last in (False, True):
-        chosen = [path for path in files if (path.name == _LAST) is last]
-        if not chosen:
+        paths = [path for path in files if (path.name == _LAST) is last]
+        if not paths:
             continue
         with _one_line(place):
             target, root = _open(place)
             target.put(
-                [str(path) for path in chosen],
-                [f"{root}/{path.relative_to(directory)}" for path in chosen],
+                [str(path) for path in paths],
+                [f"{root}/{path.relative_to(directory)}" for path in paths],
             )
 
 
 def store_file(file: Path, place: str) -> None:
-    """Copies one file to `place`.
+    """Copies one file.
+
+    Args:
+      file: on this machine.
+      place: address of the copy.
 
     Raises:
       UserError: the store refuses.
@@ -102,14 +131,34 @@ def store_file(file: Path, place: str) -> None:
 
 
 def find(place: str) -> list[str]:
-    """The files below `place`, relative to it; none where there is no such folder."""
+    """Lists the files below a folder.
+
+    Args:
+      place: address of the folder.
+
+    Returns:
+      Sorted paths relative to the folder; none if there is no such folder.
+
+    Raises:
+      UserError: the store refuses.
+    """
     with _one_line(place):
         store, path = _open(place)
         return sorted(file.removeprefix(f"{path}/") for file in store.find(path))
 
 
 def read(place: str) -> bytes | None:
-    """A small file's content, or None where there is no such file."""
+    """Reads a small file.
+
+    Args:
+      place: address of the file.
+
+    Returns:
+      Its content; None if there is no such file.
+
+    Raises:
+      UserError: the store refuses.
+    """
     with _one_line(place):
         store, path = _open(place)
         return store.cat_file(path) if store.exists(path) else None
@@ -132,9 +181,9 @@ def _one_line(place: str) -> Iterator[None]:
         raise
     # Three libraries and the network are below: anything may come out of them.
     except Exception as error:
-        told = " ".join(str(error).split())[:240] or type(error).__name__
+        message = " ".join(str(error).split())[:240].rstrip(".") or type(error).__name__
         raise UserError(
-            f"the store of {place} must answer. Received: {told}; check the address, the "
-            "credentials in the environment (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, "
-            "AWS_SECRET_ACCESS_KEY; GOOGLE_APPLICATION_CREDENTIALS) and the bucket's name"
+            f"No access to {place}: {message}. Check the address, the credentials in the "
+            "environment (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY; "
+            "GOOGLE_APPLICATION_CREDENTIALS) and the bucket's name."
         ) from error

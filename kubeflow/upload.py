@@ -20,22 +20,46 @@ COMPLETE = "complete.json"
 
 @dataclass(frozen=True)
 class Upload:
+    """What to upload, and its identity."""
+
     inputs: Inputs  # on this machine
     digest: str  # sha256 of all that is uploaded
 
     def place(self, config: Config) -> str:
-        """Another content gets another folder: Kubeflow's cache goes by the place alone."""
+        """The folder to upload to, another one for each content.
+
+        Kubeflow's cache goes by the address of data alone.
+
+        Args:
+          config: the configuration.
+
+        Returns:
+          A folder in `kubeflow.storage`.
+
+        Raises:
+          UserError: `kubeflow.storage` is missing or not in an object store.
+        """
         return f"{storage_folder(config)}/data/{config.name}-{self.digest[:12]}"
 
 
 def schema_name(inputs: Inputs) -> str:
-    """With a hash of the labels: a package does not find its schema beside data with others."""
+    """The schema's file name, with a hash of the labels.
+
+    So a package does not find its schema beside data with other labels.
+    """
     labels = hashlib.sha256("\0".join(inputs.label_names).encode())
     return f"schema-{labels.hexdigest()[:12]}.pbtxt"
 
 
 def plan_upload(inputs: Inputs) -> Upload:
-    """Names the content of prepared inputs."""
+    """Computes the identity of prepared inputs from records, schema and backbone.
+
+    Args:
+      inputs: inputs on this machine.
+
+    Returns:
+      The upload to be made.
+    """
     digest = hashlib.sha256()
     digest.update(Path(inputs.records, manifest.MANIFEST_FILE).read_bytes())
     digest.update(Path(inputs.schema_file).read_bytes())
@@ -44,10 +68,18 @@ def plan_upload(inputs: Inputs) -> Upload:
 
 
 def upload(plan: Upload, place: str, announce: Callable[[str], None]) -> bool:
-    """Copies records, schema and backbone to `place`; returns False where they are there already.
+    """Copies records, schema and backbone to a folder.
+
+    Args:
+      plan: what to upload.
+      place: the folder, on this machine or in an object store.
+      announce: called with the name of each part before it is copied.
+
+    Returns:
+      Whether anything was copied; False if this very upload is complete already.
 
     Raises:
-      UserError: the store refuses, or something else lies there.
+      UserError: the store refuses, or the folder holds another upload.
     """
     marker = f"{place}/{COMPLETE}"
     content = json.dumps({"digest": plan.digest}).encode()
@@ -56,8 +88,7 @@ def upload(plan: Upload, place: str, announce: Callable[[str], None]) -> bool:
         return False
     if present is not None:
         raise UserError(
-            f"an upload must not replace another one. Received: {place}, which holds other data; "
-            "give another folder"
+            f"{place} holds other data, which an upload does not replace. Give another folder."
         )
     announce("records")
     storage.store(Path(plan.inputs.records), f"{place}/{RECORDS}")
@@ -72,15 +103,21 @@ def upload(plan: Upload, place: str, announce: Callable[[str], None]) -> bool:
 
 
 def storage_folder(config: Config) -> str:
-    """The configured folder.
+    """The folder in an object store that is configured as `kubeflow.storage`.
+
+    Args:
+      config: the configuration.
+
+    Returns:
+      Its address, without a slash at the end.
 
     Raises:
-      UserError: none is, or it is of no known kind.
+      UserError: it is missing or not in an object store.
     """
     place = config.kubeflow.storage.rstrip("/")
     if not storage.is_remote(place):
         raise UserError(
-            "kubeflow.storage must be a folder that every task reaches, s3://, minio:// or gs://. "
-            f"Received: {place!r}; give kubeflow.storage=s3://BUCKET/FOLDER"
+            f"kubeflow.storage {place!r} is not in an object store, which every task reaches. Give "
+            "kubeflow.storage=s3://BUCKET/FOLDER, or one at minio:// or gs://."
         )
     return place

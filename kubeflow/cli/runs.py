@@ -7,22 +7,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from inception_finetune.kubeflow.connection import (
-    CertificateOption,
-    HostOption,
-    IapOption,
-    NamespaceOption,
-    TokenFileOption,
-    TokenOption,
-    connection,
-)
+from inception_finetune.kubeflow.connection import Connection, with_connection
 from inception_finetune.pipeline.cli.options import REFUSED, ConfigOption, load, load_tensorflow
 
 app = typer.Typer()
 
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Follow the run; exit with 3 if it was not blessed.")
+]
+
 
 @app.command()
+@with_connection
 def submit(
+    connection: Connection,
     parameters: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Values of the package's parameters."),
@@ -43,96 +41,75 @@ def submit(
     service_account: Annotated[
         str | None, typer.Option(help="The Kubernetes service account of the run's pods.")
     ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Follow the run; exit with 3 if it was not blessed.")
-    ] = False,
-    host: HostOption = None,
-    namespace: NamespaceOption = None,
-    token: TokenOption = None,
-    token_file: TokenFileOption = None,
-    iap_client_id: IapOption = None,
-    ca_cert: CertificateOption = None,
+    wait: WaitOption = False,
 ):
     """Upload the pipeline if it is new, and start a run. Print the run's address."""
-    reach = connection(host, namespace, token, token_file, iap_client_id, ca_cert)
     with TemporaryDirectory() as temporary:
-        path = package or _compiled(config, Path(temporary))
+        path = package or _compile(config, Path(temporary))
         from inception_finetune.kubeflow import runs
+        from inception_finetune.kubeflow import submit as submission
         from inception_finetune.kubeflow.client import connect
-        from inception_finetune.kubeflow.package import parse_parameters, read_package, task_names
-        from inception_finetune.kubeflow.submit import submit as start
 
-        read = read_package(path)
-        values = parse_parameters(read, parameters or ())
-        client = connect(reach)
-        run = start(
+        compiled = submission.read_package(path)
+        values = submission.parse_parameters(compiled, parameters or ())
+        client = connect(connection)
+        run = submission.submit(
             client,
-            read,
+            compiled,
             values,
-            namespace=namespace,
+            namespace=connection.namespace,
             experiment=experiment,
             run_name=run_name,
             pipeline_root=pipeline_root,
             service_account=service_account,
         )
-    link = reach.run_link(run.run_id)
+    link = connection.run_link(run.run_id)
     print(link)
     if wait:
-        _end(runs.follow(client, run.run_id, task_names(read.spec), link), link)
+        _exit_unless_pushed(runs.follow(client, run.run_id, compiled.tasks, link), link)
 
 
 @app.command()
+@with_connection
 def status(
+    connection: Connection,
     run: Annotated[
         str, typer.Argument(metavar="RUN", help="The run's id, the end of its address.")
     ],
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Follow the run; exit with 3 if it was not blessed.")
-    ] = False,
-    host: HostOption = None,
-    namespace: NamespaceOption = None,
-    token: TokenOption = None,
-    token_file: TokenFileOption = None,
-    iap_client_id: IapOption = None,
-    ca_cert: CertificateOption = None,
+    wait: WaitOption = False,
 ):
     """Show a run's tasks, or follow it to its end."""
-    reach = connection(host, namespace, token, token_file, iap_client_id, ca_cert)
     from inception_finetune.kubeflow import runs
     from inception_finetune.kubeflow.client import connect
 
-    client = connect(reach)
-    link = reach.run_link(run)
-    found = client.get_run(run)
+    client = connect(connection)
+    link = connection.run_link(run)
+    first = client.get_run(run)
     if wait:
-        _end(runs.follow(client, run, runs.names_of_tasks(client, found), link), link)
+        names = runs.read_task_names(client, first)
+        _exit_unless_pushed(runs.follow(client, run, names, link), link)
     else:
-        runs.print_status(client, found, link, Console())
+        runs.print_status(client, first, link, Console())
 
 
 @app.command("list")
+@with_connection
 def list_runs(
+    connection: Connection,
     experiment: Annotated[
         str | None, typer.Option(help="Of this experiment; default: of all.")
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=200, help="How many, the newest first.")] = 20,
-    host: HostOption = None,
-    namespace: NamespaceOption = None,
-    token: TokenOption = None,
-    token_file: TokenFileOption = None,
-    iap_client_id: IapOption = None,
-    ca_cert: CertificateOption = None,
 ):
     """List the newest runs."""
-    reach = connection(host, namespace, token, token_file, iap_client_id, ca_cert)
     from inception_finetune.kubeflow import runs
     from inception_finetune.kubeflow.client import connect
 
-    newest = runs.newest_runs(connect(reach), namespace, experiment, count)
+    newest = runs.newest_runs(connect(connection), connection.namespace, experiment, count)
     runs.print_runs(newest, Console())
 
 
-def _compiled(config: str, directory: Path) -> Path:
+def _compile(config: str, directory: Path) -> Path:
     settings = load(config, None)
     load_tensorflow(verbose=False)
     from inception_finetune.kubeflow.compile import compile_pipeline
@@ -142,9 +119,9 @@ def _compiled(config: str, directory: Path) -> Path:
     return path
 
 
-def _end(pushed: bool, link: str) -> None:
+def _exit_unless_pushed(pushed: bool, link: str) -> None:
     if not pushed:
         Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[bold red]not blessed, not pushed:[/] Evaluator says why, at {link}"
+            f"[bold red]not blessed, not pushed:[/] see Evaluator at {link}"
         )
         raise typer.Exit(REFUSED)

@@ -29,7 +29,7 @@ def serving_manifest(
     from inception_finetune.kubeflow.serving import Kind, manifest
 
     if kind not in list(Kind):
-        raise UserError(f"--kind must be one of {', '.join(Kind)}. Received: {kind}")
+        raise UserError(f"Unknown --kind {kind}. Give one of {', '.join(Kind)}.")
     print(manifest(settings, Kind(kind), model=model, service_account=service_account), end="")
 
 

@@ -428,14 +428,14 @@ def test_vertex(compiled, package):
 @pytest.mark.parametrize(
     ("override", "suffix", "said"),
     [
-        ("kubeflow.image=repository:latest", ".yaml", "pinned by its digest"),
-        ("kubeflow.image=", ".yaml", "pinned by its digest"),
-        ("kubeflow.storage=/home/me", ".yaml", "must be a folder that every task reaches"),
-        ("kubeflow.storage=", ".yaml", "must be a folder that every task reaches"),
-        ("kubeflow.tasks={Traner: {cpu: 1}}", ".yaml", "Received: Traner"),
-        ("kubeflow.caching=true", ".txt", "must be a .yaml for Kubeflow or a .json"),
-        ("kubeflow.storage=s3://bucket", ".json", "must be gs:// for Vertex AI"),
-        ("kubeflow.volumes={claim: /data}", ".json", "must be gs:// for Vertex AI"),
+        ("kubeflow.image=repository:latest", ".yaml", "is not pinned by its digest"),
+        ("kubeflow.image=", ".yaml", "is not pinned by its digest"),
+        ("kubeflow.storage=/home/me", ".yaml", "is not in an object store"),
+        ("kubeflow.storage=", ".yaml", "is not in an object store"),
+        ("kubeflow.tasks={Traner: {cpu: 1}}", ".yaml", "kubeflow.tasks: Traner."),
+        ("kubeflow.caching=true", ".txt", "Give a .yaml for Kubeflow or a .json"),
+        ("kubeflow.storage=s3://bucket", ".json", "Vertex AI cannot open kubeflow.storage"),
+        ("kubeflow.volumes={claim: /data}", ".json", "Vertex AI cannot open kubeflow.storage"),
     ],
 )
 def test_refusals_leave_nothing(compiled, tmp_path, overrides, override, suffix, said):

@@ -207,9 +207,9 @@ def test_kserve(place, uri):
 @pytest.mark.parametrize(
     ("kind", "settings", "model", "part"),
     [
-        (Kind.KSERVE, [], None, "no kubeflow.storage"),
-        (Kind.TF_SERVING, [], "s3://b/models", "take --kind kserve"),
-        (Kind.KSERVE, ["kubeflow.volumes.claim=/data"], "/database/x", "name its volume"),
+        (Kind.KSERVE, [], None, "kubeflow.storage is not set"),
+        (Kind.TF_SERVING, [], "s3://b/models", "Give --kind kserve"),
+        (Kind.KSERVE, ["kubeflow.volumes.claim=/data"], "/database/x", "Name its volume"),
     ],
 )
 def test_what_cannot_be_served(kind, settings, model, part):

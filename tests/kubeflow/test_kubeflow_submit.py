@@ -15,7 +15,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from helpers.kfp_stub import Failure, Stub, serving
 from inception_finetune.kubeflow import client as client_module
 from inception_finetune.kubeflow import runs
-from inception_finetune.kubeflow.verdict import push_only_when_blessed
+from inception_finetune.kubeflow.task_states import push_only_when_blessed
 
 TOKEN = "a-token-that-nobody-must-see"
 TASKS = ("ImportExampleGen", "Trainer", "Evaluator", "Pusher")
@@ -41,7 +41,7 @@ def alone(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(runs, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(runs, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(runs, "MAX_PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -81,6 +81,8 @@ def write_package(path: Path, image: str = "image@sha256:1") -> Path:
     parameters["every_class"].parameter_type = kinds.BOOLEAN
     parameters["every_class"].default_value.bool_value = False
     parameters["data"].parameter_type = kinds.STRING
+    parameters["classes"].parameter_type = kinds.LIST
+    parameters["classes"].is_optional = True
     before: list[str] = []
     executors = {}
     for name in TASKS:
@@ -125,7 +127,7 @@ def test_a_first_submission_makes_all_that_a_run_needs(stub, call, package):
     status, out, err = call(
         *("submit", "--host", stub.address, "--package", package, "--pipeline-root", "s3://b/p"),
         *("--service-account", "trainer", "--run-name", "mine"),
-        *("data=gs://b/d", "steps=7", "learning_rate=1e-4", "every_class=true"),
+        *("data=gs://b/d", "steps=7", "learning_rate=1e-4", "every_class=true", "classes=[1, 2]"),
     )
     assert (status, out, err) == (0, f"{stub.address}/#/runs/details/run-0\n", "")
     assert [e["display_name"] for e in stub.experiments] == ["digits"]
@@ -141,6 +143,7 @@ def test_a_first_submission_makes_all_that_a_run_needs(stub, call, package):
             "steps": 7,
             "learning_rate": 0.0001,
             "every_class": True,
+            "classes": [1, 2],
         },
     }
 
@@ -188,16 +191,9 @@ def test_who_asks_is_told_by_environment_flag_or_file_and_never_stored(
 
 def test_nothing_is_stored_at_home(stub, tmp_path):
     """In a process of its own: KFP's client looks for the home folder when it is imported."""
+    host = ("--host", stub.address)
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "inception_finetune.pipeline.cli.main",
-            "kubeflow",
-            "list",
-            "--host",
-            stub.address,
-        ],
+        [Path(sys.executable).parent / "inception-finetune", "kubeflow", "list", *host],
         env=os.environ | {"KFP_EXISTING_TOKEN": TOKEN},
         capture_output=True,
         text=True,
@@ -216,6 +212,8 @@ def test_many_users_on_one_cluster(call, package):
         )
         arguments = ("--host", stub.address, "--namespace", "kubeflow")
         assert call("submit", *arguments, "--package", package, "data=x")[0] == 0
+        assert call("submit", *arguments, "--package", package, "data=x")[0] == 0
+        assert (len(stub.experiments), len(stub.pipelines), len(stub.versions)) == (1, 1, 1)
         assert stub.experiments[0]["namespace"] == stub.pipelines[0]["namespace"] == "kubeflow"
         assert call("list", *arguments)[0] == 0
 
@@ -254,7 +252,7 @@ def test_a_refused_model_ends_with_3(stub, call, package):
     status, _, err = submit_and_wait(stub, call, package)
     assert status == 3
     assert err.splitlines()[-1] == (
-        f"not blessed, not pushed: Evaluator says why, at {stub.address}/#/runs/details/run-0"
+        f"not blessed, not pushed: see Evaluator at {stub.address}/#/runs/details/run-0"
     )
 
 
@@ -266,7 +264,7 @@ def test_a_failed_run_ends_with_1_and_names_the_task(stub, call, package):
     status, out, err = submit_and_wait(stub, call, package)
     assert (status, out) == (1, f"{stub.address}/#/runs/details/run-0\n")
     assert "Evaluator: not run" in err.splitlines()
-    assert err.splitlines()[-1].startswith("error: every task must succeed. Received: failed Tra")
+    assert err.splitlines()[-1].startswith("error: Run failed in Trainer. Read the log at http")
 
 
 def test_a_driver_that_fails_is_its_task_failing(stub, call, package):
@@ -274,19 +272,19 @@ def test_a_driver_that_fails_is_its_task_failing(stub, call, package):
     stub.timeline = [("FAILED", nodes() | broken)]
     status, _, err = submit_and_wait(stub, call, package)
     assert status == 1
-    assert "Received: failed ImportExampleGen; read its log" in err
+    assert "Run failed in ImportExampleGen. Read the log" in err
 
 
 def test_a_canceled_run_ends_with_1(stub, call, package):
     stub.timeline = [("CANCELED", nodes(ImportExampleGen="FAILED"))]
     status, _, err = submit_and_wait(stub, call, package)
-    assert status == 1 and "Received: canceled" in err
+    assert status == 1 and "error: Run was canceled" in err
 
 
 def test_a_run_that_does_not_show_pusher_is_not_called_pushed(stub, call, package):
     stub.timeline = [("SUCCEEDED", nodes(ImportExampleGen="SUCCEEDED"))]
     status, _, err = submit_and_wait(stub, call, package)
-    assert status == 1 and "without Pusher's state" in err
+    assert status == 1 and "the API does not report Pusher's state" in err
 
 
 def test_waiting_outlasts_an_api_that_is_away_for_a_while(stub, call, package):
@@ -296,10 +294,22 @@ def test_waiting_outlasts_an_api_that_is_away_for_a_while(stub, call, package):
     assert stub.looks == 2
 
 
+def test_ctrl_c_ends_the_waiting_and_not_the_run(stub, call, package, monkeypatch):
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs.time, "sleep", interrupt)
+    stub.timeline = [("RUNNING", nodes(ImportExampleGen="RUNNING"))]
+    status, out, err = submit_and_wait(stub, call, package)
+    assert (status, out) == (130, f"{stub.address}/#/runs/details/run-0\n")
+    assert err.splitlines()[0] == "ImportExampleGen: running" and "Traceback" not in err
+    assert stub.requests[-1] == ("GET", "/runs/run-0")
+
+
 def test_waiting_gives_up_when_the_token_is_no_longer_good(stub, call, package):
     stub.failures["GET .*/runs/"] = Failure(401, b'{"message": "expired"}')
     status, _, err = submit_and_wait(stub, call, package)
-    assert status == 1 and "Received: 401 expired" in err
+    assert status == 1 and ": 401 expired. Give a valid token" in err
 
 
 @pytest.mark.parametrize("platform", [None, {"platforms": {"kubernetes": {}}}])
@@ -336,7 +346,7 @@ def test_list_shows_the_newest_runs(submitted, call):
     assert status == 0
     assert (cells[0], cells[2], cells[4]) == ("run-0", "succeeded", "6.5")
     assert_one_line(
-        call("list", "--host", submitted.address, "--experiment", "other"), "Received: other"
+        call("list", "--host", submitted.address, "--experiment", "other"), "name other."
     )
 
 
@@ -345,20 +355,23 @@ def test_list_shows_the_newest_runs(submitted, call):
     [
         (
             Failure(401, b'{"message": "no {authorization}"}'),
-            ["POST /apis/v2beta1/runs", "401 no Bearer [token]", "give a valid token"],
+            ["POST /apis/v2beta1/runs", "401 no Bearer [token]", "Give a valid token"],
         ),
         (Failure(403, b'{"error": "not in ns"}'), ["403 not in ns", "--namespace"]),
-        (Failure(404, b'{"message": "no such\\nthing"}'), ["404 no such thing", "check the name"]),
+        (Failure(404, b'{"message": "no such\\nthing"}'), ["404 no such thing", "Check the name"]),
         (Failure(409, b'{"message": "taken"}'), ["409 taken", "give another name"]),
         (Failure(500, b'{"message": "disk"}'), ["500 disk", "log of the cluster's ml-pipeline"]),
-        (Failure(502, b"<html>", "text/html"), ["502 Bad Gateway", "try again"]),
-        (Failure(200, b"<html>login", "text/html"), ["answers in JSON", "text/html", "login page"]),
-        (Failure(200, b"", "text/plain"), ["answers in JSON", "text/plain", "check --host"]),
+        (Failure(502, b"<html>", "text/html"), ["502 Bad Gateway. Try again"]),
+        (Failure(200, b"<html>login", "text/html"), ["text/html instead of JSON", "login page"]),
+        (Failure(200, b"", "text/plain"), ["text/plain instead of JSON", "Check --host"]),
         (
             Failure(302, headers={"Location": "https://sso.example/auth?state=secret"}),
-            ["redirect to https://sso.example/auth;", "login page"],
+            ["POST /apis/v2beta1/runs to https://sso.example/auth. ", "login page"],
         ),
-        (Failure(hang=True), ["no answer in 0.3 s", "check --host"]),
+        (
+            Failure(hang=True),
+            ["did not answer POST /apis/v2beta1/runs: Read timed out", "Check --host"],
+        ),
     ],
     ids=lambda value: f"{value.status} {value.kind}" if isinstance(value, Failure) else "",
 )
@@ -384,7 +397,7 @@ def test_nobody_answers(call):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     assert_one_line(call("list", "--host", f"http://127.0.0.1:{port}"), "refused", "port-forward")
-    assert_one_line(call("list", "--host", "http://nowhere.invalid"), "check --host")
+    assert_one_line(call("list", "--host", "http://nowhere.invalid"), "Check --host")
 
 
 def test_a_server_without_the_tls_that_was_asked_for(stub, call):
@@ -396,15 +409,18 @@ def test_a_server_without_the_tls_that_was_asked_for(stub, call):
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["list"], ["address of Kubeflow Pipelines is needed", "KFP_ENDPOINT"]),
-        (["list", "--host", "kubeflow"], ["http:// or https://", "Received: kubeflow"]),
-        (["list", "--host", f"http://me:{TOKEN}@h"], ["Received: http://h"]),
+        (["list"], ["No address of Kubeflow Pipelines", "KFP_ENDPOINT"]),
+        (["list", "--host", "kubeflow"], ["http:// or https://", "--host kubeflow."]),
+        (["list", "--host", f"http://me:{TOKEN}@h"], ["--host http://h."]),
         (
             ["list", "--host", "http://h", "--token", TOKEN, "--token-file", "f"],
-            ["--token and --token-file"],
+            [
+                "--token and --token-file",
+                "Give only one of --token, --token-file, --iap-client-id.",
+            ],
         ),
-        (["list", "--host", "http://h", "--token-file", "gone"], ["Received: gone", "No such"]),
-        (["list", "--host", "http://h", "--ca-cert", "gone"], ["--ca-cert", "Received: gone"]),
+        (["list", "--host", "http://h", "--token-file", "gone"], ["--token-file gone: No such"]),
+        (["list", "--host", "http://h", "--ca-cert", "gone"], ["--ca-cert gone: No such"]),
     ],
 )
 def test_a_wrong_connection(call, arguments, parts):
@@ -420,11 +436,12 @@ def test_iap_without_a_service_account(call, monkeypatch):
 @pytest.mark.parametrize(
     ("assignments", "parts"),
     [
-        (["data"], ["must read KEY=VALUE", "'data'", "data, every_class, learning_rate, steps"]),
-        (["data=x", "epochs=3"], ["Received: epochs", "compile -o FILE.yaml epochs=3"]),
-        (["data=x", "steps=many"], ["steps must be a whole number. Received: 'many'"]),
-        (["data=x", "every_class=yes"], ["true or false"]),
-        ([], ["each parameter without a default", "no data; give data=VALUE"]),
+        (["data"], ["'data' is not KEY=VALUE", "classes, data, every_class, learning_rate, steps"]),
+        (["data=x", "epochs=3"], ["Unknown parameter epochs", "compile -o FILE.yaml epochs=3"]),
+        (["data=x", "steps=many"], ["steps=many is not a whole number"]),
+        (["data=x", "classes=1,"], ["classes=1, is not JSON"]),
+        (["data=x", "every_class=yes"], ["every_class=yes is not true or false"]),
+        ([], ["No value for data,", "Give data=VALUE"]),
     ],
 )
 def test_a_wrong_parameter_is_refused_before_anything_is_sent(
@@ -440,8 +457,8 @@ def test_a_wrong_parameter_is_refused_before_anything_is_sent(
     [
         ("gone.yaml", None, "No such file"),
         ("job.json", "{}", "does not end in .yaml"),
-        ("notes.yaml", "a: 1", "compile it again"),
-        ("broken.yaml", "a: [", "compile it again"),
+        ("notes.yaml", "a: 1", "kubeflow compile -o"),
+        ("broken.yaml", "a: [", "kubeflow compile -o"),
     ],
 )
 def test_a_wrong_package(call, tmp_path, name, content, part):

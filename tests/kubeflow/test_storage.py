@@ -70,7 +70,7 @@ def test_servers_see_the_graph_last(model, monkeypatch):
 
 @pytest.mark.parametrize(
     ("place", "said"),
-    [(f"s3://{BUCKET}/nothing", "must find what it reads"), ("s3://no-bucket/x", "no-bucket/x")],
+    [(f"s3://{BUCKET}/nothing", "which a task reads"), ("s3://no-bucket/x", "no-bucket/x")],
 )
 def test_what_is_missing_is_named(place, said):
     with pytest.raises(UserError, match=said) as caught:
@@ -104,7 +104,7 @@ def test_an_upload_is_made_once_and_never_replaced(model, tmp_path):
             "records/variables/variables.index",
             schema_name(inputs),
         }
-        with pytest.raises(UserError, match="must not replace another"):
+        with pytest.raises(UserError, match="holds other data"):
             upload(Upload(inputs, "2"), place, lambda part: None)
 
 
