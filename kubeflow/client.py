@@ -36,7 +36,7 @@ _LOGIN = f"a login page is in the way: give a token (--token-file, {TOKEN_VARIAB
 _SERVER = "Try again; if it persists, read the log of the cluster's ml-pipeline deployment"
 _ADDRESS = "Check --host, and that the cluster (or `kubectl port-forward`) is running"
 # What urllib3 puts before a reason: the connection or pool that it has failed in.
-_ORIGIN = re.compile(r"^<?[\w.]*HTTPS?Connection.*?[)>]: ")
+_ORIGIN = re.compile(r"^(<?[\w.]*HTTPS?Connection.*?[)>]|None): ")
 
 
 class UnavailableError(UserError):

@@ -376,7 +376,7 @@ def test_list_shows_the_newest_runs(submitted, call):
     ids=lambda value: f"{value.status} {value.kind}" if isinstance(value, Failure) else "",
 )
 def test_each_failure_of_the_api_is_one_line(stub, call, package, monkeypatch, failure, parts):
-    monkeypatch.setattr(client_module, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(client_module, "READ_SECONDS", 1.5)
     monkeypatch.setenv("KFP_EXISTING_TOKEN", TOKEN)
     stub.failures["POST .*/runs$"] = failure
     result = call("submit", "--host", stub.address, "--package", package, "data=x")
