@@ -108,7 +108,7 @@ class Beam(Section):
                 )
         elif self.runner == "dataflow":
             self._require("project", "region", "temp_location", "sdk_image")
-        else:
+        elif self.runner in ("flink", "spark"):
             if (self.job_endpoint is None) == (self.job_server_jar is None):
                 raise ValueError(
                     f"beam.runner={self.runner} needs beam.job_endpoint=HOST:PORT of a running "

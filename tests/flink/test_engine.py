@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from inception_finetune.components.evaluation.metrics import METRICS
 from inception_finetune.components.features import SPLITS
 from inception_finetune.components.io.record_index import COMPRESSION, RecordIndex
 
@@ -35,7 +36,8 @@ EXPECTED = {
     "TestPredictions test": 360,
     "Evaluator test": 360,
 }
-METRICS = re.compile(r"^(accuracy|top-2 accuracy|cross-entropy): ([\d.]+)$", re.MULTILINE)
+TITLES = "|".join(re.escape(metric.title) for metric in METRICS.values())
+MEASURED = re.compile(rf"^({TITLES}): ([\d.]+)$", re.MULTILINE)
 SECONDS = re.compile(r"│ (\w+) +│ +([\d.]+) │ ran")
 
 
@@ -101,7 +103,7 @@ def test_the_dag_measures_on_flink_what_it_measures_here(cluster, tmp_path):
     for name, overrides in engines.items():
         root = tmp_path / name
         said, took[name] = run_dag(root, tmp_path / "cache", overrides)
-        measured[name], counts[name] = METRICS.findall(said), examples_at_each_step(root)
+        measured[name], counts[name] = MEASURED.findall(said), examples_at_each_step(root)
         steps = ", ".join(f"{step} {seconds}" for step, seconds in SECONDS.findall(said))
         ratio = took[name] / took["direct, 1"]
         print(f"{name}: {took[name]:.0f} s, {ratio:.2f} of direct, 1; {steps}")
