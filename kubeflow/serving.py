@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import jinja2
 from pydantic import BaseModel
 
-from inception_finetune.components.dataset.look import look
+from inception_finetune.components.dataset.probe import look
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.prediction.pictures import read_pictures

@@ -29,9 +29,8 @@ from inception_finetune.components.dataset.hold_out import bound
 from inception_finetune.components.dataset.layout import Layout
 from inception_finetune.components.dataset.leakage import settle
 from inception_finetune.components.dataset.listing import Listing, write_listing
-from inception_finetune.components.dataset.look import look
 from inception_finetune.components.dataset.manifest import Manifest, Settings, write_manifest
-from inception_finetune.components.dataset.part import (
+from inception_finetune.components.dataset.partition import (
     OPEN,
     Bad,
     Listed,
@@ -42,6 +41,7 @@ from inception_finetune.components.dataset.part import (
     place,
     write_part,
 )
+from inception_finetune.components.dataset.probe import look
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import LABELS_FILE, SPLITS, TEST, TRAIN, VALIDATION
 

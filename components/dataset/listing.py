@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from inception_finetune.components.dataset.bad_examples import Policy, Skipped
+from inception_finetune.components.dataset.encoded_source import Found, StoredExamples, check_all
 from inception_finetune.components.dataset.layout import (
     Layout,
     looks_like_picture,
     spelling_notes,
     split_of,
 )
-from inception_finetune.components.dataset.part import encoded_at
-from inception_finetune.components.dataset.stored import Found, StoredExamples, check_all
+from inception_finetune.components.dataset.partition import encoded_at
 from inception_finetune.components.dataset.tree import entries, files, folders, identity_of
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import SPLITS, TEST, TRAIN

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inception_finetune.components.dataset.bad_examples import Policy, Skipped
-from inception_finetune.components.dataset.layout import Layout
-from inception_finetune.components.dataset.stored import (
+from inception_finetune.components.dataset.encoded_source import (
     Found,
     StoredExamples,
     check_all,
     fingerprint_of,
 )
+from inception_finetune.components.dataset.layout import Layout
 from inception_finetune.components.dataset.tfrecord import read_frames
 from inception_finetune.components.dataset.unpickle import describe
 from inception_finetune.components.errors import UserError

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import uuid
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,9 +15,9 @@ from inception_finetune.components.beam.example_shards import File
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.record_index import IndexedWriter, RecordIndex, rank
 from inception_finetune.components.trunk_features.record import TrunkOutput, encode
-from inception_finetune.components.trunk_features.room import SAMPLE, check_room
 
 SHARD_BYTES = 256 * 2**20  # a shard is closed once it is as large as this
+SAMPLE = 64  # records that are written before their mean size is taken for that of all
 _ORIGIN = "examples-uri.txt"
 _COUNTS = "counts.json"  # until the index is made
 _ROWS = ".rows.npy"  # beside each shard until the index is made: where its records are
@@ -58,7 +59,7 @@ class WriteShards(beam.DoFn):
         row = (*position, rank(output.id), *writer.write(encode(output)))
         self._rows[split].append(row)
         if self._is_first and len(self._rows[split]) == SAMPLE:
-            check_room(self._directories[split], writer.size / SAMPLE, records - SAMPLE)
+            check_disk_space(self._directories[split], writer.size / SAMPLE, records - SAMPLE)
             self._is_first = False
         if writer.size >= SHARD_BYTES:
             self._close(split)
@@ -74,6 +75,23 @@ class WriteShards(beam.DoFn):
         np.save(buffer, np.array(self._rows.pop(split), np.int64))
         with tf.io.gfile.GFile(writer.path + _ROWS, "wb") as file:
             file.write(buffer.getvalue())
+
+
+def check_disk_space(directory: str, record_bytes: float, records: int) -> None:
+    """Compares what `records` more of `record_bytes` each need with what is free.
+
+    Raises:
+      UserError: they do not fit. Nothing is asked where `directory` is on an object store.
+    """
+    if "://" in directory:
+        return
+    needed, free = record_bytes * records, shutil.disk_usage(directory).free
+    if needed > free:
+        raise UserError(
+            f"all trunk features must fit on the disk. {records:,} of {record_bytes / 1e3:.0f} KB "
+            f"take {needed / 1e9:,.1f} GB, and {directory} has {free / 1e9:,.1f} GB; make room, "
+            "give another root=DIRECTORY, a later backbone.trainable_from, or feature_cache=false"
+        )
 
 
 def commit(directory: str, index_path: str, counts: list[int], views: int) -> None:

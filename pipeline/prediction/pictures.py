@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from inception_finetune.components.dataset import tree
-from inception_finetune.components.dataset.look import FILE_RULE, LARGEST_FILE
+from inception_finetune.components.dataset.probe import FILE_RULE, LARGEST_FILE
 from inception_finetune.components.errors import UserError
 
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg")  # of what is looked for in folders

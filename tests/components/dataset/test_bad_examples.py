@@ -300,7 +300,7 @@ def test_unchanged_pictures_are_not_decoded_again(tmp_path, monkeypatch, read):
     )
     converted(source)
     before = state(tmp_path / "out")
-    monkeypatch.setattr("inception_finetune.components.dataset.stored.look", None)
+    monkeypatch.setattr("inception_finetune.components.dataset.encoded_source.look", None)
     monkeypatch.setattr("inception_finetune.components.dataset.convert_listed.look", None)
     converted(source)
     assert state(tmp_path / "out") == before

@@ -9,8 +9,8 @@ from inception_finetune.components.dataset.bad_examples import Policy
 from inception_finetune.components.dataset.convert import load_manifest
 from inception_finetune.components.dataset.convert_listed import convert_listed
 from inception_finetune.components.dataset.layout import layout_of
-from inception_finetune.components.dataset.look import Seen
-from inception_finetune.components.dataset.part import Listed, write_part
+from inception_finetune.components.dataset.partition import Listed, write_part
+from inception_finetune.components.dataset.probe import Seen
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.beam_options import Beam, pipeline_arguments
 from inception_finetune.pipeline.failure import user_error

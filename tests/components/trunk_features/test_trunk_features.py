@@ -27,7 +27,6 @@ from inception_finetune.components.io.record_index import (
 from inception_finetune.components.trunk_features import record, store
 from inception_finetune.components.trunk_features.component import TrunkFeatures
 from inception_finetune.components.trunk_features.handler import batch_size
-from inception_finetune.components.trunk_features.room import SAMPLE
 from inception_finetune.components.trunk_features.settings import TrunkSettings
 from inception_finetune.components.trunk_features.trunk import fold_trunk
 from inception_finetune.trainer import input_fn, model, signatures
@@ -119,7 +118,7 @@ def test_a_missing_record_is_an_error(tmp_path):
 
 
 def test_features_that_no_disk_can_hold_are_refused_when_the_first_are_written(tmp_path):
-    keys = [store.Key(features.TRAIN, 0, n, 0) for n in range(SAMPLE)]
+    keys = [store.Key(features.TRAIN, 0, n, 0) for n in range(store.SAMPLE)]
     with pytest.raises(UserError, match="must fit on the disk.*make room.*feature_cache=false"):
         write_bundle(tmp_path, keys, records=10**15)
     later = [key._replace(number=key.number + 1) for key in keys]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inception_finetune.components.dataset.bad_examples import GIVEN_ONCE, Skipped
-from inception_finetune.components.dataset.look import Seen, look, pixels_of
+from inception_finetune.components.dataset.probe import Seen, look, pixels_of
 from inception_finetune.components.dataset.source import Place, StoredPictures
 from inception_finetune.components.features import TEST
 from inception_finetune.components.progress import progress

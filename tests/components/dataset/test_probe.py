@@ -8,7 +8,7 @@ from PIL import Image
 
 from helpers.encoded_pictures import deep, encode, exif_of, noise, transparent, with_chunks
 from inception_finetune.components.dataset import changes
-from inception_finetune.components.dataset.look import Seen, look
+from inception_finetune.components.dataset.probe import Seen, look
 from inception_finetune.pipeline.config import load_config
 from inception_finetune.pipeline.inputs import convert_dataset
 

@@ -16,8 +16,8 @@ import numpy as np
 from inception_finetune.components.dataset.bad_examples import GIVEN_ONCE, Policy
 from inception_finetune.components.dataset.hold_out import rank
 from inception_finetune.components.dataset.leakage import Leak
-from inception_finetune.components.dataset.look import FILE_RULE, LARGEST_FILE, Seen
 from inception_finetune.components.dataset.manifest import Shard
+from inception_finetune.components.dataset.probe import FILE_RULE, LARGEST_FILE, Seen
 from inception_finetune.components.dataset.shards import ShardSource, write_shard
 from inception_finetune.components.dataset.source import Picture, open_address
 from inception_finetune.components.errors import UserError
