@@ -1,13 +1,16 @@
 """The examples that TFX hands over, opened."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import tensorflow as tf
 import tensorflow_transform as tft
 
 from inception_finetune.components import features
+from inception_finetune.components.io.record_index import RecordIndex
+from inception_finetune.components.trunk_features.store import index_path, read_origin
 from inception_finetune.trainer import input_fn
 from inception_finetune.trainer.settings import TrainerSettings
 
@@ -37,17 +40,47 @@ def open_examples(
       pictures: how many of the validation examples can be looked at.
     """
     with ExitStack() as stack:
-        train = stack.enter_context(
-            input_fn.open_train(train_files, transform, scratch, settings.views)
-        )
-        stored = input_fn.open_features(validation_files, features.VALIDATION)
+        train = stack.enter_context(open_train(train_files, transform, scratch, settings.views))
+        stored = open_features(validation_files, features.VALIDATION)
         if stored is not None:
             validation: input_fn.Source = stack.enter_context(stored)
             shown: input_fn.Source = stack.enter_context(
-                input_fn.open_pictures(
-                    validation_files, features.VALIDATION, transform, scratch, pictures
-                )
+                open_pictures(validation_files, features.VALIDATION, transform, scratch, pictures)
             )
         else:
             validation = shown = input_fn.ImageStream(validation_files, transform)
         yield Opened(train, validation, shown)
+
+
+def open_features(files: Sequence[str], split: str) -> input_fn.FeatureSource | None:
+    """Trunk features, where the artifact holds them.
+
+    Args:
+      files: patterns as TFX gives them, ``<artifact>/Split-<split>/*``.
+    """
+    artifact = files[0].rsplit("/", 2)[0]
+    path = index_path(artifact, split)
+    if not tf.io.gfile.exists(path):
+        return None
+    return input_fn.FeatureSource(RecordIndex.load(path, f"{artifact}/Split-{split}"))
+
+
+def open_train(
+    files: Sequence[str], transform: tft.TFTransformOutput, scratch: Path, views: Sequence[str]
+) -> input_fn.IndexedSource:
+    """Trunk features where the artifact holds them, else raw examples.
+
+    Args:
+      scratch: folder for a copy of raw examples that can be read in any order.
+      views: of raw examples; features are stored in theirs.
+    """
+    stored = open_features(files, features.TRAIN)
+    return input_fn.ImageSource(files, transform, scratch, views) if stored is None else stored
+
+
+def open_pictures(
+    files: Sequence[str], split: str, transform: tft.TFTransformOutput, scratch: Path, first: int
+) -> input_fn.ImageSource:
+    """The images of the `first` of stored features, in the same order."""
+    origin = read_origin(files[0].rsplit("/", 2)[0])
+    return input_fn.ImageSource([f"{origin}/Split-{split}/*"], transform, scratch, first=first)

@@ -11,15 +11,18 @@ import tensorflow as tf
 from inception_finetune.components.backbone.compute_dtype import resolve_compute_dtype
 from inception_finetune.trainer import devices, input_fn, model
 from inception_finetune.trainer.checkpoints import Checkpoints
-from inception_finetune.trainer.history import History
 from inception_finetune.trainer.loop import EpochMeans, Plan, run_loop
+from inception_finetune.trainer.observers import History, progress_lines
 from inception_finetune.trainer.order import TrainingOrder
 from inception_finetune.trainer.pictures import thumbnails
-from inception_finetune.trainer.projector import SPRITE_SIDE, write_projector
 from inception_finetune.trainer.settings import TrainerSettings
 from inception_finetune.trainer.step import TrainingStep
-from inception_finetune.trainer.step_progress import progress_lines
-from inception_finetune.trainer.tensorboard import VALIDATION, TensorBoardLog
+from inception_finetune.trainer.tensorboard import (
+    SPRITE_SIDE,
+    VALIDATION,
+    TensorBoardLog,
+    write_projector,
+)
 
 # Validation images in TensorBoard: in the grid of predictions, and in the embedding projector.
 SHOWN: Final = 16

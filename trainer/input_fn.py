@@ -24,7 +24,6 @@ from inception_finetune.components.io.record_index import (
     spool,
 )
 from inception_finetune.components.trunk_features.record import decode
-from inception_finetune.components.trunk_features.store import index_path, read_origin
 from inception_finetune.trainer.order import TrainingOrder
 
 Batch = tuple[tf.Tensor, tf.Tensor]
@@ -194,40 +193,6 @@ class FeatureSource(IndexedSource):
             return values, labels
 
         return plan.map(load, num_parallel_calls=_PARALLEL_READS)
-
-
-def open_features(files: Sequence[str], split: str) -> FeatureSource | None:
-    """Trunk features, where the artifact holds them.
-
-    Args:
-      files: patterns as TFX gives them, ``<artifact>/Split-<split>/*``.
-    """
-    artifact = files[0].rsplit("/", 2)[0]
-    path = index_path(artifact, split)
-    if not tf.io.gfile.exists(path):
-        return None
-    return FeatureSource(RecordIndex.load(path, f"{artifact}/Split-{split}"))
-
-
-def open_train(
-    files: Sequence[str], transform: tft.TFTransformOutput, scratch: Path, views: Sequence[str]
-) -> IndexedSource:
-    """Trunk features where the artifact holds them, else raw examples.
-
-    Args:
-      scratch: folder for a copy of raw examples that can be read in any order.
-      views: of raw examples; features are stored in theirs.
-    """
-    stored = open_features(files, features.TRAIN)
-    return ImageSource(files, transform, scratch, views) if stored is None else stored
-
-
-def open_pictures(
-    files: Sequence[str], split: str, transform: tft.TFTransformOutput, scratch: Path, first: int
-) -> ImageSource:
-    """The images of the `first` of stored features, in the same order."""
-    origin = read_origin(files[0].rsplit("/", 2)[0])
-    return ImageSource([f"{origin}/Split-{split}/*"], transform, scratch, first=first)
 
 
 def training_batches(

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import tensorflow as tf
 import tf_keras as keras
 
 from inception_finetune.components import features
 from inception_finetune.components.backbone import cut
 from inception_finetune.components.backbone.network import Backbone
-from inception_finetune.trainer.dropout import Dropout
 from inception_finetune.trainer.settings import Training
 
 
@@ -64,6 +64,25 @@ def build_classifier(
     for part in (trunk, upper, head):
         flow = part(flow) if part is not None else flow
     return Classifier(trunk, upper, head, keras.Model(image, flow, name="classifier"))
+
+
+class Dropout(keras.layers.Layer):
+    """Zeroes a share `rate` of the values in training and scales up the others.
+
+    Keras' own layer takes its random numbers from a state that a checkpoint does not hold, so a
+    resumed run would draw others than the run that was not interrupted.
+    """
+
+    def __init__(self, rate: float, seed: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.generator = tf.random.Generator.from_seed(seed, alg="philox")
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        if not training or not self.rate:
+            return inputs
+        kept = self.generator.uniform(tf.shape(inputs)) >= self.rate
+        return tf.where(kept, inputs / (1 - self.rate), tf.zeros_like(inputs))
 
 
 @dataclass(frozen=True)

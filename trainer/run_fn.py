@@ -1,6 +1,5 @@
 """TFX's entry to training, by dotted path ``trainer.run_fn.run_fn``: the only reader of FnArgs."""
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -9,12 +8,10 @@ import tf_keras as keras
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from inception_finetune.components import features
-from inception_finetune.components.backbone import cut
-from inception_finetune.components.backbone.networks import NETWORKS
-from inception_finetune.trainer import devices, examples, execution, fit, model, signatures
+from inception_finetune.trainer import devices, examples, execution, fit, signatures
 from inception_finetune.trainer.classifier import make_classifier
+from inception_finetune.trainer.extra_assets import write_extra_assets
 from inception_finetune.trainer.owned_folder import owned_folder
-from inception_finetune.trainer.provenance import provenance
 from inception_finetune.trainer.settings import TrainerSettings, apply_hyperparameters
 
 
@@ -52,18 +49,5 @@ def run_fn(fn_args: FnArgs) -> None:
         target = Path(fn_args.serving_model_dir)
         serving = signatures.ServingModel(classifier.embedding, transform, settings.label_names)
         signatures.export(serving, str(target))
-        _write_extra(target / features.EXTRA_ASSETS, settings, classifier)
+        write_extra_assets(target / features.EXTRA_ASSETS, settings, classifier)
         fit.publish_logs(place, fn_args.model_run_dir)
-
-
-def _write_extra(directory: Path, settings: TrainerSettings, classifier: model.Classifier) -> None:
-    """What a reviewer needs to know of the model, kept with it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    rows = cut.variable_report(
-        NETWORKS[settings.network], classifier.trunk, classifier.upper, classifier.head
-    )
-    (directory / "variables.txt").write_text(cut.render_report(rows), "utf-8")
-    (directory / "settings.json").write_text(settings.model_dump_json(indent=2), "utf-8")
-    (directory / "provenance.json").write_text(json.dumps(provenance(), indent=2), "utf-8")
-    labels = "".join(f"{index}:{name}\n" for index, name in enumerate(settings.label_names))
-    (directory / features.LABELS_FILE).write_text(labels, "utf-8")

@@ -318,7 +318,7 @@ def test_how_a_training_is_carried_out_trains_nothing_again(config, first, tmp_p
 def test_a_half_trained_state_goes_on_in_a_root_that_was_moved(
     config, first, tmp_path, monkeypatch, capfd
 ):
-    from inception_finetune.trainer import step_progress
+    from inception_finetune.trainer import observers
 
     class Killed(BaseException):
         pass
@@ -331,7 +331,7 @@ def test_a_half_trained_state_goes_on_in_a_root_that_was_moved(
         config.model_copy(update={"root": str(tmp_path / "root")}), training={"checkpoint_every": 8}
     )
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(step_progress.ProgressLines, "on_step", die)
+        patch.setattr(observers.ProgressLines, "on_step", die)
         run(half)
     moved = (tmp_path / "root").rename(tmp_path / "moved")
     capfd.readouterr()

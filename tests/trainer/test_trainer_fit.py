@@ -9,7 +9,7 @@ import tensorflow as tf
 from helpers.small_training import Pictures, make_sources, settings_for, small_classifier
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.evaluation.learning_curve import read_history
-from inception_finetune.trainer import fit, model, step_progress
+from inception_finetune.trainer import fit, model, observers
 from inception_finetune.trainer.checkpoints import Checkpoints
 from inception_finetune.trainer.settings import TrainerSettings
 
@@ -66,7 +66,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
             raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(step_progress.ProgressLines, "on_step", die)
+        patch.setattr(observers.ProgressLines, "on_step", die)
         train(sources, directory, settings)
     again = train(sources, directory, settings)
     for found, expected in zip(again, whole, strict=True):
@@ -94,7 +94,7 @@ def test_a_resumed_run_repeats_no_step_before_its_checkpoint(sources, tmp_path, 
         if steps.count(11) == 1 and facts.step == 11:
             raise Killed
 
-    monkeypatch.setattr(step_progress.ProgressLines, "on_step", note)
+    monkeypatch.setattr(observers.ProgressLines, "on_step", note)
     with pytest.raises(Killed):
         train(sources, tmp_path, settings, checkpoint_every=4)
     train(sources, tmp_path, settings, checkpoint_every=5)

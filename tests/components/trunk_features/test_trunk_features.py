@@ -29,7 +29,7 @@ from inception_finetune.components.trunk_features.component import TrunkFeatures
 from inception_finetune.components.trunk_features.handler import batch_size
 from inception_finetune.components.trunk_features.settings import TrunkSettings
 from inception_finetune.components.trunk_features.trunk import fold_trunk
-from inception_finetune.trainer import input_fn, model, signatures
+from inception_finetune.trainer import examples, input_fn, model, signatures
 from inception_finetune.trainer.order import TrainingOrder
 from inception_finetune.trainer.settings import Training
 from inception_finetune.trainer.step import TrainingStep
@@ -203,7 +203,7 @@ def stored(raw, transform_output, standin, tmp_path_factory) -> Path:
 
 def open_split(directory: Path, split: str, transform_output, scratch: Path):
     pattern = f"{directory}/Split-{split}/*"
-    features = input_fn.open_features([pattern], split)
+    features = examples.open_features([pattern], split)
     return features or input_fn.ImageSource([pattern], transform_output, scratch, STORED_VIEWS)
 
 
@@ -233,7 +233,7 @@ def test_features_lead_back_to_their_pictures_in_the_same_order(
 ):
     for split in (features.TRAIN, features.VALIDATION):
         pattern = [f"{stored}/Split-{split}/*"]
-        pictures = input_fn.open_pictures(pattern, split, transform_output, tmp_path, 10)
+        pictures = examples.open_pictures(pattern, split, transform_output, tmp_path, 10)
         assert len(pictures) == 10
         images, labels = input_fn.first_examples(pictures, 8)
         online = open_split(raw, split, transform_output, tmp_path)

@@ -1,11 +1,45 @@
-"""What a person at the terminal sees of training."""
+"""Observers of training besides TensorBoard: the learning curve on disk, the terminal's lines."""
 
+import csv
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import tensorflow as tf
+
+from inception_finetune.components.evaluation.learning_curve import COLUMNS, FILE, read_history
 from inception_finetune.components.progress import Advance, progress
 from inception_finetune.trainer.loop import EpochFacts, Observer, Plan, StepFacts
+
+
+class History(Observer):
+    """Writes the whole table anew after each epoch; goes on with the rows of a killed run."""
+
+    def __init__(self, directory: str, start: int) -> None:
+        """Rows after step `start` are forgotten: those epochs run again."""
+        self._path = f"{directory}/{FILE}"
+        rows = read_history(self._path) if tf.io.gfile.exists(self._path) else []
+        self.rows = [row for row in rows if row["step"] <= start]
+
+    def on_epoch(self, facts: EpochFacts) -> None:
+        measured = (
+            facts.epoch,
+            facts.step,
+            facts.loss,
+            facts.accuracy,
+            facts.validation.loss,
+            facts.validation.accuracy,
+            facts.learning_rate,
+        )
+        self.rows.append(dict(zip(COLUMNS, measured, strict=True)))
+        text = io.StringIO()
+        table = csv.DictWriter(text, COLUMNS)
+        table.writeheader()
+        table.writerows(self.rows)
+        with tf.io.gfile.GFile(f"{self._path}.new", "w") as file:
+            file.write(text.getvalue())
+        tf.io.gfile.rename(f"{self._path}.new", self._path, overwrite=True)
 
 
 class ProgressLines(Observer):
