@@ -43,14 +43,14 @@ def progress(
     started = time.monotonic()
     console = Console(stderr=True)
     if not console.is_terminal:
-        counted = 0
+        total_done = 0
 
         def count(n: int, note: str = "") -> None:
-            nonlocal counted
-            counted += n
+            nonlocal total_done
+            total_done += n
 
         yield count
-        amount = decimal(counted) if unit == BYTES else f"{counted:,} {unit}"
+        amount = decimal(total_done) if unit == BYTES else f"{total_done:,} {unit}"
         seconds = time.monotonic() - started
         print(f"{description}: {amount} in {seconds:.1f} s", file=sys.stderr, flush=True)
         return

@@ -57,15 +57,15 @@ def restore_classifier(
 
 def _by_creation(kind: str, named: Sequence[tuple[str, npt.NDArray]]) -> list[npt.NDArray]:
     """The variables of a kind by their layers' numbers; of other layers in the order given."""
-    found: dict[str, dict[int, npt.NDArray]] = {}
+    by_layer: dict[str, dict[int, npt.NDArray]] = {}
     for name, value in named:
         layer, last = _parts(name)
         base, _, number = layer.rpartition("_")
         if not number.isdigit():
             base, number = layer, "0"
         if last == kind:
-            found.setdefault(base, {})[int(number)] = value
-    return [value for numbered in found.values() for _, value in sorted(numbered.items())]
+            by_layer.setdefault(base, {})[int(number)] = value
+    return [value for numbered in by_layer.values() for _, value in sorted(numbered.items())]
 
 
 def _parts(variable: str) -> tuple[str, str]:

@@ -103,12 +103,10 @@ def _settings_of(path: Path) -> TrainerSettings:
     """As another version wrote them: what is no setting any more is ignored, what was none yet
     has its default. Whether they describe the network, the model's own answers must show.
     """
-    written: dict[str, Any] = {"cut_before": None, "fresh": False, **json.loads(path.read_text())}
-    written.setdefault(
-        "network", "inception_v3" if written["backbone_directory"] else "scratch_cnn"
-    )
-    training = Training.model_construct(**written.pop("training", {}))
-    return TrainerSettings.model_construct(**written, training=training)
+    stored: dict[str, Any] = {"cut_before": None, "fresh": False, **json.loads(path.read_text())}
+    stored.setdefault("network", "inception_v3" if stored["backbone_directory"] else "scratch_cnn")
+    training = Training.model_construct(**stored.pop("training", {}))
+    return TrainerSettings.model_construct(**stored, training=training)
 
 
 def _one_line(error: Exception) -> str:

@@ -15,7 +15,7 @@ from inception_finetune.trainer import input_fn
 from inception_finetune.trainer.settings import TrainerSettings
 
 
-class Opened(NamedTuple):
+class TrainerInputs(NamedTuple):
     train: input_fn.IndexedSource
     validation: input_fn.Source
     pictures: input_fn.Source  # the first of the validation examples, in the same order
@@ -26,14 +26,14 @@ class Opened(NamedTuple):
 
 
 @contextmanager
-def open_examples(
+def open_inputs(
     train_files: list[str],
     validation_files: list[str],
     settings: TrainerSettings,
     transform: tft.TFTransformOutput,
     scratch: Path,
     pictures: int,
-) -> Iterator[Opened]:
+) -> Iterator[TrainerInputs]:
     """Trunk features where they are stored, else images; `scratch` must outlive them.
 
     Args:
@@ -44,12 +44,12 @@ def open_examples(
         stored = open_features(validation_files, features.VALIDATION)
         if stored is not None:
             validation: input_fn.Source = stack.enter_context(stored)
-            shown: input_fn.Source = stack.enter_context(
+            pictures_source: input_fn.Source = stack.enter_context(
                 open_pictures(validation_files, features.VALIDATION, transform, scratch, pictures)
             )
         else:
-            validation = shown = input_fn.ImageStream(validation_files, transform)
-        yield Opened(train, validation, shown)
+            validation = pictures_source = input_fn.ImageStream(validation_files, transform)
+        yield TrainerInputs(train, validation, pictures_source)
 
 
 def open_features(files: Sequence[str], split: str) -> input_fn.FeatureSource | None:

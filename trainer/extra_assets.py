@@ -54,7 +54,7 @@ def git_revision() -> str | None:
         return None
     describe = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty"]
     try:
-        found = subprocess.run(describe, capture_output=True, text=True, check=True, timeout=20)
+        result = subprocess.run(describe, capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip()
+    return result.stdout.strip()

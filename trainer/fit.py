@@ -11,7 +11,7 @@ import tensorflow as tf
 from inception_finetune.components.backbone.compute_dtype import resolve_compute_dtype
 from inception_finetune.trainer import devices, input_fn, model
 from inception_finetune.trainer.checkpoints import Checkpoints
-from inception_finetune.trainer.loop import EpochMeans, Plan, run_loop
+from inception_finetune.trainer.loop import EpochMeans, Schedule, run_loop
 from inception_finetune.trainer.observers import History, progress_lines
 from inception_finetune.trainer.order import TrainingOrder
 from inception_finetune.trainer.pictures import thumbnails
@@ -57,7 +57,7 @@ def fit(
     devices.check_batch_size(training.batch_size, replicas)
     order = TrainingOrder(len(train), train.views, training.batch_size, training.seed)
     total_steps = training.steps or (training.epochs or 1) * order.steps_per_epoch
-    plan = Plan(total_steps, order.steps_per_epoch, checkpoint_every, training)
+    schedule = Schedule(total_steps, order.steps_per_epoch, checkpoint_every, training)
     trainee = model.prepare_training(
         classifier,
         resolve_compute_dtype(settings.compute_dtype),
@@ -90,10 +90,10 @@ def fit(
             ),
         )
 
-    with progress_lines(plan, start) as lines, _damage_named(train, validation):
+    with progress_lines(schedule, start) as lines, _damage_named(train, validation):
         run_loop(
             step,
-            plan,
+            schedule,
             means,
             checkpoints,
             start=start,
@@ -120,9 +120,9 @@ def _damage_named(*sources: input_fn.Source) -> Iterator[None]:
 
 def _hyperparameters(settings: TrainerSettings) -> dict[str, bool | int | float | str]:
     """What may differ between runs and matter; what is not set is left out."""
-    chosen = settings.model_dump(include={"trainable_from", "fresh", "image_size", "compute_dtype"})
-    chosen |= settings.training.model_dump()
-    return {name: value for name, value in chosen.items() if value is not None}
+    values = settings.model_dump(include={"trainable_from", "fresh", "image_size", "compute_dtype"})
+    values |= settings.training.model_dump()
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _embed(
@@ -139,8 +139,8 @@ def _embed(
     for inputs, labels in validation.batches(size, EMBEDDED):
         vector, logits = trainee.embedding(inputs, training=False)
         vectors.append(tf.cast(vector, tf.float32).numpy())
-        found = tf.argmax(logits, axis=-1).numpy()
-        rows += [(names[i], names[j]) for i, j in zip(labels.numpy(), found, strict=True)]
+        predictions = tf.argmax(logits, axis=-1).numpy()
+        rows += [(names[i], names[j]) for i, j in zip(labels.numpy(), predictions, strict=True)]
     small = [
         thumbnails(images.numpy(), SPRITE_SIDE) for images, _ in pictures.batches(size, EMBEDDED)
     ]

@@ -13,15 +13,15 @@ import tensorflow_transform as tft
 
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.image.undecodable import damaged_image
+from inception_finetune.components.image.undecodable import undecodable_image
 from inception_finetune.components.image.views import IDENTITY, choose_views
 from inception_finetune.components.io.record_index import (
     COMPRESSION,
     RecordIndex,
     RecordReader,
-    content,
+    content_hash,
+    copy_and_index,
     read_in_order,
-    spool,
 )
 from inception_finetune.components.trunk_features.record import decode
 from inception_finetune.trainer.order import TrainingOrder
@@ -98,7 +98,7 @@ class _Parser:
     def __call__(self, serialized: tf.Tensor) -> Batch:
         """``[B]`` to ``[B, S, S, 3]`` float32 in [-1, 1] and labels ``[B]`` int64."""
         transformed = self._layer(tf.io.parse_example(serialized, self._needed))
-        return transformed[features.IMAGE], transformed[features.TARGET]
+        return transformed[features.IMAGE], transformed[features.TRANSFORMED_LABEL]
 
 
 class ImageStream:
@@ -115,11 +115,11 @@ class ImageStream:
 
     def digest(self) -> str:
         """Does not depend on the order: an engine may write another each time."""
-        contents = np.array(sorted(map(content, read_in_order(self._files))), np.int64)
+        contents = np.array(sorted(map(content_hash, read_in_order(self._files))), np.int64)
         return hashlib.sha256(contents.tobytes()).hexdigest()
 
     def damage(self) -> UserError | None:
-        return damaged_image(read_in_order(self._files))
+        return undecodable_image(read_in_order(self._files))
 
 
 class ImageSource(IndexedSource):
@@ -134,13 +134,13 @@ class ImageSource(IndexedSource):
         first: int | None = None,
     ) -> None:
         """Copies the examples to `scratch`: all of them, or the `first` of their order."""
-        super().__init__(spool(_expand(files), scratch, first))
+        super().__init__(copy_and_index(_expand(files), scratch, first))
         self._parse = _Parser(transform)
         self._names = tuple(views)
         self.views = len(views)
 
     def damage(self) -> UserError | None:
-        return damaged_image(self._reader.read([n], [0])[0] for n in range(len(self)))
+        return undecodable_image(self._reader.read([n], [0])[0] for n in range(len(self)))
 
     def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Any]) -> tf.data.Dataset:
         def read(number: int) -> tuple[npt.NDArray, npt.NDArray]:

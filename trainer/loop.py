@@ -13,14 +13,14 @@ from inception_finetune.trainer.settings import Training
 from inception_finetune.trainer.step import StepResult, TrainingStep, Validation
 
 
-class StepFacts(NamedTuple):
+class StepMetrics(NamedTuple):
     step: int  # from 1
     result: StepResult
     learning_rate: float
     seconds: float  # waiting for the batch included
 
 
-class EpochFacts(NamedTuple):
+class EpochMetrics(NamedTuple):
     epoch: int  # from 1
     step: int  # at its end
     loss: float
@@ -32,9 +32,9 @@ class EpochFacts(NamedTuple):
 class Observer:
     """Sees training; must not change it. Each method may be left out."""
 
-    def on_step(self, facts: StepFacts) -> None: ...
+    def on_step(self, metrics: StepMetrics) -> None: ...
 
-    def on_epoch(self, facts: EpochFacts) -> None: ...
+    def on_epoch(self, metrics: EpochMetrics) -> None: ...
 
     def before_save(self) -> None:
         """What was seen must be on disk before the state is: it is not shown again."""
@@ -49,14 +49,14 @@ class EpochMeans:
     def update(self, result: StepResult) -> None:
         self.sums.assign_add([1.0, result.loss, result.accuracy])
 
-    def take(self) -> tuple[float, float]:
+    def pop(self) -> tuple[float, float]:
         """The means, which then start anew."""
         steps, loss, accuracy = self.sums.numpy()
         self.sums.assign([0.0, 0.0, 0.0])
         return float(loss / steps), float(accuracy / steps)
 
 
-class Plan(NamedTuple):
+class Schedule(NamedTuple):
     total_steps: int
     steps_per_epoch: int
     checkpoint_every: int  # steps
@@ -65,7 +65,7 @@ class Plan(NamedTuple):
 
 def run_loop(
     step: TrainingStep,
-    plan: Plan,
+    schedule: Schedule,
     means: EpochMeans,
     checkpoints: Checkpoints,
     *,
@@ -83,33 +83,35 @@ def run_loop(
     Raises:
       UserError: loss or gradients are not finite.
     """
-    training = plan.training
+    training = schedule.training
     # A run that was killed after its last step has nothing left to train.
-    stopped = start % plan.steps_per_epoch == 0 and _is_over(
-        start // plan.steps_per_epoch, checkpoints, training
+    stopped = start % schedule.steps_per_epoch == 0 and _is_over(
+        start // schedule.steps_per_epoch, checkpoints, training
     )
-    for facts in () if stopped else _steps(step, plan, batches(start), start):
-        _check_finite(facts, checkpoints.directory)
-        means.update(facts.result)
+    for metrics in () if stopped else _steps(step, schedule, batches(start), start):
+        _check_finite(metrics, checkpoints.directory)
+        means.update(metrics.result)
         for observer in observers:
-            observer.on_step(facts)
-        ends_epoch = facts.step % plan.steps_per_epoch == 0 or facts.step == plan.total_steps
+            observer.on_step(metrics)
+        ends_epoch = (
+            metrics.step % schedule.steps_per_epoch == 0 or metrics.step == schedule.total_steps
+        )
         if ends_epoch:
-            epoch = EpochFacts(
-                math.ceil(facts.step / plan.steps_per_epoch),
-                facts.step,
-                *means.take(),
+            epoch = EpochMetrics(
+                math.ceil(metrics.step / schedule.steps_per_epoch),
+                metrics.step,
+                *means.pop(),
                 validate(),
-                facts.learning_rate,
+                metrics.learning_rate,
             )
             with step.averaged():
                 checkpoints.note(epoch.epoch, epoch.validation.accuracy, epoch.validation.loss)
             for observer in observers:
                 observer.on_epoch(epoch)
-        if ends_epoch or facts.step % plan.checkpoint_every == 0:
+        if ends_epoch or metrics.step % schedule.checkpoint_every == 0:
             for observer in observers:
                 observer.before_save()
-            checkpoints.save(facts.step)
+            checkpoints.save(metrics.step)
         if ends_epoch and _is_over(epoch.epoch, checkpoints, training):
             break
     if training.restore_best and checkpoints.best_epoch:
@@ -118,27 +120,29 @@ def run_loop(
         step.optimizer.finalize_variable_values(step.network.trainable_variables)
 
 
-def _steps(step: TrainingStep, plan: Plan, batches: Iterable, start: int) -> Iterator[StepFacts]:
+def _steps(
+    step: TrainingStep, schedule: Schedule, batches: Iterable, start: int
+) -> Iterator[StepMetrics]:
     iterator = iter(batches)
-    for number in range(start, plan.total_steps):
+    for number in range(start, schedule.total_steps):
         started = time.perf_counter()
         result = step.train(next(iterator))
         seconds = time.perf_counter() - started
         # What the optimizer now says is the rate that this step was made with.
-        yield StepFacts(number + 1, result, float(step.optimizer.learning_rate.numpy()), seconds)
+        yield StepMetrics(number + 1, result, float(step.optimizer.learning_rate.numpy()), seconds)
 
 
 def _is_over(epoch: int, checkpoints: Checkpoints, training: Training) -> bool:
     return training.patience is not None and epoch - checkpoints.best_epoch >= training.patience
 
 
-def _check_finite(facts: StepFacts, directory: str) -> None:
-    if math.isfinite(facts.result.loss) and math.isfinite(facts.result.gradient_norm):
+def _check_finite(metrics: StepMetrics, directory: str) -> None:
+    if math.isfinite(metrics.result.loss) and math.isfinite(metrics.result.gradient_norm):
         return
     latest = tf.train.latest_checkpoint(f"{directory}/state")
     last = f"the last finite state is {latest}" if latest else "no finite state was saved before"
     raise UserError(
-        f"loss and gradients must stay finite. Received: loss {facts.result.loss:g}, gradient "
-        f"norm {facts.result.gradient_norm:g} at step {facts.step} with learning rate "
-        f"{facts.learning_rate:g}; {last}; lower training.learning_rate or set training.clip_norm"
+        f"loss and gradients must stay finite. Received: loss {metrics.result.loss:g}, gradient "
+        f"norm {metrics.result.gradient_norm:g} at step {metrics.step} with learning rate "
+        f"{metrics.learning_rate:g}; {last}; lower training.learning_rate or set training.clip_norm"
     )

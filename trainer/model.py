@@ -81,8 +81,8 @@ class Dropout(keras.layers.Layer):
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         if not training or not self.rate:
             return inputs
-        kept = self.generator.uniform(tf.shape(inputs)) >= self.rate
-        return tf.where(kept, inputs / (1 - self.rate), tf.zeros_like(inputs))
+        mask = self.generator.uniform(tf.shape(inputs)) >= self.rate
+        return tf.where(mask, inputs / (1 - self.rate), tf.zeros_like(inputs))
 
 
 @dataclass(frozen=True)

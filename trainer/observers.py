@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from inception_finetune.components.evaluation.learning_curve import COLUMNS, FILE, read_history
 from inception_finetune.components.progress import Advance, progress
-from inception_finetune.trainer.loop import EpochFacts, Observer, Plan, StepFacts
+from inception_finetune.trainer.loop import EpochMetrics, Observer, Schedule, StepMetrics
 
 
 class History(Observer):
@@ -22,17 +22,17 @@ class History(Observer):
         rows = read_history(self._path) if tf.io.gfile.exists(self._path) else []
         self.rows = [row for row in rows if row["step"] <= start]
 
-    def on_epoch(self, facts: EpochFacts) -> None:
-        measured = (
-            facts.epoch,
-            facts.step,
-            facts.loss,
-            facts.accuracy,
-            facts.validation.loss,
-            facts.validation.accuracy,
-            facts.learning_rate,
+    def on_epoch(self, metrics: EpochMetrics) -> None:
+        values = (
+            metrics.epoch,
+            metrics.step,
+            metrics.loss,
+            metrics.accuracy,
+            metrics.validation.loss,
+            metrics.validation.accuracy,
+            metrics.learning_rate,
         )
-        self.rows.append(dict(zip(COLUMNS, measured, strict=True)))
+        self.rows.append(dict(zip(COLUMNS, values, strict=True)))
         text = io.StringIO()
         table = csv.DictWriter(text, COLUMNS)
         table.writeheader()
@@ -45,29 +45,29 @@ class History(Observer):
 class ProgressLines(Observer):
     """A bar with loss and accuracy, and a line for each epoch, which a log gets too."""
 
-    def __init__(self, advance: Advance, plan: Plan) -> None:
+    def __init__(self, advance: Advance, schedule: Schedule) -> None:
         self._advance = advance
-        self._plan = plan
-        self._epochs = -(-plan.total_steps // plan.steps_per_epoch)
+        self._schedule = schedule
+        self._epochs = -(-schedule.total_steps // schedule.steps_per_epoch)
 
-    def on_step(self, facts: StepFacts) -> None:
-        note = f"loss {facts.result.loss:.3f}  accuracy {facts.result.accuracy:.3f}"
-        self._advance(self._plan.training.batch_size, note)
+    def on_step(self, metrics: StepMetrics) -> None:
+        note = f"loss {metrics.result.loss:.3f}  accuracy {metrics.result.accuracy:.3f}"
+        self._advance(self._schedule.training.batch_size, note)
 
-    def on_epoch(self, facts: EpochFacts) -> None:
+    def on_epoch(self, metrics: EpochMetrics) -> None:
         line = (
-            f"epoch {facts.epoch}/{self._epochs}: "
-            f"loss {facts.loss:.4f}, accuracy {facts.accuracy:.4f}; validation "
-            f"loss {facts.validation.loss:.4f}, accuracy {facts.validation.accuracy:.4f}"
+            f"epoch {metrics.epoch}/{self._epochs}: "
+            f"loss {metrics.loss:.4f}, accuracy {metrics.accuracy:.4f}; validation "
+            f"loss {metrics.validation.loss:.4f}, accuracy {metrics.validation.accuracy:.4f}"
         )
         print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
-def progress_lines(plan: Plan, start: int) -> Iterator[ProgressLines]:
+def progress_lines(schedule: Schedule, start: int) -> Iterator[ProgressLines]:
     """`start` steps were done before."""
-    size = plan.training.batch_size
+    size = schedule.training.batch_size
     if start:
         print(f"training: goes on after step {start:,}", file=sys.stderr, flush=True)
-    with progress("training", plan.total_steps * size, "images", done=start * size) as advance:
-        yield ProgressLines(advance, plan)
+    with progress("training", schedule.total_steps * size, "images", done=start * size) as advance:
+        yield ProgressLines(advance, schedule)

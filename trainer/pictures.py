@@ -66,9 +66,9 @@ def predictions_picture(
         row, column = divmod(number, columns)
         box = (column + 0.04, column + 0.96, row + 0.98, row + 0.25)
         axes.imshow(image, extent=box, aspect="auto", interpolation="nearest")
-        truth, found = names[labels[number]], names[predictions[number]]
-        right = truth == found
-        title = truth if right else f"{found},\nnot {truth}"
+        truth, prediction = names[labels[number]], names[predictions[number]]
+        right = truth == prediction
+        title = truth if right else f"{prediction},\nnot {truth}"
         colour = "darkgreen" if right else "red"
         axes.text(column + 0.5, row + 0.22, title, fontsize=12, color=colour, ha="center")
     axes.set(xlim=(0, columns), ylim=(rows, 0))

@@ -26,26 +26,34 @@ def run_fn(fn_args: FnArgs) -> None:
     settings = TrainerSettings.model_validate(fn_args.custom_config)
     if fn_args.hyperparameters:
         settings = apply_hyperparameters(settings, fn_args.hyperparameters["values"])
-    how = execution.current()
+    execution_settings = execution.current()
     strategy = devices.choose_strategy()
     devices.check_batch_size(settings.training.batch_size, strategy.num_replicas_in_sync)
     keras.utils.set_random_seed(settings.training.seed)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     with (
         tempfile.TemporaryDirectory(prefix="trainer-") as scratch,
-        examples.open_examples(
+        examples.open_inputs(
             fn_args.train_files,
             fn_args.eval_files,
             settings,
             transform,
             Path(scratch),
             fit.EMBEDDED,
-        ) as opened,
-        owned_folder(f"{how.work}/checkpoints", [settings.identity, *opened.digests()]) as place,
+        ) as inputs,
+        owned_folder(
+            f"{execution_settings.work}/checkpoints", [settings.identity, *inputs.digests()]
+        ) as place,
     ):
         with strategy.scope():
             classifier = make_classifier(settings)
-            fit.fit(classifier, *opened, settings, place, checkpoint_every=how.checkpoint_every)
+            fit.fit(
+                classifier,
+                *inputs,
+                settings,
+                place,
+                checkpoint_every=execution_settings.checkpoint_every,
+            )
         target = Path(fn_args.serving_model_dir)
         serving = signatures.ServingModel(classifier.embedding, transform, settings.label_names)
         signatures.export(serving, str(target))

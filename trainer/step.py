@@ -61,9 +61,9 @@ class TrainingStep:
                 losses.append(batch_losses.numpy())
                 labels.append(batch_labels.numpy())
                 predictions.append(batch_predictions.numpy())
-        truth, found = np.concatenate(labels), np.concatenate(predictions)
+        truth, predicted = np.concatenate(labels), np.concatenate(predictions)
         mean = float(np.concatenate(losses).mean(dtype=np.float64))
-        return Validation(mean, float((truth == found).mean()), truth, found)
+        return Validation(mean, float((truth == predicted).mean()), truth, predicted)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -72,12 +72,12 @@ class TrainingStep:
             yield
             return
         variables = self.network.trainable_variables
-        kept = [variable.numpy() for variable in variables]
+        values = [variable.numpy() for variable in variables]
         self.optimizer.finalize_variable_values(variables)
         try:
             yield
         finally:
-            for variable, value in zip(variables, kept, strict=True):
+            for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
 
     @tf.function(reduce_retracing=True)

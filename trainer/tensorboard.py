@@ -9,7 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras as keras
 
-from inception_finetune.trainer.loop import EpochFacts, Observer, StepFacts
+from inception_finetune.trainer.loop import EpochMetrics, Observer, StepMetrics
 from inception_finetune.trainer.pictures import (
     confusion_matrix_picture,
     encode_png,
@@ -49,25 +49,25 @@ class TensorBoardLog(Observer):
         self._label_names = label_names
         self._batch_size = batch_size
 
-    def on_step(self, facts: StepFacts) -> None:
-        with self._train.as_default(step=facts.step):
-            tf.summary.scalar("loss", facts.result.loss)
-            tf.summary.scalar("accuracy", facts.result.accuracy)
-            tf.summary.scalar("learning_rate", facts.learning_rate)
-            tf.summary.scalar("gradient_norm", facts.result.gradient_norm)
-            tf.summary.scalar("seconds_per_step", facts.seconds)
-            tf.summary.scalar("images_per_second", self._batch_size / facts.seconds)
+    def on_step(self, metrics: StepMetrics) -> None:
+        with self._train.as_default(step=metrics.step):
+            tf.summary.scalar("loss", metrics.result.loss)
+            tf.summary.scalar("accuracy", metrics.result.accuracy)
+            tf.summary.scalar("learning_rate", metrics.learning_rate)
+            tf.summary.scalar("gradient_norm", metrics.result.gradient_norm)
+            tf.summary.scalar("seconds_per_step", metrics.seconds)
+            tf.summary.scalar("images_per_second", self._batch_size / metrics.seconds)
 
-    def on_epoch(self, facts: EpochFacts) -> None:
-        with self._train.as_default(step=facts.step):
-            tf.summary.scalar("epoch_loss", facts.loss)
-            tf.summary.scalar("epoch_accuracy", facts.accuracy)
+    def on_epoch(self, metrics: EpochMetrics) -> None:
+        with self._train.as_default(step=metrics.step):
+            tf.summary.scalar("epoch_loss", metrics.loss)
+            tf.summary.scalar("epoch_accuracy", metrics.accuracy)
             for variable in self._variables:
                 tf.summary.histogram(f"weights/{variable.name.removesuffix(':0')}", variable)
-        with self._validation.as_default(step=facts.step):
-            tf.summary.scalar("epoch_loss", facts.validation.loss)
-            tf.summary.scalar("epoch_accuracy", facts.validation.accuracy)
-            labels, predictions = facts.validation.labels, facts.validation.predictions
+        with self._validation.as_default(step=metrics.step):
+            tf.summary.scalar("epoch_loss", metrics.validation.loss)
+            tf.summary.scalar("epoch_accuracy", metrics.validation.accuracy)
+            labels, predictions = metrics.validation.labels, metrics.validation.predictions
             matrix = confusion_matrix_picture(labels, predictions, self._label_names)
             tf.summary.image("confusion_matrix", matrix[None])
             shown = predictions_picture(self._samples, labels, predictions, self._label_names)
@@ -105,15 +105,15 @@ class TensorBoardLog(Observer):
 def forget_events_after(directory: str, step: int) -> None:
     """Removes later events from the files of a killed run, so that no step is shown twice."""
     for path in tf.io.gfile.glob(f"{directory}/*/events.out.tfevents.*"):
-        kept = []
+        records = []
         try:
             for record in tf.compat.v1.io.tf_record_iterator(path):
                 if tf.compat.v1.Event.FromString(record).step <= step:
-                    kept.append(record)
+                    records.append(record)
         except tf.errors.DataLossError:
             pass  # the kill cut off the last event
         with tf.io.TFRecordWriter(f"{path}.new") as writer:
-            for record in kept:
+            for record in records:
                 writer.write(record)
         tf.io.gfile.rename(f"{path}.new", path, overwrite=True)
 

@@ -45,8 +45,8 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     devices.check_batch_size(settings.trainer.training.batch_size, strategy.num_replicas_in_sync)
     resources = ExitStack()
     scratch = resources.enter_context(tempfile.TemporaryDirectory(prefix="tuner-"))
-    opened = resources.enter_context(
-        examples.open_examples(
+    inputs = resources.enter_context(
+        examples.open_inputs(
             fn_args.train_files,
             fn_args.eval_files,
             settings.trainer,
@@ -55,15 +55,15 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
             fit.EMBEDDED,
         )
     )
-    identity = [settings.tuning.model_dump_json(), settings.trainer.identity, *opened.digests()]
-    how = execution.current()
-    logs = resources.enter_context(owned_folder(f"{how.work}/tuning", identity))
+    identity = [settings.tuning.model_dump_json(), settings.trainer.identity, *inputs.digests()]
+    execution_settings = execution.current()
+    logs = resources.enter_context(owned_folder(f"{execution_settings.work}/tuning", identity))
     search = FeatureTuner(
         settings,
-        opened,
+        inputs,
         strategy,
         logs,
-        checkpoint_every=how.checkpoint_every,
+        checkpoint_every=execution_settings.checkpoint_every,
         working_directory=fn_args.working_dir,
     )
     return TunerFnResult(tuner=search, fit_kwargs={"resources": resources, "verbose": 0})
@@ -86,7 +86,7 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
     def __init__(
         self,
         settings: TunerSettings,
-        opened: examples.Opened,
+        inputs: examples.TrainerInputs,
         strategy: tf.distribute.Strategy,
         logs: str,
         *,
@@ -103,7 +103,7 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         )
         super().__init__(oracle, directory=working_directory, project_name="search")
         self._settings = settings
-        self._opened = opened
+        self._inputs = inputs
         self._strategy = strategy
         self._logs = logs
         self._checkpoint_every = checkpoint_every
@@ -114,8 +114,8 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
             super().search(*fit_args, **fit_kwargs)
 
     def run_trial(self, trial, *fit_args, **fit_kwargs) -> dict[str, float]:
-        chosen = trial.hyperparameters.values
-        values = ", ".join(f"{name} {_shown(value)}" for name, value in chosen.items())
+        hyperparameters = trial.hyperparameters.values
+        values = ", ".join(f"{name} {_shown(value)}" for name, value in hyperparameters.items())
         number = f"{int(trial.trial_id) + 1}/{self._settings.tuning.trials}"
         print(f"trial {number}: {values}", file=sys.stderr, flush=True)
         try:
@@ -135,7 +135,7 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         with self._strategy.scope():
             fit.fit(
                 make_classifier(settings),
-                *self._opened,
+                *self._inputs,
                 settings,
                 directory,
                 checkpoint_every=self._checkpoint_every,

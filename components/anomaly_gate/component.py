@@ -31,5 +31,5 @@ def AnomalyGate(  # noqa: N802 - TFX component names are classes' names
 def read_anomalies(uri: str, split: str) -> dict[str, str]:
     """TFDV's reasons by feature, in what ExampleValidator wrote to its artifact at `uri`."""
     with fileio.open(f"{uri}/Split-{split}/{ANOMALIES_FILE}", "rb") as file:
-        found = anomalies_pb2.Anomalies.FromString(file.read()).anomaly_info
-    return {feature: anomaly.description for feature, anomaly in found.items()}
+        anomalies = anomalies_pb2.Anomalies.FromString(file.read()).anomaly_info
+    return {feature: anomaly.description for feature, anomaly in anomalies.items()}

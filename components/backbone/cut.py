@@ -138,8 +138,8 @@ def render_report(rows: Iterable[VariableRow]) -> str:
     rows = list(rows)
     lines = [f"{row.name} {', '.join(map(str, row.shape))} {row.state}" for row in rows]
     for state in ("frozen", "trained"):
-        chosen = [row.parameters for row in rows if row.state == state]
-        lines.append(f"# {state}: {len(chosen)} variables, {sum(chosen):,} parameters")
+        sizes = [row.parameters for row in rows if row.state == state]
+        lines.append(f"# {state}: {len(sizes)} variables, {sum(sizes):,} parameters")
     return "\n".join(lines) + "\n"
 
 

@@ -118,7 +118,9 @@ class BackboneModule(tf.train.Checkpoint):
     def __call__(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         named = {variable.name.removesuffix(":0"): variable for variable in self.variables}
 
-        def whole(scope: str, convolution: Convolution, value: tf.Tensor) -> tf.Tensor:
+        def convolve_and_normalise(
+            scope: str, convolution: Convolution, value: tf.Tensor
+        ) -> tf.Tensor:
             variables = [named[f"{scope}/{suffix}"] for suffix in convolution.suffixes]
             if convolution.has_bias:
                 *kernels, bias = variables
@@ -133,7 +135,9 @@ class BackboneModule(tf.train.Checkpoint):
             return normalise(value, beta, mean, variance)
 
         backbone = self._backbone
-        return global_average(run_blocks(backbone, backbone.blocks, inputs * 2.0 - 1.0, whole))
+        return global_average(
+            run_blocks(backbone, backbone.blocks, inputs * 2.0 - 1.0, convolve_and_normalise)
+        )
 
 
 def save(

@@ -118,12 +118,12 @@ class ScopedLayers(NamedTuple):
 def scoped_layers(backbone: Backbone, models: "Iterable[keras.Model | None]") -> list[ScopedLayers]:
     """The convolutions of a network, or of parts that it was cut into, by order of creation."""
     layers = {layer.name: layer for model in models if model is not None for layer in model.layers}
-    found = []
+    rows = []
     for scope, convolution in backbone.convolutions.items():
         names = [scope] if convolution.has_bias else [scope, scope + _BATCH_NORM]
         if scope in layers:
-            found.append(ScopedLayers(scope, convolution, tuple(layers[name] for name in names)))
-    return found
+            rows.append(ScopedLayers(scope, convolution, tuple(layers[name] for name in names)))
+    return rows
 
 
 def named_variables(backbone: Backbone, network: "keras.Model") -> "dict[str, tf.Variable]":

@@ -88,8 +88,8 @@ def load_backbone(
     saved_model = read_saved_model(directory)
     refuse_unsafe(saved_model, directory)
     module = _load_module(directory, saved_model)
-    listed = [variable.name for variable in getattr(module, "variables", ())]
-    backbone = choose_network(network, [*listed, *checkpoint_names(directory)], directory)
+    listed_names = [variable.name for variable in getattr(module, "variables", ())]
+    backbone = choose_network(network, [*listed_names, *checkpoint_names(directory)], directory)
     require_size(backbone, image_size)
     values = module_values(backbone, image_size, module, directory)
     keras_network = build_network(backbone, image_size, batch_norm_momentum)
@@ -98,11 +98,11 @@ def load_backbone(
     function = find_function(backbone, module, directory)
     # A module of free size is probed at the size at which it will be used.
     probe_size = function.image_size or image_size
-    judged = keras_network
+    probed_network = keras_network
     if probe_size != image_size:
-        judged = build_network(backbone, probe_size, batch_norm_momentum)
-        judged.set_weights(keras_network.get_weights())
-    relative, absolute = check(function, judged, probe_size, directory)
+        probed_network = build_network(backbone, probe_size, batch_norm_momentum)
+        probed_network.set_weights(keras_network.get_weights())
+    relative, absolute = check(function, probed_network, probe_size, directory)
     return LoadedBackbone(
         backbone=backbone,
         network=keras_network,
@@ -137,22 +137,22 @@ def choose_network(wanted: str, variables: Iterable[str], source: Path) -> Backb
         UserError: it is another network than the wanted one, or ``auto`` and none that is known.
     """
     names = list(variables)
-    found = [one for one in NETWORKS.values() if any(one.scope in name for name in names)]
+    matches = [one for one in NETWORKS.values() if any(one.scope in name for name in names)]
     if wanted == AUTO:
-        if not found:
+        if not matches:
             titles = ", ".join(one.title for one in NETWORKS.values())
             raise UserError(
                 f"no known network in {source}: none of its {len(names)} variables is named as in "
                 f"{titles}; give another module, or backbone.network=NAME"
             )
-        return found[0]
-    chosen = NETWORKS[wanted]
-    if found and chosen not in found:
+        return matches[0]
+    backbone = NETWORKS[wanted]
+    if matches and backbone not in matches:
         raise UserError(
-            f"another network in {source}: it holds {found[0].title}, and backbone.network is "
-            f"{wanted}; give its module, or backbone.network={found[0].name}"
+            f"another network in {source}: it holds {matches[0].title}, and backbone.network is "
+            f"{wanted}; give its module, or backbone.network={matches[0].name}"
         )
-    return chosen
+    return backbone
 
 
 def _load_module(directory: Path, saved_model: "SavedModel") -> Any:

@@ -37,14 +37,14 @@ def is_made(directory: Path, origin: Origin) -> bool:
         return False
     try:
         manifest = json.loads((directory / origin.manifest).read_text())
-        found, recorded = dict(manifest["settings"]), manifest["fingerprint"]
+        settings, recorded = dict(manifest["settings"]), manifest["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(
             f"{origin.command} writes to a new directory: {directory} holds something else; {MEND}"
         ) from None
-    if {**found, **origin.settings} != found:
+    if {**settings, **origin.settings} != settings:
         raise UserError(
-            f"{directory} holds a module made with other settings: {json.dumps(found)}, "
+            f"{directory} holds a module made with other settings: {json.dumps(settings)}, "
             f"asked for {json.dumps(origin.settings)}; {MEND}"
         )
     try:

@@ -100,7 +100,7 @@ def _pinned(handle: str, key: str, cache_dir: Path, is_weights: Callable[[Path],
     directory, pin = cache_dir / name, cache_dir / f"{name}.json"
     recorded = _read_pin(pin)
     if is_hub_handle(handle):
-        directory = kept = fetch_module(
+        directory = source = fetch_module(
             handle,
             cache_dir,
             download=partial(_download, directory=cache_dir / name),
@@ -112,27 +112,27 @@ def _pinned(handle: str, key: str, cache_dir: Path, is_weights: Callable[[Path],
             shutil.rmtree(directory)  # fetched by a process that died before it could pin it
         if not directory.exists():
             _fetch(handle, directory, is_weights)
-        kept = _kept(directory)
-    found = fingerprint(directory) if kept == directory else _sha256(kept)
+        source = _fetched_content(directory)
+    digest = fingerprint(directory) if source == directory else _sha256(source)
     if recorded is None:
         content = {
             "handle": handle,
-            "fingerprint": found,
+            "fingerprint": digest,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         cache_dir.mkdir(parents=True, exist_ok=True)
         temporary = pin.with_suffix(".json.part")
         temporary.write_text(json.dumps(content, indent=2) + "\n")
         temporary.rename(pin)
-    elif found != recorded:
+    elif digest != recorded:
         raise UserError(
             f"the copy of {handle} must be the one that was pinned, sha256 {recorded}: {directory} "
-            f"has {found}; delete that directory and {pin} to fetch and pin it again"
+            f"has {digest}; delete that directory and {pin} to fetch and pin it again"
         )
-    return kept
+    return source
 
 
-def _kept(directory: Path) -> Path:
+def _fetched_content(directory: Path) -> Path:
     """The module that a fetched directory is, or the one file of weights in it."""
     entries = list(directory.iterdir())
     return entries[0] if len(entries) == 1 and entries[0].name != GRAPH_FILE else directory

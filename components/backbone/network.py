@@ -77,10 +77,10 @@ class Backbone:
     @cached_property
     def convolutions(self) -> "dict[str, Convolution]":
         """Each convolution by its scope, in TF-Slim's order of creation."""
-        found: dict[str, Convolution] = {}
+        by_scope: dict[str, Convolution] = {}
         for scope, convolution, _ in _convolutions(self, self.native_size):
-            found[scope] = convolution
-        return found
+            by_scope[scope] = convolution
+        return by_scope
 
     @cached_property
     def is_sized(self) -> bool:
@@ -178,7 +178,7 @@ class _Sizes:
     """Operations on sizes, which note every convolution that they meet."""
 
     def __init__(self) -> None:
-        self.met: list[tuple[str, Convolution, tuple[tuple[int, ...], ...]]] = []
+        self.convolutions: list[tuple[str, Convolution, tuple[tuple[int, ...], ...]]] = []
         self.multiplications = 0
         self.largest = 0  # of a convolution's output, in numbers
 
@@ -192,7 +192,9 @@ class _Sizes:
                 (1, 1, value.channels * multiplier, filters),
             )
         statistics = BIAS if convolution.has_bias else BATCH_NORM
-        self.met.append((scope, convolution, (*kernels, *((filters,) for _ in statistics))))
+        self.convolutions.append(
+            (scope, convolution, (*kernels, *((filters,) for _ in statistics)))
+        )
         height, width = _positions(value, kernel, convolution.stride, convolution.padding)
         self.multiplications += height * width * sum(map(math.prod, kernels))
         self.largest = max(self.largest, height * width * filters)
@@ -225,23 +227,23 @@ def _positions(
 
 def sizes(backbone: Backbone, image_size: int) -> dict[str, Size]:
     """Of each block, what leaves it, with images of `image_size` pixels a side."""
-    found: dict[str, Size] = {}
+    outputs: dict[str, Size] = {}
     value = Size(image_size, image_size, CHANNELS)
     operations = _Sizes()
     for block in backbone.blocks:
-        value = found[block.name] = walk_block(backbone, block, value, operations)
-    return found
+        value = outputs[block.name] = walk_block(backbone, block, value, operations)
+    return outputs
 
 
 def multiplications(backbone: Backbone, image_size: int) -> dict[str, int]:
     """Of each block's convolutions, for one image."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     value = Size(image_size, image_size, CHANNELS)
     for block in backbone.blocks:
         operations = _Sizes()
         value = walk_block(backbone, block, value, operations)
-        found[block.name] = operations.multiplications
-    return found
+        counts[block.name] = operations.multiplications
+    return counts
 
 
 def largest_activation(backbone: Backbone, image_size: int) -> int:
@@ -256,7 +258,7 @@ def _convolutions(
 ) -> Iterator[tuple[str, Convolution, tuple[tuple[int, ...], ...]]]:
     operations = _Sizes()
     walk(backbone, backbone.blocks, Size(image_size, image_size, CHANNELS), operations)
-    yield from operations.met
+    yield from operations.convolutions
 
 
 def _output(backbone: Backbone, image_size: int) -> Size:
@@ -264,7 +266,7 @@ def _output(backbone: Backbone, image_size: int) -> Size:
 
 
 def mismatch(
-    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], shown: int = 3
+    actual: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], shown: int = 3
 ) -> str:
     """Missing, surplus and misshapen variables in one line, the first few of each by name.
 
@@ -272,12 +274,12 @@ def mismatch(
         An empty string if names and shapes agree.
     """
     kinds = {
-        "missing": [f"{name} {list(expected[name])}" for name in expected if name not in found],
-        "surplus": [f"{name} {list(found[name])}" for name in found if name not in expected],
+        "missing": [f"{name} {list(expected[name])}" for name in expected if name not in actual],
+        "surplus": [f"{name} {list(actual[name])}" for name in actual if name not in expected],
         "misshapen": [
-            f"{name} {list(found[name])} instead of {list(expected[name])}"
+            f"{name} {list(actual[name])} instead of {list(expected[name])}"
             for name in expected
-            if name in found and tuple(found[name]) != tuple(expected[name])
+            if name in actual and tuple(actual[name]) != tuple(expected[name])
         ],
     }
     return "; ".join(

@@ -13,7 +13,7 @@ from inception_finetune.components.backbone.forward import global_average, run_b
 from inception_finetune.components.backbone.load import LoadedBackbone
 from inception_finetune.components.image.settings import Image
 from inception_finetune.components.image.transform import preprocessing_fn
-from inception_finetune.components.image.undecodable import damaged_image
+from inception_finetune.components.image.undecodable import undecodable_image
 from inception_finetune.components.progress import Advance
 from inception_finetune.components.trunk_features.handler import batch_size
 from inception_finetune.components.trunk_features.trunk import Trunk, folded_convolution
@@ -69,22 +69,24 @@ def block_outputs(
     transform_seconds = 0.0
     size = batch_size(backbone.name, image.size)
     for start in range(0, count, size):
-        chosen = slice(start, start + size)
-        began = time.monotonic()
+        batch = slice(start, start + size)
+        started = time.monotonic()
         try:
-            value = transform(tf.constant(examples.encoded[chosen]))
+            value = transform(tf.constant(examples.encoded[batch]))
         except tf.errors.InvalidArgumentError as error:
-            raise damaged_image(examples.serialized[chosen]) or error from error
+            raise undecodable_image(examples.serialized[batch]) or error from error
         value = tf.cast(value, dtype)
-        transform_seconds += time.monotonic() - began
+        transform_seconds += time.monotonic() - started
         for block in backbone.blocks:
-            began = time.monotonic()
+            started = time.monotonic()
             value = blocks[block.name](value)
             pooled = global_average(tf.cast(value, tf.float32)).numpy()  # waits for the block
-            seconds[block.name] += time.monotonic() - began
-            whole = values.setdefault(block.name, np.empty([count, pooled.shape[1]], np.float32))
-            whole[chosen] = pooled
-        advance(len(examples.encoded[chosen]))
+            seconds[block.name] += time.monotonic() - started
+            block_means = values.setdefault(
+                block.name, np.empty([count, pooled.shape[1]], np.float32)
+            )
+            block_means[batch] = pooled
+        advance(len(examples.encoded[batch]))
     return BlockOutputs(values, seconds, transform_seconds)
 
 

@@ -71,23 +71,23 @@ def costs(backbone: Backbone, image_size: int, classes: int, value_bytes: int) -
     """By the block that is the last frozen one; `value_bytes` is of one stored value."""
     all_sizes = sizes(backbone, image_size)
     work = multiplications(backbone, image_size)
-    whole = _parameters(backbone, image_size)
+    all_parameters = _parameters(backbone, image_size)
     head = (backbone.features + 1) * classes
-    found, below = {}, 0
+    cost_by_block, below = {}, 0
     for number, block in enumerate(backbone.blocks, start=1):
         below += work[block.name]
         trunk = replace(backbone, blocks=backbone.blocks[:number])
         shape: tuple[int, ...] = tuple(all_sizes[block.name])
         if number == len(backbone.blocks):
             shape = shape[-1:]
-        found[block.name] = Cost(
+        cost_by_block[block.name] = Cost(
             frozen_multiplications=below,
             trained_multiplications=sum(work.values()) - below,
-            trained_parameters=whole - _parameters(trunk, image_size) + head,
+            trained_parameters=all_parameters - _parameters(trunk, image_size) + head,
             feature_shape=shape,
             feature_bytes=prod(shape) * value_bytes,
         )
-    return found
+    return cost_by_block
 
 
 def _parameters(backbone: Backbone, image_size: int) -> int:
@@ -111,7 +111,7 @@ def advised_candidate(candidates: Sequence[Candidate]) -> Candidate:
 
     Of equally large ones it is the one with the higher accuracy.
     """
-    best = max((one.best.accuracy for one in candidates), key=lambda found: found.value)
+    best = max((one.best.accuracy for one in candidates), key=lambda accuracy: accuracy.value)
     within = [one for one in candidates if one.best.accuracy.value >= best.low]
     return min(within, key=lambda one: (one.multiplications, -one.best.accuracy.value))
 

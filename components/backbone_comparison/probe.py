@@ -40,7 +40,7 @@ def probe(
     Raises:
       UserError: the train examples that it is fitted to are all of one class.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     order = np.random.default_rng(seed).permutation(len(train))
     choosing, fitting = np.split(order, [int(_CHOOSING * len(order))])
     if len(np.unique(train_labels[fitting])) < 2:
@@ -62,4 +62,4 @@ def probe(
         best = max(STRENGTHS, key=right.__getitem__)  # of equals the strongest
         classifier = LogisticRegression(C=best, max_iter=_STEPS).fit(train, train_labels)
     hits = classifier.predict(validation) == validation_labels
-    return Probe(accuracy(hits), best, time.monotonic() - began)
+    return Probe(accuracy(hits), best, time.monotonic() - started)

@@ -12,12 +12,12 @@ from inception_finetune.components.io.record_index import COMPRESSION
 
 # A worker that reads a piece first skips over what stands before it in the compressed file. So
 # pieces are few: enough to keep workers equally busy, and whole files where there is one worker.
-_PIECES_A_WORKER = 8
-_SMALLEST = 256  # examples
+_RANGES_PER_WORKER = 8
+_MIN_RANGE = 256  # examples
 _UNKNOWN_WORKERS = 64  # where the engine itself decides how many there are
 
 
-class File(NamedTuple):
+class ShardFile(NamedTuple):
     """A file of examples, and its number among its split's."""
 
     split: str
@@ -25,22 +25,22 @@ class File(NamedTuple):
     path: str
 
 
-class Piece(NamedTuple):
+class ShardRange(NamedTuple):
     """Examples `start` to `stop - 1` of a file, read by one worker."""
 
-    file: File
+    file: ShardFile
     start: int
     stop: int
 
 
-class CountFiles(beam.PTransform):
+class CountExamples(beam.PTransform):
     """The given files, each with the number of its examples."""
 
-    def __init__(self, files: Sequence[File]) -> None:
+    def __init__(self, files: Sequence[ShardFile]) -> None:
         super().__init__()
         self._files = files
 
-    def expand(self, root: beam.Pipeline) -> beam.PCollection[tuple[File, int]]:
+    def expand(self, root: beam.Pipeline) -> beam.PCollection[tuple[ShardFile, int]]:
         return (
             root
             | "Files" >> beam.Create(self._files)
@@ -49,7 +49,7 @@ class CountFiles(beam.PTransform):
         )
 
 
-class CutFiles(beam.PTransform):
+class SplitIntoRanges(beam.PTransform):
     """Counted files to pieces, spread over the workers.
 
     Not their records are spread, as Beam's readers would have it: an engine without disks keeps
@@ -60,28 +60,34 @@ class CutFiles(beam.PTransform):
         super().__init__()
         self._files = files
 
-    def expand(self, counted: beam.PCollection[tuple[File, int]]) -> beam.PCollection[Piece]:
-        most = most_pieces(counted.pipeline, self._files)
-        return counted | "Cut" >> beam.FlatMap(cut, most) | "Spread" >> beam.Reshuffle()
+    def expand(
+        self, files_with_counts: beam.PCollection[tuple[ShardFile, int]]
+    ) -> beam.PCollection[ShardRange]:
+        max_ranges = max_ranges_per_file(files_with_counts.pipeline, self._files)
+        return (
+            files_with_counts
+            | "Cut" >> beam.FlatMap(split_into_ranges, max_ranges)
+            | "Spread" >> beam.Reshuffle()
+        )
 
 
-def files_of(directory: str, split: str) -> list[File]:
+def shard_files(directory: str, split: str) -> list[ShardFile]:
     """The files of a split in `directory`."""
     paths = sorted(tf.io.gfile.glob(f"{directory}/*"))
-    return [File(split, number, path) for number, path in enumerate(paths)]
+    return [ShardFile(split, number, path) for number, path in enumerate(paths)]
 
 
-def read(piece: Piece) -> Iterator[tuple[int, bytes]]:
+def read_range(shard_range: ShardRange) -> Iterator[tuple[int, bytes]]:
     """The piece's serialized examples, each with its number in the file."""
-    records = tf.data.TFRecordDataset(piece.file.path, COMPRESSION)
-    wanted = records.skip(piece.start).take(piece.stop - piece.start)
-    yield from enumerate(wanted.as_numpy_iterator(), start=piece.start)
+    records = tf.data.TFRecordDataset(shard_range.file.path, COMPRESSION)
+    range_records = records.skip(shard_range.start).take(shard_range.stop - shard_range.start)
+    yield from enumerate(range_records.as_numpy_iterator(), start=shard_range.start)
 
 
-def most_pieces(pipeline: beam.Pipeline, files: int) -> int:
+def max_ranges_per_file(pipeline: beam.Pipeline, files: int) -> int:
     """Into how many pieces each of so many files may be cut."""
     workers = _workers(pipeline)
-    return 1 if workers == 1 else -(-workers * _PIECES_A_WORKER // files)
+    return 1 if workers == 1 else -(-workers * _RANGES_PER_WORKER // files)
 
 
 def _workers(pipeline: beam.Pipeline) -> int:
@@ -92,14 +98,16 @@ def _workers(pipeline: beam.Pipeline) -> int:
     return named if named > 0 else _UNKNOWN_WORKERS
 
 
-def _count(file: File) -> tuple[File, int]:
+def _count(file: ShardFile) -> tuple[ShardFile, int]:
     records = tf.data.TFRecordDataset(file.path, COMPRESSION)
     return file, int(records.reduce(tf.constant(0, tf.int64), lambda number, _: number + 1))
 
 
-def cut(counted: tuple[File, int], most: int) -> Iterator[Piece]:
+def split_into_ranges(
+    file_with_count: tuple[ShardFile, int], max_ranges: int
+) -> Iterator[ShardRange]:
     """At most `most` pieces of about the same size."""
-    file, examples = counted
-    size = max(_SMALLEST, -(-examples // most))
+    file, examples = file_with_count
+    size = max(_MIN_RANGE, -(-examples // max_ranges))
     for start in range(0, examples, size):
-        yield Piece(file, start, min(start + size, examples))
+        yield ShardRange(file, start, min(start + size, examples))

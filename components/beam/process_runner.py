@@ -16,8 +16,10 @@ class ProcessRunner(FnApiRunner):
     """
 
     def run_pipeline(self, pipeline: beam.Pipeline, options: PipelineOptions) -> PipelineResult:
-        told = JobServiceHandle.encode_pipeline_options(options.get_all_options(drop_default=True))
+        options_proto = JobServiceHandle.encode_pipeline_options(
+            options.get_all_options(drop_default=True)
+        )
         self._provision_info = ExtendedProvisionInfo(
-            beam_provision_api_pb2.ProvisionInfo(pipeline_options=told)
+            beam_provision_api_pb2.ProvisionInfo(pipeline_options=options_proto)
         )
         return super().run_pipeline(pipeline, options)

@@ -19,8 +19,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--id", required=True, help="The worker's name, from the engine.")
     parser.add_argument("--provision_endpoint", required=True, help="Where the engine tells more.")
-    chosen, _ = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
-    os.environ.update(_environment(chosen.id, chosen.provision_endpoint))
+    arguments, _ = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    os.environ.update(_environment(arguments.id, arguments.provision_endpoint))
     from apache_beam.runners.worker import sdk_worker_main
 
     sdk_worker_main.main([])

@@ -211,7 +211,7 @@ def _batch(
     for index, label in enumerate(labels):
         whole = isinstance(label, int) and not isinstance(label, bool)
         if not whole or not 0 <= label < classes:
-            skipped.bad(
+            skipped.reject(
                 f"{name}:{index}",
                 f"a label is a whole number in [0, {classes}), here it is {describe(label)}",
                 where,

@@ -32,7 +32,7 @@ class Skipped:
         self.policy = policy
         self.reasons: dict[str, str] = {}
 
-    def bad(self, identity: str, reason: str, where: str) -> None:
+    def reject(self, identity: str, reason: str, where: str) -> None:
         """Leaves a bad example out.
 
         Raises:

@@ -29,11 +29,11 @@ def class_counts(
     counts = np.zeros(classes, np.int64)
     for feature in statistics.features:
         if list(feature.path.step) == [features.LABEL]:
-            found = feature.string_stats
-            buckets = found.rank_histogram.buckets
-            if found.unique > len(buckets) and len(buckets) < classes:
+            stats = feature.string_stats
+            buckets = stats.rank_histogram.buckets
+            if stats.unique > len(buckets) and len(buckets) < classes:
                 raise UserError(
-                    f"the statistics count {len(buckets)} of {found.unique} labels alone: an older "
+                    f"the statistics count {len(buckets)} of {stats.unique} labels alone: an older "
                     "version made them; run the pipeline again"
                 )
             for bucket in buckets:

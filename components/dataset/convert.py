@@ -120,11 +120,16 @@ def converted(
     """The manifest, if `directory` holds what `convert` would make of a source so marked."""
     settings = Settings(validation_fraction, seed, examples_per_shard)
     made_of = (CONVERTER_VERSION, fingerprint, settings, policy)
-    found = _whole(directory)
-    if found is None:
+    manifest = _load_intact(directory)
+    if manifest is None:
         return None
-    same = (found.converter_version, found.fingerprint, found.settings, found.policy) == made_of
-    return found if same else None
+    same = (
+        manifest.converter_version,
+        manifest.fingerprint,
+        manifest.settings,
+        manifest.policy,
+    ) == made_of
+    return manifest if same else None
 
 
 def _check(settings: Settings, workers: int | None) -> None:
@@ -145,14 +150,14 @@ def existing_conversion(directory: Path, made_of: tuple[int, str, Settings]) -> 
 
     `made_of` are the converter's version, the source's fingerprint and the settings.
     """
-    existing = _whole(directory)
+    existing = _load_intact(directory)
     if existing is None:
         return None
-    found = (existing.converter_version, existing.fingerprint, existing.settings)
-    return existing if found == made_of else None
+    existing_origin = (existing.converter_version, existing.fingerprint, existing.settings)
+    return existing if existing_origin == made_of else None
 
 
-def _whole(directory: Path) -> Manifest | None:
+def _load_intact(directory: Path) -> Manifest | None:
     """The manifest of a conversion that `directory` holds whole, if there is one."""
     try:
         manifest = load_manifest(directory)
@@ -162,10 +167,10 @@ def _whole(directory: Path) -> Manifest | None:
     try:
         if (directory / LABELS_FILE).read_bytes() != labels:
             return None
-        whole = all(is_whole(shard, directory) for shard in chain(*manifest.shards.values()))
+        all_whole = all(is_whole(shard, directory) for shard in chain(*manifest.shards.values()))
     except OSError:
         return None
-    return manifest if whole else None
+    return manifest if all_whole else None
 
 
 def refuse_foreign_files(directory: Path) -> None:
@@ -228,13 +233,13 @@ def _split(
     source: Source, settings: Settings, leaks: Collection[int]
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Which examples each split takes, by their place in the source."""
-    kept = np.array(
+    is_kept = np.array(
         [i not in leaks and id_ not in source.skipped for i, id_ in enumerate(source.ids)], bool
     )
     labels, splits = source.labels, source.splits
-    test = np.flatnonzero(kept & (splits == TEST))
-    train = np.flatnonzero(kept & (splits == TRAIN))
-    validation = np.flatnonzero(kept & (splits == VALIDATION))
+    test = np.flatnonzero(is_kept & (splits == TEST))
+    train = np.flatnonzero(is_kept & (splits == TRAIN))
+    validation = np.flatnonzero(is_kept & (splits == VALIDATION))
     carved = not len(validation)
     if carved:
         is_held_out = held_out(
@@ -284,19 +289,19 @@ def _write_shards(
             )
     if workers is None:
         workers = max(1, min(len(os.sched_getaffinity(0)), total // _IMAGES_PER_WORKER))
-    written: dict[str, Shard] = {}
+    shard_by_name: dict[str, Shard] = {}
     with progress("Converting", total, "images") as advance:
-        for shard in _written(sources, min(workers, len(sources))):
-            written[shard.file] = shard
+        for shard in _write_in_processes(sources, min(workers, len(sources))):
+            shard_by_name[shard.file] = shard
             advance(shard.examples)
-    shards = [written[shard_source.path.name] for shard_source in sources]
+    shards = [shard_by_name[shard_source.path.name] for shard_source in sources]
     return {
         split: tuple(shard for shard in shards if shard.file.startswith(f"{split}-"))
         for split in splits
     }
 
 
-def _written(sources: Sequence[ShardSource], workers: int) -> Iterator[Shard]:
+def _write_in_processes(sources: Sequence[ShardSource], workers: int) -> Iterator[Shard]:
     """Shards in whatever order they are done. Each is written by one process alone."""
     if workers == 1:
         yield from map(write_shard, sources)

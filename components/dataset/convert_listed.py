@@ -27,21 +27,21 @@ from inception_finetune.components.dataset.convert import (
 )
 from inception_finetune.components.dataset.hold_out import bound
 from inception_finetune.components.dataset.layout import Layout
-from inception_finetune.components.dataset.leakage import settle
+from inception_finetune.components.dataset.leakage import apply_leakage_policy
 from inception_finetune.components.dataset.listing import Listing, write_listing
 from inception_finetune.components.dataset.manifest import Manifest, Settings, write_manifest
 from inception_finetune.components.dataset.partition import (
     OPEN,
-    Bad,
-    Listed,
-    OpenPicture,
+    ListedPicture,
+    RejectedPicture,
     Reports,
-    collect,
-    encoded_at,
-    place,
-    write_part,
+    UnassignedPicture,
+    collect_reports,
+    partition_key,
+    read_encoded,
+    write_partition,
 )
-from inception_finetune.components.dataset.probe import look
+from inception_finetune.components.dataset.probe import probe_image
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import LABELS_FILE, SPLITS, TEST, TRAIN, VALIDATION
 
@@ -87,18 +87,18 @@ def convert_listed(
         fresh.mkdir()
         parts = math.ceil(listing.count / examples_per_shard)
         _run(lines, fresh, parts, settings, policy, beam_arguments)
-        found = collect(fresh)
-        for identity, reason in found.bad.items():
-            skipped.bad(identity, reason, str(layout.path))
-        settle(found.leaks, skipped)
-        _check(found, listing, layout.path)
+        reports = collect_reports(fresh)
+        for identity, reason in reports.rejected.items():
+            skipped.reject(identity, reason, str(layout.path))
+        apply_leakage_policy(reports.leaks, skipped)
+        _check(reports, listing, layout.path)
         manifest = Manifest(
             *made_of,
             listing.label_names,
-            found.shards,
+            reports.shards,
             policy=policy,
             skipped=skipped.reasons,
-            notes=(*listing.notes, *not_measured(listing.label_names, found.labels[TEST])),
+            notes=(*listing.notes, *not_measured(listing.label_names, reports.labels[TEST])),
         )
         (fresh / LABELS_FILE).write_text(labels_text(listing.label_names), encoding="utf-8")
         write_manifest(manifest, fresh)
@@ -106,20 +106,20 @@ def convert_listed(
     return manifest
 
 
-def _check(found: Reports, listing: Listing, source: Path) -> None:
-    accounted = found.written + len(found.bad) + len(found.leaks)
-    if accounted != listing.count:
+def _check(reports: Reports, listing: Listing, source: Path) -> None:
+    accounted_for = reports.written + len(reports.rejected) + len(reports.leaks)
+    if accounted_for != listing.count:
         raise UserError(
             f"every picture must be written or left out by name. {listing.count} of {source} are "
-            f"listed, {accounted} were written or named; convert again"
+            f"listed, {accounted_for} were written or named; convert again"
         )
-    if missing := [split for split in SPLITS if not found.shards[split]]:
+    if missing := [split for split in SPLITS if not reports.shards[split]]:
         raise UserError(
             f"each of train, validation and test needs a picture. {source} with "
             f"{listing.count} pictures leaves {', '.join(missing)} empty; give more pictures "
             "or larger dataset.validation_fraction and dataset.test_fraction"
         )
-    require_all_taught(listing.label_names, found.labels[TRAIN])
+    require_all_taught(listing.label_names, reports.labels[TRAIN])
 
 
 def _run(
@@ -150,10 +150,10 @@ def _run(
         )
         _ = (
             pictures
-            | "Part" >> beam.Map(lambda found: (place(found) % parts, found))
+            | "Part" >> beam.Map(lambda picture: (partition_key(picture) % parts, picture))
             | "Meet" >> beam.GroupByKey()
             | "Write"
-            >> beam.Map(write_part, str(fresh), parts, settings.seed, policy, AsDict(bounds))
+            >> beam.Map(write_partition, str(fresh), parts, settings.seed, policy, AsDict(bounds))
         )
 
 
@@ -162,30 +162,32 @@ def _lines(listing: str) -> Iterator[str]:
         yield from file
 
 
-def _read(line: str, policy: Policy) -> Listed | Bad:
+def _read(line: str, policy: Policy) -> ListedPicture | RejectedPicture:
     identity, address, label, split = json.loads(line)
-    encoded = encoded_at(address)
+    encoded = read_encoded(address)
     if isinstance(encoded, str):
-        return _bad(identity, encoded, address, policy)
-    seen = look(encoded)
-    if isinstance(seen, str):
-        return _bad(identity, seen, address, policy)
-    return Listed(identity, address, label, split, hashlib.sha256(encoded).digest(), seen)
+        return _reject(identity, encoded, address, policy)
+    info = probe_image(encoded)
+    if isinstance(info, str):
+        return _reject(identity, info, address, policy)
+    return ListedPicture(identity, address, label, split, hashlib.sha256(encoded).digest(), info)
 
 
-def _bad(identity: str, reason: str, address: str, policy: Policy) -> Bad:
-    Skipped(policy).bad(identity, reason, address)  # stops at once where the policy is to fail
-    return Bad(identity, reason)
+def _reject(identity: str, reason: str, address: str, policy: Policy) -> RejectedPicture:
+    Skipped(policy).reject(identity, reason, address)  # stops at once where the policy is to fail
+    return RejectedPicture(identity, reason)
 
 
-def _ranks(picture: Listed | Bad, settings: Settings) -> Iterator[tuple[int, OpenPicture]]:
+def _ranks(
+    picture: ListedPicture | RejectedPicture, settings: Settings
+) -> Iterator[tuple[int, UnassignedPicture]]:
     """The label and ranks of a picture whose split the source leaves open."""
-    if isinstance(picture, Listed) and picture.split in OPEN:
-        yield picture.label, OpenPicture.of(picture, settings.seed)
+    if isinstance(picture, ListedPicture) and picture.split in OPEN:
+        yield picture.label, UnassignedPicture.of(picture, settings.seed)
 
 
 def _bounds(
-    of_label: tuple[int, Iterable[OpenPicture]], settings: Settings
+    of_label: tuple[int, Iterable[UnassignedPicture]], settings: Settings
 ) -> tuple[int, dict[str, int]]:
     """The label and, by split, the rank below which its pictures are held out."""
     label, of_class = of_label[0], list(of_label[1])

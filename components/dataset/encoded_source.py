@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from inception_finetune.components.dataset.bad_examples import GIVEN_ONCE, Skipped
-from inception_finetune.components.dataset.probe import Seen, look, pixels_of
-from inception_finetune.components.dataset.source import Place, StoredPictures
+from inception_finetune.components.dataset.probe import ImageInfo, decode_pixels, probe_image
+from inception_finetune.components.dataset.source import EncodedLocation, EncodedPictures
 from inception_finetune.components.features import TEST
 from inception_finetune.components.progress import progress
 
 _AT_A_TIME: Final = 64  # encoded pictures in memory
 
 
-class Found(NamedTuple):
+class EncodedExample(NamedTuple):
     """An example as a reader found it; `encoded` is what stands at `offset` of `path`."""
 
     id: str
@@ -35,7 +35,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class StoredExamples:
+class EncodedSource:
     """A `Source` of whole pictures; of the bad ones it only has the names."""
 
     label_names: tuple[str, ...]
@@ -45,7 +45,7 @@ class StoredExamples:
     labels: npt.NDArray[np.int64]
     digests: list[bytes]
     blanks: npt.NDArray[np.bool_]
-    places: list[Place]
+    locations: list[EncodedLocation]
     skipped: dict[str, str]
 
     @property
@@ -53,16 +53,19 @@ class StoredExamples:
         return np.where(self.splits == "", "all", self.splits)
 
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
-        [picture] = StoredPictures((self.places[index],))
-        return pixels_of(picture.encoded)
+        [picture] = EncodedPictures((self.locations[index],))
+        return decode_pixels(picture.encoded)
 
-    def pictures(self, indices: npt.NDArray[np.int64]) -> StoredPictures:
-        return StoredPictures(tuple(self.places[index] for index in indices))
+    def pictures(self, indices: npt.NDArray[np.int64]) -> EncodedPictures:
+        return EncodedPictures(tuple(self.locations[index] for index in indices))
 
 
-def check_all(
-    found: Iterable[Found], label_names: tuple[str, ...], fingerprint: str, skipped: Skipped
-) -> StoredExamples:
+def check_examples(
+    examples: Iterable[EncodedExample],
+    label_names: tuple[str, ...],
+    fingerprint: str,
+    skipped: Skipped,
+) -> EncodedSource:
     """Decodes every picture, as training will, and takes down where the whole ones lie.
 
     Raises:
@@ -71,28 +74,29 @@ def check_all(
     ids: list[str] = []
     splits: list[str] = []
     labels: list[int] = []
-    places: list[Place] = []
+    locations: list[EncodedLocation] = []
     digests: list[bytes] = []
     blanks: list[bool] = []
-    taken: set[tuple[bool, str]] = set()
-    for one, whole in _looked_at(found):
+    used_ids: set[tuple[bool, str]] = set()
+    for example, info in _probe_all(examples):
         # The same id in test is a leak, which has a policy of its own.
-        if (key := (one.split == TEST, one.id)) in taken:
-            again = f"{one.id} (again, at byte {one.offset} of {Path(one.path).name})"
-            skipped.bad(again, GIVEN_ONCE, one.path)
-        elif isinstance(whole, str):
-            skipped.bad(one.id, whole, one.path)
+        if (key := (example.split == TEST, example.id)) in used_ids:
+            file = Path(example.path).name
+            repeated_id = f"{example.id} (again, at byte {example.offset} of {file})"
+            skipped.reject(repeated_id, GIVEN_ONCE, example.path)
+        elif isinstance(info, str):
+            skipped.reject(example.id, info, example.path)
         else:
-            taken.add(key)
-            ids.append(one.id)
-            splits.append(one.split)
-            labels.append(one.label)
-            digests.append(whole.digest)
-            blanks.append(whole.blank)
-            size = len(one.encoded)
-            form = (whole.format, whole.height, whole.width, whole.changes)
-            places.append(Place(one.path, one.offset, size, *form))
-    return StoredExamples(
+            used_ids.add(key)
+            ids.append(example.id)
+            splits.append(example.split)
+            labels.append(example.label)
+            digests.append(info.digest)
+            blanks.append(info.blank)
+            size = len(example.encoded)
+            form = (info.format, info.height, info.width, info.changes)
+            locations.append(EncodedLocation(example.path, example.offset, size, *form))
+    return EncodedSource(
         label_names=label_names,
         fingerprint=fingerprint,
         ids=ids,
@@ -100,12 +104,12 @@ def check_all(
         labels=np.array(labels, np.int64),
         digests=digests,
         blanks=np.array(blanks, np.bool_),
-        places=places,
+        locations=locations,
         skipped=skipped.reasons,
     )
 
 
-def fingerprint_of(files: Iterable[Path], directory: Path, layout: str) -> str:
+def files_fingerprint(files: Iterable[Path], directory: Path, layout: str) -> str:
     """sha256 over `layout`, the names and bytes of `files`; 1 GB takes a second."""
     digest = hashlib.sha256(layout.encode(errors="backslashreplace"))
     for path in files:
@@ -115,13 +119,17 @@ def fingerprint_of(files: Iterable[Path], directory: Path, layout: str) -> str:
     return digest.hexdigest()
 
 
-def _looked_at(found: Iterable[Found]) -> Iterator[tuple[Found, Seen | str]]:
+def _probe_all(
+    examples: Iterable[EncodedExample],
+) -> Iterator[tuple[EncodedExample, ImageInfo | str]]:
     """Each example with what its picture is, or the rule that it breaks."""
-    remaining = iter(found)
+    remaining = iter(examples)
     with (
         progress("Checking", None, "images") as advance,
         ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads,
     ):
         while chunk := list(islice(remaining, _AT_A_TIME)):
-            yield from zip(chunk, threads.map(look, (one.encoded for one in chunk)), strict=True)
+            yield from zip(
+                chunk, threads.map(probe_image, (one.encoded for one in chunk)), strict=True
+            )
             advance(len(chunk))

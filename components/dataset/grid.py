@@ -12,8 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from inception_finetune.components.dataset.show import CLASSES_SHOWN, describe_samples, place_of
-from inception_finetune.components.dataset.source import Shown
+from inception_finetune.components.dataset.show import (
+    CLASSES_SHOWN,
+    describe_samples,
+    example_index,
+)
+from inception_finetune.components.dataset.source import BrowsableSource
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import TRAIN
 
@@ -33,7 +37,7 @@ _GREY: Final = "#555555"
 
 
 def draw_grid(
-    source: Shown, target: Path, *, samples: Sequence[tuple[str, int]], seed: int
+    source: BrowsableSource, target: Path, *, samples: Sequence[tuple[str, int]], seed: int
 ) -> Path:
     """Draws 10 random train images of each class and the chosen samples as a PNG.
 
@@ -58,7 +62,7 @@ def draw_grid(
     return target
 
 
-def _draw_classes(source: Shown, part: SubFigure, seed: int) -> None:
+def _draw_classes(source: BrowsableSource, part: SubFigure, seed: int) -> None:
     names = source.label_names[:CLASSES_SHOWN]
     rows = [
         _random_images(source, label, np.random.default_rng([seed, label]))
@@ -85,12 +89,12 @@ def _draw_classes(source: Shown, part: SubFigure, seed: int) -> None:
 
 
 def _random_images(
-    source: Shown, label: int, random: np.random.Generator
+    source: BrowsableSource, label: int, random: np.random.Generator
 ) -> list[npt.NDArray[np.uint8]]:
     """At most 10, none with a side above _LARGEST_SIDE."""
-    places = np.flatnonzero((source.labels == label) & np.isin(source.splits, (TRAIN, "")))
-    chosen = places[random.permutation(len(places))[:IMAGES_PER_CLASS]]
-    return [_small(source.pixels(int(place))) for place in chosen]
+    indices = np.flatnonzero((source.labels == label) & np.isin(source.splits, (TRAIN, "")))
+    sample = indices[random.permutation(len(indices))[:IMAGES_PER_CLASS]]
+    return [_small(source.pixels(int(index))) for index in sample]
 
 
 def _small(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -102,7 +106,7 @@ def _small(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _draw_samples(
-    source: Shown, part: SubFigure, samples: Sequence[tuple[str, int]], rows: int
+    source: BrowsableSource, part: SubFigure, samples: Sequence[tuple[str, int]], rows: int
 ) -> None:
     grid = part.subplots(rows, _SAMPLES_PER_ROW, squeeze=False)
     described = describe_samples(source, samples)
@@ -111,7 +115,7 @@ def _draw_samples(
     for axes, (name, index), sample in zip(grid.flat, samples, described, strict=False):
         shape = "x".join(map(str, sample.shape))
         axes.set_axis_on()
-        show_image(axes, source.pixels(place_of(source, name, index)))
+        show_image(axes, source.pixels(example_index(source, name, index)))
         axes.set_title(f"{sample.label}  {sample.label_name}", fontsize=11)
         axes.set_xlabel(
             f"{sample.id}\n{shape}, {sample.minimum} to {sample.maximum}", fontsize=8, color=_GREY
@@ -140,8 +144,8 @@ def save_figure(figure: Figure, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
-            drawn = Path(scratch) / "grid.png"
-            figure.savefig(drawn, bbox_inches="tight", pad_inches=0.2)
-            drawn.replace(target)
+            temporary = Path(scratch) / "grid.png"
+            figure.savefig(temporary, bbox_inches="tight", pad_inches=0.2)
+            temporary.replace(target)
     except OSError as error:
         raise UserError(f"cannot write the picture grid to {target}: {error}") from error

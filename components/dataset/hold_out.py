@@ -36,12 +36,12 @@ def bound(ranks: Iterable[int], fraction: float) -> int:
       The bound that holds out a number nearest to ``round(N * fraction)``, and fewer than N unless
       that is N.
     """
-    groups = [(one, len(list(same))) for one, same in groupby(sorted(ranks))]
+    groups = [(of_rank, len(list(same))) for of_rank, same in groupby(sorted(ranks))]
     below = [0, *accumulate(size for _, size in groups)]  # pictures below each distinct rank
-    wanted = round(below[-1] * fraction)
-    if wanted == below[-1]:
+    target = round(below[-1] * fraction)
+    if target == below[-1]:
         return _END
-    nearest = min(range(len(groups)), key=lambda place: abs(below[place] - wanted))
+    nearest = min(range(len(groups)), key=lambda place: abs(below[place] - target))
     return groups[nearest][0]
 
 

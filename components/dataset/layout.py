@@ -64,7 +64,7 @@ def split_of(name: str) -> str | None:
 def spelling_notes(names: Counter[str]) -> tuple[str, ...]:
     """What is said of splits' names that are spelled in another way."""
     return tuple(
-        f"{name!r} is taken as {split_of(name)} ({_counted(count)})"
+        f"{name!r} is taken as {split_of(name)} ({_file_count(count)})"
         for name, count in sorted(names.items())
         if name not in SPLITS
     )
@@ -115,8 +115,13 @@ def layout_of(source: Path) -> Layout:
     if len(tops) == 1 and split_of(tops[0].name) is None and not _loose_pictures(source):
         inner = tops[0]
         if folders(inner) or any(_is_of_records(path.name) for path in entries(inner)):
-            found = layout_of(inner)
-            return Layout(found.kind, found.path, found.parts, (f"looked at {inner}", *found.notes))
+            inner_layout = layout_of(inner)
+            return Layout(
+                inner_layout.kind,
+                inner_layout.path,
+                inner_layout.parts,
+                (f"looked at {inner}", *inner_layout.notes),
+            )
     return _pictures(source, tops)
 
 
@@ -126,7 +131,7 @@ def _is_of_records(name: str) -> bool:
 
 
 def _records(source: Path, records: list[Path], tops: list[Path]) -> Layout:
-    spelled: Counter[str] = Counter()
+    spellings: Counter[str] = Counter()
     parts: list[tuple[str, Path]] = []
     other = [top.name for top in tops if any(True for _ in files(top))]
     for path in records:
@@ -146,17 +151,17 @@ def _records(source: Path, records: list[Path], tops: list[Path]) -> Layout:
             raise UserError(
                 f"records are read where they lie, not compressed, but {path} is; gunzip it"
             )
-        spelled[named[0]] += 1
+        spellings[named[0]] += 1
         parts.append((str(*splits), path))
     for split in (TRAIN, TEST):
         if split not in dict(parts):
             raise UserError(
                 f"records lie in files named train-*.tfrecord and test-*.tfrecord. {source} "
-                f"holds none of {split}, but {_some([path.name for path in entries(source)])}; "
-                "name them so, or add them"
+                f"holds none of {split}, but "
+                f"{_join_names([path.name for path in entries(source)])}; name them so, or add them"
             )
     parts.sort(key=lambda part: (SPLITS.index(part[0]), part[1].name))
-    notes = (*spelling_notes(spelled), *_not_looked_at(other, "train and test records"))
+    notes = (*spelling_notes(spellings), *_not_looked_at(other, "train and test records"))
     return Layout("records", source, tuple(parts), notes)
 
 
@@ -175,20 +180,20 @@ def _pictures(source: Path, tops: list[Path]) -> Layout:
         if split not in names:
             raise UserError(
                 f"a folder of pictures holds train/CLASS and test/CLASS. {source} lacks {split}: "
-                f"it holds {_some([top.name for top in tops])}; add it, or where these are all "
-                "classes, put class folders alone or a list (.tsv) in its place"
+                f"it holds {_join_names([top.name for top in tops])}; add it, or where these are "
+                "all classes, put class folders alone or a list (.tsv) in its place"
             )
     for split, count in names.items():
         if count > 1:
-            twice = [top.name for other, top in splits if other == split]
+            names_of_split = [top.name for other, top in splits if other == split]
             raise UserError(
-                f"a split has one folder. {source} has {' and '.join(twice)} for {split}; "
+                f"a split has one folder. {source} has {' and '.join(names_of_split)} for {split}; "
                 "put them together"
             )
-    spelled = Counter({top.name: sum(1 for _ in files(top)) for _, top in splits})
+    spellings = Counter({top.name: sum(1 for _ in files(top)) for _, top in splits})
     others = [top for top in tops if split_of(top.name) is None]
-    counted = [f"{top.name} ({_counted(n)})" for top in others if (n := len(list(files(top))))]
-    notes = (*spelling_notes(spelled), *_not_looked_at(counted, "train and test"))
+    ignored = [f"{top.name} ({_file_count(n)})" for top in others if (n := len(list(files(top))))]
+    notes = (*spelling_notes(spellings), *_not_looked_at(ignored, "train and test"))
     splits.sort(key=lambda part: SPLITS.index(part[0]))
     return Layout("pictures", source, tuple(splits), notes)
 
@@ -200,27 +205,27 @@ def _refuse_splits_as_classes(source: Path, below: dict[Path, set[str]]) -> None
       UserError: they look like splits, or hold splits.
     """
     words = [_split_words(top.name) for top in below]
-    names = _some([top.name for top in below])
+    names = _join_names([top.name for top in below])
     exact = {split for top in below if (split := split_of(top.name))}
     if len(exact) > 1 or (all(words) and len(set().union(*words)) > 1):
         raise UserError(
             f"the folders of {source} look like splits ({names}), not like classes; lay the "
             "pictures out as train/CLASS and test/CLASS, or give a list (.tsv)"
         )
-    often = Counter(name for inner in below.values() for name in inner)
-    shared = sorted(name for name, count in often.items() if count > 1)
+    name_counts = Counter(name for inner in below.values() for name in inner)
+    shared = sorted(name for name, count in name_counts.items() if count > 1)
     if len(shared) > 1 or any(split_of(name) for name in shared):
         raise UserError(
-            f"the folders of {source} ({names}) hold folders of the same names ({_some(shared)}), "
-            "so splits and classes cannot be told apart; lay the pictures out as train/CLASS and "
-            "test/CLASS, or give a list (.tsv)"
+            f"the folders of {source} ({names}) hold folders of the same names "
+            f"({_join_names(shared)}), so splits and classes cannot be told apart; lay the "
+            "pictures out as train/CLASS and test/CLASS, or give a list (.tsv)"
         )
 
 
 def _split_words(name: str) -> set[str]:
     """Splits that words in `name` stand for, as in seg_train or val2017."""
-    found = re.findall(r"[^\W\d_]+", name.casefold())
-    return {_SPELLINGS.get(word, word) for word in found if word in (*_SPELLINGS, *_UNCLEAR)}
+    words = re.findall(r"[^\W\d_]+", name.casefold())
+    return {_SPELLINGS.get(word, word) for word in words if word in (*_SPELLINGS, *_UNCLEAR)}
 
 
 def _loose_pictures(folder: Path) -> bool:
@@ -233,13 +238,13 @@ def looks_like_picture(path: Path) -> bool:
 
 
 def _not_looked_at(names: list[str], beside: str) -> tuple[str, ...]:
-    return (f"not looked at, beside {beside}: {_some(names)}",) if names else ()
+    return (f"not looked at, beside {beside}: {_join_names(names)}",) if names else ()
 
 
-def _counted(count: int) -> str:
+def _file_count(count: int) -> str:
     return "1 file" if count == 1 else f"{count:,} files"
 
 
-def _some(names: list[str]) -> str:
+def _join_names(names: list[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return (", ".join(names[:_NAMED]) or "nothing") + more

@@ -30,15 +30,15 @@ def leave_out_leaks(source: Source, skipped: Skipped) -> set[int]:
     """
     if skipped.policy.on_leakage == "allow":
         return set()
-    kept = [index for index, id_ in enumerate(source.ids) if id_ not in source.skipped]
-    leaks = _leaks(source, kept)
-    settle(
+    indices = [index for index, id_ in enumerate(source.ids) if id_ not in source.skipped]
+    leaks = _leaks(source, indices)
+    apply_leakage_policy(
         [Leak(source.ids[i], str(source.splits[i]), source.ids[test]) for i, test in leaks], skipped
     )
     return {other for other, _ in leaks}
 
 
-def settle(leaks: Sequence[Leak], skipped: Skipped) -> None:
+def apply_leakage_policy(leaks: Sequence[Leak], skipped: Skipped) -> None:
     """Lists what is left out.
 
     Raises:
@@ -56,10 +56,10 @@ def settle(leaks: Sequence[Leak], skipped: Skipped) -> None:
         skipped.leave_out(f"{leak.id} of {leak.split}", reason, leak.split)
 
 
-def _leaks(source: Source, kept: Iterable[int]) -> list[tuple[int, int]]:
+def _leaks(source: Source, indices: Iterable[int]) -> list[tuple[int, int]]:
     """(place outside of test, place in test) of each example outside of test that is one."""
     places: defaultdict[str | bytes, list[int]] = defaultdict(list)
-    for index in kept:
+    for index in indices:
         places[source.digests[index]].append(index)
         places[source.ids[index]].append(index)
     leaks: dict[int, int] = {}

@@ -18,14 +18,18 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from inception_finetune.components.dataset.bad_examples import Policy, Skipped
-from inception_finetune.components.dataset.encoded_source import Found, StoredExamples, check_all
+from inception_finetune.components.dataset.encoded_source import (
+    EncodedExample,
+    EncodedSource,
+    check_examples,
+)
 from inception_finetune.components.dataset.layout import (
     Layout,
     looks_like_picture,
     spelling_notes,
     split_of,
 )
-from inception_finetune.components.dataset.partition import encoded_at
+from inception_finetune.components.dataset.partition import read_encoded
 from inception_finetune.components.dataset.tree import entries, files, folders, identity_of
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import SPLITS, TEST, TRAIN
@@ -75,10 +79,10 @@ def write_listing(layout: Layout, target: Path, skipped: Skipped) -> Listing:
         raise UserError(f"{source} names test pictures but none to train on; add a train folder")
     for name in names:
         if not counts[name, TRAIN] + counts[name, ""]:
-            there = " and ".join(split for split in SPLITS if counts[name, split])
+            present_in = " and ".join(split for split in SPLITS if counts[name, split])
             raise UserError(
-                f"every class has pictures in train. Received: {name!r} in {there} of {source} "
-                "alone; add it to train, or remove it"
+                f"every class has pictures in train. Received: {name!r} in {present_in} of "
+                f"{source} alone; add it to train, or remove it"
             )
     numbers = {name: number for number, name in enumerate(names)}
     notes = notes_on(layout, names)
@@ -91,7 +95,7 @@ def write_listing(layout: Layout, target: Path, skipped: Skipped) -> Listing:
     return Listing(names, counts.total(), splits, digest.hexdigest(), notes)
 
 
-def read_listed(layout: Layout, policy: Policy) -> StoredExamples:
+def read_listed(layout: Layout, policy: Policy) -> EncodedSource:
     """Reads and checks every picture of a folder or list on this machine; keeps none in memory.
 
     Raises:
@@ -101,16 +105,16 @@ def read_listed(layout: Layout, policy: Policy) -> StoredExamples:
     names = tuple(sorted({entry.label_name for entry in _entries(layout, skipped)}))
     numbers = {name: number for number, name in enumerate(names)}
 
-    def found() -> Iterator[Found]:
+    def read_examples() -> Iterator[EncodedExample]:
         for entry in _entries(layout, skipped):
-            encoded = encoded_at(entry.address)
+            encoded = read_encoded(entry.address)
             if isinstance(encoded, str):
-                skipped.bad(entry.id, encoded, entry.address)
+                skipped.reject(entry.id, encoded, entry.address)
             else:
                 label = numbers[entry.label_name]
-                yield Found(entry.id, entry.split, label, entry.address, 0, encoded)
+                yield EncodedExample(entry.id, entry.split, label, entry.address, 0, encoded)
 
-    return check_all(found(), names, "", skipped)
+    return check_examples(read_examples(), names, "", skipped)
 
 
 def _entries(layout: Layout, skipped: Skipped) -> Iterator[Entry]:
@@ -132,7 +136,7 @@ def _in_folder(layout: Layout, skipped: Skipped) -> Iterator[Entry]:
     root = layout.path
     for place in {root, *(path for _, path in layout.parts)}:
         for path in filter(looks_like_picture, entries(place)):
-            skipped.bad(identity_of(path, root), _IN_A_CLASS, str(root))
+            skipped.reject(identity_of(path, root), _IN_A_CLASS, str(root))
     around = frozenset({os.path.realpath(root)})
     for split, top in layout.parts:
         for folder in folders(top):
@@ -141,7 +145,7 @@ def _in_folder(layout: Layout, skipped: Skipped) -> Iterator[Entry]:
                 if path.is_file():
                     yield Entry(identity_of(path, root), str(path.resolve()), label_name, split)
                 else:
-                    skipped.bad(identity_of(path, root), _PLAIN_FILE, str(root))
+                    skipped.reject(identity_of(path, root), _PLAIN_FILE, str(root))
 
 
 def _in_list(layout: Layout, skipped: Skipped) -> Iterator[Entry]:
@@ -149,7 +153,7 @@ def _in_list(layout: Layout, skipped: Skipped) -> Iterator[Entry]:
     for number, address, label_name, split in _rows(layout.path):
         if number == header:
             received = "\t".join(filter(None, (address, label_name, split)))
-            skipped.bad(f"line 1 ({received!r})", _HEADER, str(layout.path))
+            skipped.reject(f"line 1 ({received!r})", _HEADER, str(layout.path))
             continue
         if split and not split_of(split):
             raise _wrong_line(layout.path, number, f"{address}\t{label_name}\t{split}")
@@ -203,8 +207,8 @@ def notes_on(layout: Layout, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _notes(layout: Layout, names: tuple[str, ...]) -> Iterator[str]:
     if layout.kind == "list":
-        spelled = Counter(split for _, _, _, split in _rows(layout.path) if split_of(split))
-        yield from (note.replace("file", "line") for note in spelling_notes(spelled))
+        spellings = Counter(split for _, _, _, split in _rows(layout.path) if split_of(split))
+        yield from (note.replace("file", "line") for note in spelling_notes(spellings))
     else:
         for _, top in layout.parts:
             for folder in folders(top):

@@ -17,7 +17,7 @@ from inception_finetune.components.dataset.bad_examples import GIVEN_ONCE, Polic
 from inception_finetune.components.dataset.hold_out import rank
 from inception_finetune.components.dataset.leakage import Leak
 from inception_finetune.components.dataset.manifest import Shard
-from inception_finetune.components.dataset.probe import FILE_RULE, LARGEST_FILE, Seen
+from inception_finetune.components.dataset.probe import FILE_RULE, LARGEST_FILE, ImageInfo
 from inception_finetune.components.dataset.shards import ShardSource, write_shard
 from inception_finetune.components.dataset.source import Picture, open_address
 from inception_finetune.components.errors import UserError
@@ -28,7 +28,7 @@ _LONGEST: Final = 160  # characters of a library's own words
 _REPORT: Final = ".json"  # beside a part's shards until the manifest is made
 
 
-class Listed(NamedTuple):
+class ListedPicture(NamedTuple):
     """A whole picture that was listed; where its bytes lie, and not the bytes themselves."""
 
     id: str
@@ -36,14 +36,14 @@ class Listed(NamedTuple):
     label: int
     split: str
     sha256: bytes  # of the bytes
-    seen: Seen
+    info: ImageInfo
 
     @property
     def digest(self) -> bytes:
-        return self.seen.digest
+        return self.info.digest
 
 
-class OpenPicture(NamedTuple):
+class UnassignedPicture(NamedTuple):
     """What decides on the split of a picture that the source names none for, or only train."""
 
     test_rank: int
@@ -51,7 +51,7 @@ class OpenPicture(NamedTuple):
     may_be_test: bool
 
     @classmethod
-    def of(cls, picture: Listed, seed: int) -> OpenPicture:
+    def of(cls, picture: ListedPicture, seed: int) -> UnassignedPicture:
         test, validation = (rank(picture.digest, split, seed) for split in (TEST, VALIDATION))
         return cls(test, validation, not picture.split)
 
@@ -59,7 +59,7 @@ class OpenPicture(NamedTuple):
         return self.may_be_test and self.test_rank < test_bound
 
 
-class Bad(NamedTuple):
+class RejectedPicture(NamedTuple):
     """One that breaks a rule."""
 
     id: str
@@ -72,7 +72,7 @@ class Reports:
 
     shards: dict[str, tuple[Shard, ...]]
     labels: dict[str, frozenset[int]]  # by split
-    bad: dict[str, str]  # id -> reason
+    rejected: dict[str, str]  # id -> reason
     leaks: list[Leak]
 
     @property
@@ -80,7 +80,7 @@ class Reports:
         return sum(shard.examples for shard in chain(*self.shards.values()))
 
 
-def encoded_at(address: str) -> bytes | str:
+def read_encoded(address: str) -> bytes | str:
     """A picture's file, or the rule that it breaks."""
     try:
         with open_address(address) as file:
@@ -91,20 +91,20 @@ def encoded_at(address: str) -> bytes | str:
     return f"{FILE_RULE}, here more" if len(encoded) > LARGEST_FILE else encoded
 
 
-def place(found: Listed | Bad) -> int:
+def partition_key(picture: ListedPicture | RejectedPicture) -> int:
     """Which part it belongs to, before the division by their number: equal ones meet."""
-    if isinstance(found, Bad):
-        return number(hashlib.sha256(found.id.encode()).digest())
-    return number(found.digest)
+    if isinstance(picture, RejectedPicture):
+        return digest_number(hashlib.sha256(picture.id.encode()).digest())
+    return digest_number(picture.digest)
 
 
-def number(digest: bytes) -> int:
+def digest_number(digest: bytes) -> int:
     """In [0, 2**64)."""
     return int.from_bytes(digest[:8], "big")
 
 
-def write_part(
-    part: tuple[int, Iterable[Listed | Bad]],
+def write_partition(
+    part: tuple[int, Iterable[ListedPicture | RejectedPicture]],
     directory: str,
     parts: int,
     seed: int,
@@ -115,139 +115,143 @@ def write_part(
 
     `bounds` are, by label and split, the ranks below which open pictures are held out.
     """
-    here, everything = part[0], list(part[1])
-    pictures = _with_splits(
-        [found for found in everything if isinstance(found, Listed)], bounds, seed
+    number, pictures_of_part = part[0], list(part[1])
+    pictures = _assign_splits(
+        [picture for picture in pictures_of_part if isinstance(picture, ListedPicture)],
+        bounds,
+        seed,
     )
-    bad = sorted(found for found in everything if isinstance(found, Bad))
-    for identity, same in groupby(list(bad), key=lambda one: one.id):
-        bad += _again(identity, len(list(same)))
-    chosen, leaks, again = _apart(pictures, policy)
+    rejected = sorted(
+        picture for picture in pictures_of_part if isinstance(picture, RejectedPicture)
+    )
+    for identity, same in groupby(list(rejected), key=lambda one: one.id):
+        rejected += _repeated_ids(identity, len(list(same)))
+    unique, leaks, repeated = _deduplicate(pictures, policy)
     shards = {}
     for split in SPLITS:
-        of_split = [one for one in chosen if one.split == split]
+        of_split = [one for one in unique if one.split == split]
         if of_split:
-            name = f"{split}-{here:05d}-of-{parts:05d}.tfrecord"
-            of_split.sort(key=lambda one: (_shuffled(one, seed), one.id))
+            name = f"{split}-{number:05d}-of-{parts:05d}.tfrecord"
+            of_split.sort(key=lambda one: (_shuffle_key(one, seed), one.id))
             shards[split] = asdict(_write(Path(directory) / name, of_split))
     report = {
         "shards": shards,
         "labels": {
-            split: sorted({one.label for one in chosen if one.split == split}) for split in SPLITS
+            split: sorted({one.label for one in unique if one.split == split}) for split in SPLITS
         },
-        "bad": [*dict.fromkeys(bad), *again],
+        "bad": [*dict.fromkeys(rejected), *repeated],
         "leaks": leaks,
     }
-    path = Path(directory) / f"part-{here:05d}{_REPORT}"
+    path = Path(directory) / f"part-{number:05d}{_REPORT}"
     temporary = _temporary(path)
     temporary.write_text(json.dumps(report), "utf-8")
     temporary.replace(path)
 
 
-def collect(directory: Path) -> Reports:
+def collect_reports(directory: Path) -> Reports:
     """What the parts say they wrote and left out; tidies up."""
     shards: dict[str, list[Shard]] = {split: [] for split in SPLITS}
     labels: dict[str, set[int]] = {split: set() for split in SPLITS}
-    bad: list[Bad] = []
+    rejected: list[RejectedPicture] = []
     leaks: list[Leak] = []
     for path in sorted(directory.glob(f"part-*{_REPORT}")):
         report = json.loads(path.read_text("utf-8"))
         for split, of_split in report["labels"].items():
             labels[split] |= set(of_split)
-        bad += [Bad(*one) for one in report["bad"]]
+        rejected += [RejectedPicture(*one) for one in report["bad"]]
         leaks += [Leak(*one) for one in report["leaks"]]
         for split, shard in report["shards"].items():
             shards[split].append(Shard(**shard))
-    written = {shard.file for shard in chain(*shards.values())}
+    shard_names = {shard.file for shard in chain(*shards.values())}
     for path in list(directory.iterdir()):
-        if path.name not in written:
+        if path.name not in shard_names:
             path.unlink()  # reports, and what a worker that died left behind
     return Reports(
         {split: tuple(found) for split, found in shards.items()},
         {split: frozenset(found) for split, found in labels.items()},
-        dict(sorted(bad)),
+        dict(sorted(rejected)),
         sorted(leaks),
     )
 
 
-def _with_splits(
-    pictures: Sequence[Listed], bounds: Mapping[int, Mapping[str, int]], seed: int
-) -> list[Listed]:
+def _assign_splits(
+    pictures: Sequence[ListedPicture], bounds: Mapping[int, Mapping[str, int]], seed: int
+) -> list[ListedPicture]:
     """The pictures, those of open split held out or not; copies go as their smallest label says."""
     first_label: dict[bytes, int] = {}
     for one in pictures:
         if one.split in OPEN:
             first_label[one.digest] = min(one.label, first_label.get(one.digest, one.label))
-    placed = []
+    assigned = []
     for one in pictures:
         if one.split in OPEN:
-            of_class, ranks = bounds[first_label[one.digest]], OpenPicture.of(one, seed)
+            of_class, ranks = bounds[first_label[one.digest]], UnassignedPicture.of(one, seed)
             if ranks.is_test(of_class[TEST]):
                 one = one._replace(split=TEST)
             else:
                 is_validation = ranks.validation_rank < of_class[VALIDATION]
                 one = one._replace(split=VALIDATION if is_validation else TRAIN)
-        placed.append(one)
-    return placed
+        assigned.append(one)
+    return assigned
 
 
-def _apart(
-    pictures: Iterable[Listed], policy: Policy
-) -> tuple[list[Listed], list[Leak], list[Bad]]:
+def _deduplicate(
+    pictures: Iterable[ListedPicture], policy: Policy
+) -> tuple[list[ListedPicture], list[Leak], list[RejectedPicture]]:
     """Pictures to write, those outside of test that are in test too, ids that come again."""
-    chosen: list[Listed] = []
+    unique: list[ListedPicture] = []
     leaks: list[Leak] = []
-    again: list[Bad] = []
+    repeated: list[RejectedPicture] = []
     ordered = sorted(pictures, key=lambda one: (one.digest, one.split == TEST, one.id, one.label))
     for _, group in groupby(ordered, key=lambda one: one.digest):
-        equal: list[Listed] = []
+        equal: list[ListedPicture] = []
         for (_, identity), same in groupby(group, key=lambda one: (one.split == TEST, one.id)):
             first, *others = same
             equal.append(first)
-            again += _again(identity, 1 + len(others))
+            repeated += _repeated_ids(identity, 1 + len(others))
         tests = [one for one in equal if one.split == TEST]
         if tests and policy.on_leakage != "allow":
             leaks += [Leak(one.id, one.split, tests[0].id) for one in equal if one.split != TEST]
             equal = tests
-        chosen += equal
-    return chosen, leaks, again
+        unique += equal
+    return unique, leaks, repeated
 
 
-def _again(identity: str, times: int) -> Iterator[Bad]:
+def _repeated_ids(identity: str, times: int) -> Iterator[RejectedPicture]:
     """All but the first, each under a name of its own."""
     for time in range(2, times + 1):
-        yield Bad(f"{identity} (again, {time})", GIVEN_ONCE)
+        yield RejectedPicture(f"{identity} (again, {time})", GIVEN_ONCE)
 
 
-def _shuffled(one: Listed, seed: int) -> bytes:
+def _shuffle_key(one: ListedPicture, seed: int) -> bytes:
     return hashlib.sha256(f"{seed} order ".encode() + one.digest).digest()
 
 
-def _write(path: Path, examples: list[Listed]) -> Shard:
+def _write(path: Path, examples: list[ListedPicture]) -> Shard:
     temporary = _temporary(path)
     labels = np.array([one.label for one in examples], np.int64)
     ids = tuple(one.id for one in examples)
-    shard = write_shard(ShardSource(temporary, _Pictures(examples), labels, ids))
+    shard = write_shard(ShardSource(temporary, _ListedPictures(examples), labels, ids))
     temporary.replace(path)
     return replace(shard, file=path.name)
 
 
 @dataclass(frozen=True)
-class _Pictures:
+class _ListedPictures:
     """Read once more, one at a time: engines then move a few hundred bytes of each picture."""
 
-    examples: list[Listed]
+    examples: list[ListedPicture]
 
     def __iter__(self) -> Iterator[Picture]:
         for one in self.examples:
-            encoded = encoded_at(one.address)
+            encoded = read_encoded(one.address)
             if isinstance(encoded, str) or hashlib.sha256(encoded).digest() != one.sha256:
                 raise UserError(
                     "pictures must stay as they are while they are converted. Received: "
                     f"{one.address}, which changed; convert again"
                 )
-            seen = one.seen
-            yield Picture(encoded, seen.format, seen.height, seen.width, seen.changes)
+            info = one.info
+            yield Picture(encoded, info.format, info.height, info.width, info.changes)
 
 
 def _temporary(path: Path) -> Path:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from inception_finetune.components.dataset.bad_examples import Policy, Skipped
 from inception_finetune.components.dataset.encoded_source import (
-    Found,
-    StoredExamples,
-    check_all,
-    fingerprint_of,
+    EncodedExample,
+    EncodedSource,
+    check_examples,
+    files_fingerprint,
 )
 from inception_finetune.components.dataset.layout import Layout
 from inception_finetune.components.dataset.tfrecord import read_frames
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 def records_fingerprint(layout: Layout) -> str:
     """Another one where any file, its name or what is said of the layout is."""
     files = [_labels_file(layout.path), *(path for _, path in layout.parts)]
-    return fingerprint_of(files, layout.path, repr((layout.parts, layout.notes)))
+    return files_fingerprint(files, layout.path, repr((layout.parts, layout.notes)))
 
 
-def read_records(layout: Layout, policy: Policy) -> StoredExamples:
+def read_records(layout: Layout, policy: Policy) -> EncodedSource:
     """Reads and checks every record.
 
     Raises:
@@ -43,8 +43,8 @@ def read_records(layout: Layout, policy: Policy) -> StoredExamples:
         and the policy does not leave them out.
     """
     label_names, skipped = _label_names(_labels_file(layout.path)), Skipped(policy)
-    found = _found(layout.parts, len(label_names), skipped)
-    return check_all(found, label_names, records_fingerprint(layout), skipped)
+    examples = _read_examples(layout.parts, len(label_names), skipped)
+    return check_examples(examples, label_names, records_fingerprint(layout), skipped)
 
 
 def _labels_file(directory: Path) -> Path:
@@ -75,31 +75,35 @@ def _label_names(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _found(parts: Sequence[tuple[str, Path]], classes: int, skipped: Skipped) -> Iterator[Found]:
+def _read_examples(
+    parts: Sequence[tuple[str, Path]], classes: int, skipped: Skipped
+) -> Iterator[EncodedExample]:
     for split, path in parts:
         count = 0
         for offset, record in read_frames(path):
             place = f"{path.name}:{count}"
             count += 1
             if record is None:
-                skipped.bad(place, "a record fits its checksum", str(path))
+                skipped.reject(place, "a record fits its checksum", str(path))
                 continue
             example = _example(record)
             if isinstance(example, str):
-                skipped.bad(place, example, str(path))
+                skipped.reject(place, example, str(path))
                 continue
             identity = _bytes(example, IMAGE_ID)
             id_ = place if identity is None else identity.decode(errors="backslashreplace")
             encoded, label = _bytes(example, IMAGE_ENCODED), _whole_number(example, LABEL)
             if encoded is None:
                 reason = f"{IMAGE_ENCODED} is the bytes of one picture"
-                skipped.bad(id_, f"{reason}, here {_describe(example, IMAGE_ENCODED)}", str(path))
+                skipped.reject(
+                    id_, f"{reason}, here {_describe(example, IMAGE_ENCODED)}", str(path)
+                )
             elif label is None or not 0 <= label < classes:
                 reason = f"{LABEL} is one whole number in [0, {classes})"
-                skipped.bad(id_, f"{reason}, here {_describe(example, LABEL)}", str(path))
+                skipped.reject(id_, f"{reason}, here {_describe(example, LABEL)}", str(path))
             else:
                 start = offset + record.index(encoded)
-                yield Found(id_, split, label, str(path), start, encoded)
+                yield EncodedExample(id_, split, label, str(path), start, encoded)
         if not count:
             raise UserError(f"{path} is empty, but a file of records holds one or more; remove it")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from inception_finetune.components.dataset.archive import NO_LABEL
-from inception_finetune.components.dataset.source import Shown
+from inception_finetune.components.dataset.source import BrowsableSource
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import TEST, VALIDATION
 
@@ -54,7 +54,7 @@ class Sample:
     label_name: str
 
 
-def summarize(source: Shown) -> Summary:
+def summarize(source: BrowsableSource) -> Summary:
     """Counts labels and looks for duplicate and blank images and class imbalance."""
     same = _identical_images(source)
     groups = tuple(tuple(source.ids[i] for i in indices) for indices in same)
@@ -74,7 +74,7 @@ def summarize(source: Shown) -> Summary:
     return Summary(source.label_names, batches, groups, leaks, blanks, tuple(problems))
 
 
-def group_names(source: Shown) -> list[str]:
+def group_names(source: BrowsableSource) -> list[str]:
     """In the order of the examples.
 
     Raises:
@@ -85,7 +85,9 @@ def group_names(source: Shown) -> list[str]:
     return list(dict.fromkeys(source.groups.tolist()))
 
 
-def describe_samples(source: Shown, samples: Sequence[tuple[str, int]]) -> tuple[Sample, ...]:
+def describe_samples(
+    source: BrowsableSource, samples: Sequence[tuple[str, int]]
+) -> tuple[Sample, ...]:
     """Shape, range and label of the images that (batch name, index) choose.
 
     Raises:
@@ -93,7 +95,7 @@ def describe_samples(source: Shown, samples: Sequence[tuple[str, int]]) -> tuple
     """
     described = []
     for name, number in samples:
-        index = place_of(source, name, number)
+        index = example_index(source, name, number)
         image, label = source.pixels(index), int(source.labels[index])
         described.append(
             Sample(
@@ -108,7 +110,7 @@ def describe_samples(source: Shown, samples: Sequence[tuple[str, int]]) -> tuple
     return tuple(described)
 
 
-def place_of(source: Shown, name: str, number: int) -> int:
+def example_index(source: BrowsableSource, name: str, number: int) -> int:
     """Where the image stands that has this number in a batch, or else in a split.
 
     Raises:
@@ -117,10 +119,10 @@ def place_of(source: Shown, name: str, number: int) -> int:
     names = group_names(source)
     if name not in names:
         raise UserError(f"no batch {name!r} in this archive; it has {', '.join(names)}")
-    places = np.flatnonzero(source.groups == name)
-    if not 0 <= number < len(places):
-        raise UserError(f"{name} has images 0 to {len(places) - 1}, received {number}")
-    return int(places[number])
+    indices = np.flatnonzero(source.groups == name)
+    if not 0 <= number < len(indices):
+        raise UserError(f"{name} has images 0 to {len(indices) - 1}, received {number}")
+    return int(indices[number])
 
 
 def print_summary(summary: Summary, console: Console) -> None:
@@ -177,25 +179,25 @@ def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
 
 
-def _summarize(source: Shown, name: str) -> BatchSummary:
-    places = np.flatnonzero(source.groups == name)
-    labels = source.labels[places]
+def _summarize(source: BrowsableSource, name: str) -> BatchSummary:
+    indices = np.flatnonzero(source.groups == name)
+    labels = source.labels[indices]
     counts = np.bincount(labels[labels != NO_LABEL], minlength=len(source.label_names))
     return BatchSummary(
         name=name,
-        split=str(source.splits[places[0]]),
-        count=len(places),
+        split=str(source.splits[indices[0]]),
+        count=len(indices),
         label_counts=tuple(counts.tolist()),
         first_labels=tuple(labels[:FIRST_LABELS].tolist()),
     )
 
 
-def _identical_images(source: Shown) -> list[list[int]]:
+def _identical_images(source: BrowsableSource) -> list[list[int]]:
     """The places of each group of images with the very same pixels."""
     by_pixels: defaultdict[bytes, list[int]] = defaultdict(list)
     for index, digest in enumerate(source.digests):
         by_pixels[digest].append(index)
-    return [places for places in by_pixels.values() if len(places) > 1]
+    return [indices for indices in by_pixels.values() if len(indices) > 1]
 
 
 def _describe_duplicates(
@@ -205,12 +207,12 @@ def _describe_duplicates(
     if leaks:
         problems.append(
             f"{_images(len(leaks), 'stands', 'stand')} in train and in test, so the test flatters: "
-            + _some([" = ".join(group) for group in leaks])
+            + _join_names([" = ".join(group) for group in leaks])
         )
     if others := [group for group in groups if group not in leaks]:
         problems.append(
             f"{_images(len(others), 'occurs', 'occur')} more than once: "
-            + _some([" = ".join(group) for group in others])
+            + _join_names([" = ".join(group) for group in others])
         )
     return problems
 
@@ -218,7 +220,7 @@ def _describe_duplicates(
 def _describe_blanks(blanks: Sequence[str]) -> list[str]:
     if not blanks:
         return []
-    return [f"{_images(len(blanks), 'is', 'are')} of a single colour: {_some(blanks)}"]
+    return [f"{_images(len(blanks), 'is', 'are')} of a single colour: {_join_names(blanks)}"]
 
 
 def _describe_imbalance(names: Sequence[str], batches: Sequence[BatchSummary]) -> list[str]:
@@ -238,6 +240,6 @@ def _images(count: int, singular: str, plural: str) -> str:
     return f"1 image {singular}" if count == 1 else f"{count:,} images {plural}"
 
 
-def _some(texts: Sequence[str]) -> str:
+def _join_names(texts: Sequence[str]) -> str:
     more = len(texts) - _EXAMPLES_NAMED
     return ", ".join(texts[:_EXAMPLES_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -68,7 +68,7 @@ class Source(Protocol):
     def pictures(self, indices: npt.NDArray[np.int64]) -> Pictures: ...
 
 
-class Shown(Source, Protocol):
+class BrowsableSource(Source, Protocol):
     """A source that can be looked at: `data show`."""
 
     @property
@@ -98,7 +98,7 @@ class ArrayPictures:
             yield Picture(encode_png(image), "png", height, width)
 
 
-class Place(NamedTuple):
+class EncodedLocation(NamedTuple):
     """Where the bytes of an encoded picture lie, and what they have been found to hold."""
 
     path: str
@@ -111,14 +111,14 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class StoredPictures:
+class EncodedPictures:
     """Encoded pictures in files; only one is in memory at a time."""
 
-    places: tuple[Place, ...]
+    locations: tuple[EncodedLocation, ...]
 
     def __iter__(self) -> Iterator[Picture]:
-        for place in self.places:
-            with open_address(place.path) as file:
-                file.seek(place.offset)
-                encoded = file.read(place.length)
-            yield Picture(encoded, *place[3:])
+        for location in self.locations:
+            with open_address(location.path) as file:
+                file.seek(location.offset)
+                encoded = file.read(location.length)
+            yield Picture(encoded, *location[3:])

@@ -46,10 +46,10 @@ def files(folder: Path, inside: frozenset[str] = frozenset()) -> Iterator[Path]:
     Args:
       inside: real paths of the folders around `folder`.
     """
-    around = inside | {os.path.realpath(folder)}
+    enclosing = inside | {os.path.realpath(folder)}
     for path in entries(folder):
-        if path.is_dir() and os.path.realpath(path) not in around:
-            yield from files(path, around)
+        if path.is_dir() and os.path.realpath(path) not in enclosing:
+            yield from files(path, enclosing)
         else:
             yield path
 

@@ -33,8 +33,8 @@ def record_files(places: Sequence[Path]) -> list[str]:
     for place in places:
         if not place.exists():
             raise UserError(f"no such file or folder: {place}; check the path")
-        found = [place] if place.is_file() else sorted(place.iterdir())
-        records = [str(path) for path in found if path.name.endswith(SUFFIXES)]
+        candidates = [place] if place.is_file() else sorted(place.iterdir())
+        records = [str(path) for path in candidates if path.name.endswith(SUFFIXES)]
         if not records:
             raise UserError(
                 f"records must lie in files that end in {' or '.join(SUFFIXES)}. "
@@ -51,16 +51,16 @@ def read_records(file: str) -> Iterator[bytes]:
       UserError: the file is damaged, or a record is no `tf.train.Example`.
     """
     compression = COMPRESSION if file.endswith(_COMPRESSED) else ""
-    whole = 0
+    intact = 0
     try:
         for record in tf.data.TFRecordDataset(file, compression).as_numpy_iterator():
             tf.train.Example.FromString(record)
-            whole += 1
+            intact += 1
             yield record
     except (tf.errors.DataLossError, DecodeError) as error:
         raise UserError(
             f"a record must be a whole tf.train.Example. Received: another in {file}, after "
-            f"{whole} whole ones ({str(error).splitlines()[0][:120]}); write that file again"
+            f"{intact} whole ones ({str(error).splitlines()[0][:120]}); write that file again"
         ) from error
 
 
@@ -74,18 +74,18 @@ def sample_records(files: Sequence[str], size: int, seed: int, advance: Advance)
       UserError: a file is damaged, or there is no record.
     """
     random = np.random.default_rng(seed)
-    chosen: list[bytes] = []
+    sample: list[bytes] = []
     total = 0
     for record in itertools.chain.from_iterable(map(read_records, files)):
         total += 1
         advance(1)
-        if len(chosen) < size:
-            chosen.append(record)
+        if len(sample) < size:
+            sample.append(record)
         elif (place := int(random.integers(total))) < size:
-            chosen[place] = record
+            sample[place] = record
     if not total:
         raise UserError(f"no record in {', '.join(files)}; give files that hold examples")
-    return Sample(total, tuple(chosen))
+    return Sample(total, tuple(sample))
 
 
 def encoded_pictures(serialized: Sequence[bytes]) -> list[bytes]:

@@ -64,15 +64,15 @@ def given(schema: schema_pb2.Schema, *, labelled: bool = True) -> schema_pb2.Sch
     Args:
       labelled: whether they need labels: records from production have none.
     """
-    kept = schema_pb2.Schema()
-    kept.CopyFrom(schema)
-    del kept.feature[:]
-    kept.feature.extend(feature for feature in schema.feature if feature.name in _GIVEN)
+    part = schema_pb2.Schema()
+    part.CopyFrom(schema)
+    del part.feature[:]
+    part.feature.extend(feature for feature in schema.feature if feature.name in _GIVEN)
     if not labelled:
-        label = _label_of(kept)
+        label = _label_of(part)
         label.ClearField("presence")
         label.ClearField("shape")  # TFDV holds what has a shape to be always there
-    return kept
+    return part
 
 
 def check_schema(
@@ -101,29 +101,29 @@ def check_schema(
         )
         allowed = max(allowed, chance)
         label.drift_comparator.infinity_norm.threshold = allowed
-    found = tfdv.validate_statistics(new, checked, previous_statistics=reference)
+    anomalies_proto = tfdv.validate_statistics(new, checked, previous_statistics=reference)
     anomalies = tuple(
         (name, reason.description)
-        for name, anomaly in sorted(found.anomaly_info.items())
+        for name, anomaly in sorted(anomalies_proto.anomaly_info.items())
         for reason in anomaly.reason
     )
     shifts = [
-        measured.value
-        for info in found.drift_skew_info
+        measurement.value
+        for info in anomalies_proto.drift_skew_info
         if list(info.path.step) == [features.LABEL]
-        for measured in info.drift_measurements
+        for measurement in info.drift_measurements
     ]
     return SchemaCheck(anomalies, Labels(*counts, max(shifts, default=0.0), allowed))
 
 
 def _only_given(serialized: bytes) -> bytes:
     """A record of any number of features becomes one of two."""
-    found = tf.train.Example.FromString(serialized).features.feature
-    kept = tf.train.Example()
+    source_features = tf.train.Example.FromString(serialized).features.feature
+    reduced = tf.train.Example()
     for key in _GIVEN:
-        if key in found:
-            kept.features.feature[key].CopyFrom(found[key])
-    return bytes(kept.SerializeToString())
+        if key in source_features:
+            reduced.features.feature[key].CopyFrom(source_features[key])
+    return bytes(reduced.SerializeToString())
 
 
 def _label_of(schema: schema_pb2.Schema) -> schema_pb2.Feature:

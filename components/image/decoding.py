@@ -96,7 +96,7 @@ def are_whole(encoded: tf.Tensor) -> tf.Tensor:
     )
     return readable.reduce(
         tf.zeros([count], tf.bool),
-        lambda whole, found: tf.tensor_scatter_nd_update(whole, [[found[0]]], [found[1] > 0]),
+        lambda whole, item: tf.tensor_scatter_nd_update(whole, [[item[0]]], [item[1] > 0]),
     )
 
 

@@ -86,22 +86,22 @@ def _exif_segment(encoded: tf.Tensor) -> tf.Tensor:
         marker, length = tf.unstack(tf.cast(two, tf.int32))
         return marker, length
 
-    def step(at: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def step(at: tf.Tensor, is_exif: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         marker, length = words(at)
         data = tf.minimum(at + 4, size)
-        found = (marker == _APP1) & (tf.strings.substr(encoded, data, len(_PREFIX)) == _PREFIX)
+        is_exif = (marker == _APP1) & (tf.strings.substr(encoded, data, len(_PREFIX)) == _PREFIX)
         alone = tf.reduce_any(marker == _ALONE)
         ends = (marker < 0xFF00) | tf.reduce_any(marker == _LAST) | ((length < 2) & ~alone)
         further = tf.where(marker == _FILL, 1, tf.where(alone, 2, 2 + length))
         after = tf.where(ends, size, tf.minimum(at + further, size))
-        return tf.where(found, at, after), found
+        return tf.where(is_exif, at, after), is_exif
 
-    at, found = tf.while_loop(
-        lambda at, found: ~found & (at < size),
+    at, is_exif = tf.while_loop(
+        lambda at, is_exif: ~is_exif & (at < size),
         step,
         (tf.constant(2), tf.constant(False)),  # behind the marker that every JPEG begins with
         maximum_iterations=MOST_STEPS,
         parallel_iterations=1,
     )
-    length = tf.where(found, words(at)[1] - 2, 0)
+    length = tf.where(is_exif, words(at)[1] - 2, 0)
     return tf.strings.substr(encoded, tf.minimum(at + 4, size), length)

@@ -31,7 +31,7 @@ def preprocessing_fn(
         inputs[features.IMAGE_ENCODED],
         fn_output_signature=tf.TensorSpec([size, size, features.CHANNELS], tf.float32),
     )
-    return {features.IMAGE: image, features.TARGET: tf.identity(inputs[features.LABEL])}
+    return {features.IMAGE: image, features.TRANSFORMED_LABEL: tf.identity(inputs[features.LABEL])}
 
 
 def decode_and_scale(encoded: tf.Tensor, size: int, central_crop: float) -> tf.Tensor:

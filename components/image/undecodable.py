@@ -9,7 +9,7 @@ from inception_finetune.components.errors import UserError
 from inception_finetune.components.image import decoding
 
 
-def damaged_image(serialized: Iterable[bytes]) -> UserError | None:
+def undecodable_image(serialized: Iterable[bytes]) -> UserError | None:
     """What to tell the user of the first image that cannot be decoded; None if all can be."""
     for record in serialized:
         feature = tf.train.Example.FromString(record).features.feature

@@ -44,12 +44,12 @@ VIEWS: "Final[Mapping[str, Callable[[tf.Tensor], tf.Tensor]]]" = {
 }
 
 
-def choose_views(images: "tf.Tensor", names: tuple[str, ...], chosen: "tf.Tensor") -> "tf.Tensor":
+def choose_views(images: "tf.Tensor", names: tuple[str, ...], choice: "tf.Tensor") -> "tf.Tensor":
     """Image `i` in the view ``names[chosen[i]]``; `chosen` is ``[B]`` int32."""
     import tensorflow as tf
 
     result = VIEWS[names[0]](images)
     for index, name in enumerate(names[1:], start=1):
-        here = (chosen == index)[:, None, None, None]
-        result = tf.where(here, VIEWS[name](images), result)
+        is_chosen = (choice == index)[:, None, None, None]
+        result = tf.where(is_chosen, VIEWS[name](images), result)
     return result

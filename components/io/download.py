@@ -146,15 +146,15 @@ def _check_part(part: _Part, check: Callable[[Path], None]) -> None:
 def _reason(error: Exception) -> str:
     """What went wrong, without what requests and urllib3 wrap around it."""
     reason = error.args[0] if error.args else error
-    told = str(getattr(reason, "reason", None) or reason)
-    return _CONNECTION.sub("", told).rstrip(".")
+    message = str(getattr(reason, "reason", None) or reason)
+    return _CONNECTION.sub("", message).rstrip(".")
 
 
 def _announce_retry(state: RetryCallState) -> None:
     """No log: TensorFlow and TFX take over what is logged, and a run shows errors alone."""
     assert state.outcome is not None and state.next_action is not None
-    told = f"{state.outcome.exception()}; trying again in {state.next_action.sleep:.0f} s"
-    print(told, file=sys.stderr, flush=True)
+    message = f"{state.outcome.exception()}; trying again in {state.next_action.sleep:.0f} s"
+    print(message, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,9 @@ class _Checksums:
         """What is wrong with the file, or None."""
         for name, digest in self.expected.items():
             with path.open("rb") as file:
-                found = hashlib.file_digest(file, _ALGORITHMS[name]).hexdigest()
-            if found != digest:
-                return f"{name} {found}, expected {digest}"
+                actual = hashlib.file_digest(file, _ALGORITHMS[name]).hexdigest()
+            if actual != digest:
+                return f"{name} {actual}, expected {digest}"
         return None
 
 

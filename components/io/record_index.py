@@ -40,11 +40,11 @@ class IndexedWriter:
         self._writer = tf.io.TFRecordWriter(path)
 
     def write(self, record: bytes) -> tuple[int, int, int]:
-        """Returns the data's offset and length in bytes, and `content` of it."""
+        """Returns the data's offset and length in bytes, and its `content_hash`."""
         self._writer.write(record)
         offset = self.size + _BEFORE
         self.size = offset + len(record) + _AFTER
-        return offset, len(record), content(record)
+        return offset, len(record), content_hash(record)
 
     def close(self) -> None:
         self._writer.close()
@@ -58,7 +58,7 @@ class RecordIndex:
     file: npt.NDArray[np.int32]  # [N, V], which of `files`
     offset: npt.NDArray[np.int64]  # [N, V], bytes, of the data behind the record's header
     length: npt.NDArray[np.int64]  # [N, V], bytes
-    content: npt.NDArray[np.int64]  # [N, V], by the function of that name
+    content: npt.NDArray[np.int64]  # [N, V], `content_hash` of each record
 
     @property
     def digest(self) -> str:
@@ -154,12 +154,12 @@ class RecordReader:
             surplus.close()
 
 
-def content(record: bytes) -> int:
+def content_hash(record: bytes) -> int:
     """Tells records apart, in 8 bytes."""
     return int.from_bytes(hashlib.sha256(record).digest()[:8], "big", signed=True)
 
 
-def rank(identity: bytes) -> int:
+def order_key(identity: bytes) -> int:
     """Where the example of this id stands among all others.
 
     A Beam engine writes examples in whatever order its workers come to them, and training must
@@ -173,21 +173,21 @@ def read_in_order(files: Iterable[str]) -> Iterator[bytes]:
     return iter(tf.data.TFRecordDataset(list(files), COMPRESSION).as_numpy_iterator())
 
 
-def spool(files: list[str], directory: Path, first: int | None = None) -> RecordIndex:
+def copy_and_index(files: list[str], directory: Path, first: int | None = None) -> RecordIndex:
     """Copies TFX's compressed files, in which no record can be found, into an indexed one.
 
     With `first`, only the records that come first by `rank`; the files are then read twice.
     """
     last = None
     if first is not None:
-        ranks = sorted(rank(_identity(record)) for record in read_in_order(files))
-        last = ranks[:first][-1] if ranks else None
+        keys = sorted(order_key(_identity(record)) for record in read_in_order(files))
+        last = keys[:first][-1] if keys else None
     writer = IndexedWriter(str(directory / f"{uuid.uuid4().hex}.tfrecord"))
     rows = []
     for record in read_in_order(files):
-        order = rank(_identity(record))
-        if last is None or order <= last:
-            rows.append((order, *writer.write(record)))
+        key = order_key(_identity(record))
+        if last is None or key <= last:
+            rows.append((key, *writer.write(record)))
     writer.close()
     table = np.array(rows, np.int64).reshape(-1, 4)
     table = table[np.argsort(table[:, 0], kind="stable")]

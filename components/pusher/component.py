@@ -52,10 +52,10 @@ class Executor(tfx_executor.Executor):
             super().Do(input_dict, output_dict, {**exec_properties, **elsewhere})
             [copied] = folder.iterdir()
             for path in [*copied.rglob("*"), copied]:
-                _write_through(path)
+                _fsync(path)
             version = serving / str(next_version(serving))
             copied.rename(version)
-        _write_through(serving)
+        _fsync(serving)
         self._MarkPushed(pushed, pushed_destination=str(version), pushed_version=version.name)
 
 
@@ -76,7 +76,7 @@ def _unfinished(serving: Path) -> Iterator[Path]:
     """A hidden folder, held by this process and gone in the end, whatever happens in between."""
     folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=serving))
     try:
-        with _held(folder):
+        with _try_lock(folder):
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -85,27 +85,27 @@ def _unfinished(serving: Path) -> Iterator[Path]:
 def _remove_unfinished(serving: Path) -> None:
     """What killed pushes have left; not what another process is pushing."""
     for folder in serving.glob(f"{UNFINISHED}*"):
-        with suppress(FileNotFoundError), _held(folder) as held:
-            if held:
+        with suppress(FileNotFoundError), _try_lock(folder) as is_locked:
+            if is_locked:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[bool]:
+def _try_lock(folder: Path) -> Iterator[bool]:
     """Whether this process holds `folder`. The system lets go when it ends, however it does."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = True
+            is_locked = True
         except OSError:  # another process does, or the file system has no locks
-            held = False
-        yield held
+            is_locked = False
+        yield is_locked
     finally:
         os.close(descriptor)
 
 
-def _write_through(path: Path) -> None:
+def _fsync(path: Path) -> None:
     """What is written to a file or folder outlives a power cut from here on."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -11,7 +11,7 @@ from inception_finetune.components import features
 from inception_finetune.components.backbone.compute_dtype import resolve_compute_dtype
 from inception_finetune.components.backbone.network import largest_activation
 from inception_finetune.components.backbone.networks import NETWORKS
-from inception_finetune.components.image.undecodable import damaged_image
+from inception_finetune.components.image.undecodable import undecodable_image
 from inception_finetune.components.image.views import choose_views
 from inception_finetune.components.trunk_features.record import TrunkOutput
 from inception_finetune.components.trunk_features.settings import TrunkSettings
@@ -90,7 +90,7 @@ class TrunkHandler(ModelHandler[ImageView, TrunkOutput, Model]):
         try:
             answer = model(tf.constant(serialized), tf.constant(views, tf.int32))
         except tf.errors.InvalidArgumentError as error:
-            raise damaged_image(serialized) or error from error
+            raise undecodable_image(serialized) or error from error
         return [
             TrunkOutput(values, int(label), identity)
             for values, label, identity in zip(

@@ -11,9 +11,9 @@ import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 
-from inception_finetune.components.beam.example_shards import File
+from inception_finetune.components.beam.example_shards import ShardFile
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.io.record_index import IndexedWriter, RecordIndex, rank
+from inception_finetune.components.io.record_index import IndexedWriter, RecordIndex, order_key
 from inception_finetune.components.trunk_features.record import TrunkOutput, encode
 
 SHARD_BYTES = 256 * 2**20  # a shard is closed once it is as large as this
@@ -56,7 +56,7 @@ class WriteShards(beam.DoFn):
             path = f"{self._directories[split]}/{uuid.uuid4().hex}.tfrecord"
             self._writers[split], self._rows[split] = IndexedWriter(path), []
         writer = self._writers[split]
-        row = (*position, rank(output.id), *writer.write(encode(output)))
+        row = (*position, order_key(output.id), *writer.write(encode(output)))
         self._rows[split].append(row)
         if self._is_first and len(self._rows[split]) == SAMPLE:
             check_disk_space(self._directories[split], writer.size / SAMPLE, records - SAMPLE)
@@ -115,7 +115,7 @@ def commit(directory: str, index_path: str, counts: list[int], views: int) -> No
             f"every example must have its trunk features. {expected - len(present)} of {expected} "
             f"records are missing in {directory}; run again"
         )
-    # By id, as record_index.spool has the raw examples.
+    # By id, as record_index.copy_and_index has the raw examples.
     first = first.reshape(-1, views)
     first = first[np.argsort(order[first[:, 0]], kind="stable")]
     index = RecordIndex(
@@ -147,20 +147,20 @@ def _read_rows(directory: str) -> tuple[list[str], np.ndarray]:
     return shards, np.concatenate(tables)
 
 
-def write_counts(counted: Sequence[tuple[File, int]], artifact_uri: str) -> None:
+def write_counts(files_with_counts: Sequence[tuple[ShardFile, int]], artifact_uri: str) -> None:
     """Notes how many examples each input file has."""
     with tf.io.gfile.GFile(f"{artifact_uri}/{_COUNTS}", "w") as out:
-        json.dump(counted, out)
+        json.dump(files_with_counts, out)
 
 
-def take_counts(artifact_uri: str) -> dict[str, list[int]]:
+def pop_counts(artifact_uri: str) -> dict[str, list[int]]:
     """Of each split, the counts in the order of its files; what was noted goes."""
     path = f"{artifact_uri}/{_COUNTS}"
-    with tf.io.gfile.GFile(path) as noted:
-        counted = sorted(json.load(noted))
+    with tf.io.gfile.GFile(path) as counts_file:
+        files_with_counts = sorted(json.load(counts_file))
     tf.io.gfile.remove(path)
     counts: dict[str, list[int]] = {}
-    for (split, _, _), count in counted:
+    for (split, _, _), count in files_with_counts:
         counts.setdefault(split, []).append(count)
     return counts
 

@@ -60,9 +60,9 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
     directory, settings = tmp_path / "killed", settings_for()
     killed_at = []
 
-    def die(self, facts) -> None:
-        if facts.step == last_step:
-            killed_at.append(facts.step)
+    def die(self, metrics) -> None:
+        if metrics.step == last_step:
+            killed_at.append(metrics.step)
             raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -89,9 +89,9 @@ def assert_same_logs(directory: Path, expected: Path) -> None:
 def test_a_resumed_run_repeats_no_step_before_its_checkpoint(sources, tmp_path, monkeypatch):
     settings, steps = settings_for(), []
 
-    def note(self, facts) -> None:
-        steps.append(facts.step)
-        if steps.count(11) == 1 and facts.step == 11:
+    def note(self, metrics) -> None:
+        steps.append(metrics.step)
+        if steps.count(11) == 1 and metrics.step == 11:
             raise Killed
 
     monkeypatch.setattr(observers.ProgressLines, "on_step", note)

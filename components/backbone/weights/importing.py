@@ -97,9 +97,9 @@ def import_weights(
         raise UserError(f"network must be one of {', '.join(NETWORKS)}, or {AUTO}: {network}")
     kind, reader = _find_reader(source)
     weights = reader.read(source, network)
-    backbone, chosen = weights.backbone, value_range or weights.value_range
-    if chosen is None:
-        chosen = VALUE_RANGE
+    backbone, pixel_range = weights.backbone, value_range or weights.value_range
+    if pixel_range is None:
+        pixel_range = VALUE_RANGE
         print(
             f"{source}: does not say the range of its pixels; [-1, 1] is taken, as TF-Slim's",
             file=sys.stderr,
@@ -111,7 +111,7 @@ def import_weights(
                 f"a variance is never negative: {source}: {name} is {value.min():g} somewhere; the "
                 "file is damaged, or its arrays are under wrong names"
             )
-    values = fold_value_range(backbone, weights.values, chosen, source)
+    values = fold_value_range(backbone, weights.values, pixel_range, source)
     digest = source_digest(source)
     origin = made_module.Origin(
         COMMAND,
@@ -120,7 +120,7 @@ def import_weights(
             "format": FORMAT_VERSION,
             "source_sha256": digest,
             "network": backbone.name,
-            "value_range": list(chosen),
+            "value_range": list(pixel_range),
         },
     )
     if not made_module.is_made(directory, origin):
@@ -132,11 +132,11 @@ def import_weights(
             origin,
             f"{backbone.title} in TF-Hub's format, by `inception-finetune {COMMAND}`.\n"
             f"Its weights come from {source.name}, {kind},\nsha256 {digest},\n"
-            f"trained on pixels in [{chosen[0]:g}, {chosen[1]:g}]. "
+            f"trained on pixels in [{pixel_range[0]:g}, {pixel_range[1]:g}]. "
             "This module takes them in [0, 1].\n",
             check=partial(_check, weights, source),
         )
-    return weights._replace(value_range=chosen)
+    return weights._replace(value_range=pixel_range)
 
 
 def import_once(source: Path, cache_dir: Path, network: str) -> Path:
@@ -147,10 +147,10 @@ def import_once(source: Path, cache_dir: Path, network: str) -> Path:
     """
     digest = source_digest(source)
     directory = cache_dir / f"{digest[:16]}-{network}"
-    made = made_module.Origin(
+    origin = made_module.Origin(
         COMMAND, MANIFEST, {"format": FORMAT_VERSION, "source_sha256": digest}
     )
-    if not made_module.is_made(directory, made):
+    if not made_module.is_made(directory, origin):
         import_weights(source, directory, network=network)
     return directory
 

@@ -97,7 +97,7 @@ def read(path: Path, network: str) -> Weights:
     try:
         if path.is_dir():
             return _read_saved_model(path, network)
-        with _opened(path) as (file, config):
+        with _open_hdf5(path) as (file, config):
             return _read_hdf5(file, config, path, network)
     # What h5py, zipfile, json, protobuf and TensorFlow raise of damaged files.
     except (
@@ -120,9 +120,11 @@ def read(path: Path, network: str) -> Weights:
 
 
 def _read_saved_model(directory: Path, network: str) -> Weights:
-    reader, found = checkpoint_keys(directory)
+    reader, entries = checkpoint_keys(directory)
     keys = {
-        name: key for name, key in found if name not in COUNTERS and not key.startswith(OF_TRAINING)
+        name: key
+        for name, key in entries
+        if name not in COUNTERS and not key.startswith(OF_TRAINING)
     }
     sizes = reader.get_variable_to_shape_map()
     shapes = {name: tuple(sizes[key]) for name, key in keys.items()}
@@ -148,7 +150,7 @@ def _saved_settings(directory: Path) -> Settings:
 
 
 @contextmanager
-def _opened(path: Path) -> "Iterator[tuple[h5py.File, Any]]":
+def _open_hdf5(path: Path) -> "Iterator[tuple[h5py.File, Any]]":
     """The HDF5 file with the weights, and the model's configuration where there is one."""
     import h5py
 
@@ -168,11 +170,11 @@ def _opened(path: Path) -> "Iterator[tuple[h5py.File, Any]]":
 def _read_hdf5(file: "h5py.File", config: Any, path: Path, network: str) -> Weights:
     datasets = _datasets(file, path)
     if any(OBJECT.fullmatch(name) for name in datasets):
-        datasets = _named(file, datasets, config)
+        datasets = _by_layer_and_variable(file, datasets, config)
     elif any(name.startswith(MODEL_WEIGHTS) for name in datasets):
-        datasets = {n: one for n, one in datasets.items() if n.startswith(MODEL_WEIGHTS)}
+        datasets = {n: dataset for n, dataset in datasets.items() if n.startswith(MODEL_WEIGHTS)}
     return read_weights(
-        {name: one.shape for name, one in datasets.items() if RANDOM_STATE not in name},
+        {name: dataset.shape for name, dataset in datasets.items() if RANDOM_STATE not in name},
         lambda name: datasets[name][()],
         path,
         network,
@@ -184,21 +186,21 @@ def _datasets(file: "h5py.File", path: Path) -> "dict[str, h5py.Dataset]":
     """All arrays that the file itself holds, by their place; HDF5 can refer to other files."""
     import h5py
 
-    found = {}
+    datasets = {}
 
-    def note(name: str, one: "h5py.Group | h5py.Dataset") -> None:
+    def collect(name: str, one: "h5py.Group | h5py.Dataset") -> None:
         if isinstance(one, h5py.Dataset):
             if one.external or one.is_virtual:
                 raise UserError(
                     f"weights must lie in one file: {path}: {name} refers to another; save it again"
                 )
-            found[name] = one
+            datasets[name] = one
 
-    file.visititems(note)  # does not follow links
-    return found
+    file.visititems(collect)  # does not follow links
+    return datasets
 
 
-def _named(
+def _by_layer_and_variable(
     file: "h5py.File", datasets: "Mapping[str, h5py.Dataset]", config: Any
 ) -> "dict[str, h5py.Dataset]":
     """Arrays of Keras' newer form by layer and variable.
@@ -214,12 +216,12 @@ def _named(
     named = {}
     for name, match in matches.items():
         place = re.sub("^_layer_checkpoint_dependencies/", "layers/", match[1])
-        found = settings.get(place, {})
-        layer = found.get("name", file[f"{match[1]}/vars"].attrs.get("name", place))
+        layer_settings = settings.get(place, {})
+        layer = layer_settings.get("name", file[f"{match[1]}/vars"].attrs.get("name", place))
         variables = VARIABLES.get(_kind(match), ())
         if _kind(match) == "batch_normalization":
-            has = {"gamma": found.get("scale", lengths[match[1]] == len(variables))}
-            has["beta"] = found.get("center", True)
+            has = {"gamma": layer_settings.get("scale", lengths[match[1]] == len(variables))}
+            has["beta"] = layer_settings.get("center", True)
             variables = tuple(one for one in variables if has.get(one, True))
         index = int(match[2])
         variable = variables[index] if index < len(variables) else match[2]

@@ -113,13 +113,17 @@ def read_weights(
                 f"{keys[name]} and {key}; save one network alone"
             )
         keys[name] = key
-    found = {name: tuple(shapes[key]) for name, key in keys.items()}
-    dense = {_layer(n): shape[1] for n, shape in found.items() if _is_dense(n, shape)}
-    found = {name: shape for name, shape in found.items() if _layer(name) not in dense}
-    backbone, names = _choose(found, path, network)
-    scales = {f"{_layer(name)}/{SCALE}" for name in names if name.endswith("/beta")} & found.keys()
+    shapes_by_name = {name: tuple(shapes[key]) for name, key in keys.items()}
+    dense = {_layer(n): shape[1] for n, shape in shapes_by_name.items() if _is_dense(n, shape)}
+    shapes_by_name = {
+        name: shape for name, shape in shapes_by_name.items() if _layer(name) not in dense
+    }
+    backbone, names = _choose(shapes_by_name, path, network)
+    scales = {
+        f"{_layer(name)}/{SCALE}" for name in names if name.endswith("/beta")
+    } & shapes_by_name.keys()
     problems = mismatch(
-        {name: shape for name, shape in found.items() if name not in scales},
+        {name: shape for name, shape in shapes_by_name.items() if name not in scales},
         {name: shape for name, (_, shape) in names.items()},
     )
     if problems:
@@ -184,17 +188,17 @@ Names = dict[str, tuple[str, tuple[int, ...]]]  # TF-Slim's name and shape, by K
 
 
 def _choose(
-    found: Mapping[str, tuple[int, ...]], path: Path, network: str
+    shapes: Mapping[str, tuple[int, ...]], path: Path, network: str
 ) -> tuple[Backbone, Names]:
     """The network that most variables fit, and their names, numbered as in the file."""
-    best = {one.name: _best_names(one, found) for one in NETWORKS.values()}
+    best = {one.name: _best_names(one, shapes) for one in NETWORKS.values()}
 
     def fit(name: str) -> float:
-        return _fit(best[name], found) / len(best[name])
+        return _fit(best[name], shapes) / len(best[name])
 
     fitting = max(best, key=fit)
     if fit(fitting) < 1 / 2:
-        fitting = choose_network(network, found, path).name  # or none that is known
+        fitting = choose_network(network, shapes, path).name  # or none that is known
     if network not in (AUTO, fitting):
         if fit(fitting) == 1:
             raise UserError(
@@ -205,14 +209,14 @@ def _choose(
     return NETWORKS[fitting], best[fitting]
 
 
-def _fit(names: Names, found: Mapping[str, tuple[int, ...]]) -> int:
-    return sum(found.get(name) == shape for name, (_, shape) in names.items())
+def _fit(names: Names, shapes_in_file: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(shapes_in_file.get(name) == shape for name, (_, shape) in names.items())
 
 
-def _best_names(backbone: Backbone, found: Mapping[str, tuple[int, ...]]) -> Names:
+def _best_names(backbone: Backbone, shapes: Mapping[str, tuple[int, ...]]) -> Names:
     """Names from the first or up to the last number of each kind in the file, as it fits better."""
     numbers: dict[str, set[int]] = {}
-    for name in found:
+    for name in shapes:
         if match := NUMBERED.fullmatch(_layer(name)):
             numbers.setdefault(match[1], set()).add(int(match[2] or 0))
     counts = Counter(
@@ -221,14 +225,14 @@ def _best_names(backbone: Backbone, found: Mapping[str, tuple[int, ...]]) -> Nam
         if (match := NUMBERED.fullmatch(layer))
     )
     starts = {
-        kind: sorted({min(there), max(max(there) - counts[kind] + 1, 0)})
-        for kind, there in numbers.items()
+        kind: sorted({min(present), max(max(present) - counts[kind] + 1, 0)})
+        for kind, present in numbers.items()
     }
     candidates = [
-        _names(backbone, dict(zip(starts, chosen, strict=True)))
-        for chosen in itertools.product(*starts.values())
+        _names(backbone, dict(zip(starts, first_numbers, strict=True)))
+        for first_numbers in itertools.product(*starts.values())
     ]
-    return max(candidates, key=lambda names: _fit(names, found))
+    return max(candidates, key=lambda names: _fit(names, shapes))
 
 
 def _names(backbone: Backbone, starts: Mapping[str, int]) -> Names:

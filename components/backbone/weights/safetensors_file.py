@@ -175,13 +175,13 @@ def _choose(network: str, shapes: dict[str, tuple[int, ...]], path: Path) -> Bac
 def expected_tensors(backbone: Backbone) -> dict[str, tuple[int, ...]]:
     """PyTorch's names and shapes; its kernels are [filters, channels, height, width]."""
     shapes = dict(backbone.variables(backbone.native_size))
-    found: dict[str, tuple[int, ...]] = {}
+    expected: dict[str, tuple[int, ...]] = {}
     for scope, module in modules(backbone).items():
         height, width, channels, filters = shapes[f"{scope}/weights"]
         kernel, *others = _names(module, has_bias=backbone.convolutions[scope].has_bias)
-        found[kernel] = (filters, channels, height, width)
-        found.update(dict.fromkeys(others, (filters,)))
-    return found
+        expected[kernel] = (filters, channels, height, width)
+        expected.update(dict.fromkeys(others, (filters,)))
+    return expected
 
 
 def _normalisation(configuration: Path) -> tuple[np.ndarray, np.ndarray] | None:

@@ -134,8 +134,8 @@ def sort_variables(shapes: Mapping[str, list[int]], path: Path, network: str) ->
             )
         else:
             contents.keys[name] = key
-    found = {name: tuple(shapes[key]) for name, key in contents.keys.items()}
-    if problems := mismatch(found, expected):
+    shapes_in_file = {name: tuple(shapes[key]) for name, key in contents.keys.items()}
+    if problems := mismatch(shapes_in_file, expected):
         raise UserError(
             f"a checkpoint must have the {len(expected)} variables of {backbone.title}: {path} "
             f"does not fit: {problems}; take one that TF-Slim's {backbone.name} wrote"
@@ -216,13 +216,13 @@ def _ends_table(stream: IO[bytes], size: int) -> bool:
 
 def _is_in_archive(path: Path) -> bool:
     """Whether an archive holds a table, and no SavedModel, which has one as well."""
-    found = False
+    has_table = False
     with tar_files(path) as files:
         for name, stream in files:
             if name.name == GRAPH_FILE:
                 return False
-            found |= _ends_table(stream, stream.seek(0, 2))
-    return found
+            has_table |= _ends_table(stream, stream.seek(0, 2))
+    return has_table
 
 
 @contextmanager

@@ -115,15 +115,15 @@ def shards(model_file: Path) -> list[Path]:
 
 
 def _shards(model_file: Path, group: dict[str, Any], path: Path) -> list[Path]:
-    found = []
+    shards = []
     for name in group["paths"]:
         relative = PurePosixPath(name)
         if relative.is_absolute() or ".." in relative.parts or "\\" in name:
             raise UserError(
                 f"{path} is refused: its shard {name!r} leads outside the folder of {MODEL_FILE}"
             )
-        found.append(model_file.parent / relative)
-    return found
+        shards.append(model_file.parent / relative)
+    return shards
 
 
 class _Place(NamedTuple):
@@ -183,13 +183,13 @@ def _unpacked(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
         (_extract_zip if is_zip else extract_tar)(path, folder)
-        found = sorted(folder.rglob(MODEL_FILE))
-        if len(found) != 1:
+        root = sorted(folder.rglob(MODEL_FILE))
+        if len(root) != 1:
             raise UserError(
-                f"one TensorFlow.js model is wanted: {path} holds {len(found)}; give the folder "
+                f"one TensorFlow.js model is wanted: {path} holds {len(root)}; give the folder "
                 "of the one to take"
             )
-        yield found[0]
+        yield root[0]
 
 
 def _extract_zip(archive: Path, folder: Path) -> None:

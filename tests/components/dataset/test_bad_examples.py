@@ -300,8 +300,8 @@ def test_unchanged_pictures_are_not_decoded_again(tmp_path, monkeypatch, read):
     )
     converted(source)
     before = state(tmp_path / "out")
-    monkeypatch.setattr("inception_finetune.components.dataset.encoded_source.look", None)
-    monkeypatch.setattr("inception_finetune.components.dataset.convert_listed.look", None)
+    monkeypatch.setattr("inception_finetune.components.dataset.encoded_source.probe_image", None)
+    monkeypatch.setattr("inception_finetune.components.dataset.convert_listed.probe_image", None)
     converted(source)
     assert state(tmp_path / "out") == before
     if read == "folder":

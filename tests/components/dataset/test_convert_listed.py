@@ -9,8 +9,8 @@ from inception_finetune.components.dataset.bad_examples import Policy
 from inception_finetune.components.dataset.convert import load_manifest
 from inception_finetune.components.dataset.convert_listed import convert_listed
 from inception_finetune.components.dataset.layout import layout_of
-from inception_finetune.components.dataset.partition import Listed, write_part
-from inception_finetune.components.dataset.probe import Seen
+from inception_finetune.components.dataset.partition import ListedPicture, write_partition
+from inception_finetune.components.dataset.probe import ImageInfo
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.beam_options import Beam, pipeline_arguments
 from inception_finetune.pipeline.failure import user_error
@@ -203,10 +203,12 @@ def test_damaged_pictures_are_left_out_by_name(damaged, tmp_path):
 
 def test_a_picture_that_changes_meanwhile_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(b"another picture")
-    seen = Seen("png", 8, 8, b"digest")
-    listed = Listed("a.png", str(tmp_path / "a.png"), 0, "train", b"its hash before", seen)
+    seen = ImageInfo("png", 8, 8, b"digest")
+    listed = ListedPicture("a.png", str(tmp_path / "a.png"), 0, "train", b"its hash before", seen)
     with pytest.raises(UserError, match="a.png, which changed; convert again"):
-        write_part((0, [listed]), str(tmp_path), 1, 0, Policy(), {0: {"test": 0, "validation": 0}})
+        write_partition(
+            (0, [listed]), str(tmp_path), 1, 0, Policy(), {0: {"test": 0, "validation": 0}}
+        )
     assert not list(tmp_path.glob("*.json"))
 
 

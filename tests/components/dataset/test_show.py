@@ -17,7 +17,7 @@ from inception_finetune.components.dataset.archive import Archive, read_archive
 from inception_finetune.components.dataset.bad_examples import STRICT
 from inception_finetune.components.dataset.grid import draw_grid
 from inception_finetune.components.dataset.layout import layout_of
-from inception_finetune.components.dataset.source import Shown
+from inception_finetune.components.dataset.source import BrowsableSource
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.inputs import read_source
 
@@ -246,7 +246,7 @@ def test_real_cifar_10(cifar_archive, tmp_path):
     assert Image.open(tmp_path / "grid.png").size[0] > 1000
 
 
-def shown(source: Path) -> Shown:
+def shown(source: Path) -> BrowsableSource:
     return read_source(layout_of(source), STRICT)
 
 
