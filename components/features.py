@@ -1,4 +1,4 @@
-"""Feature keys, splits, value ranges and metrics: the one leaf that every other module shares."""
+"""Feature keys, splits, value ranges and metric names, shared by all other modules."""
 
 from typing import Final
 

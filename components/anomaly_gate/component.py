@@ -1,4 +1,4 @@
-"""Stops the run when ExampleValidator found an anomaly: TFX itself only writes it down."""
+"""Stops the run when ExampleValidator reports an anomaly: TFX itself only records it."""
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.dsl.component.experimental.annotations import InputArtifact
@@ -15,7 +15,14 @@ ANOMALIES_FILE = "SchemaDiff.pb"  # as ExampleValidator names it, in each split'
 def AnomalyGate(  # noqa: N802 - TFX component names are classes' names
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
 ) -> None:
-    """Fails with split, feature and TFDV's reason where an example does not fit the schema."""
+    """Fails if an example does not fit the schema.
+
+    Args:
+      anomalies: ExampleValidator's output.
+
+    Raises:
+      UserError: names split, feature and TFDV's reason of every anomaly.
+    """
     splits = artifact_utils.decode_split_names(anomalies.split_names)
     problems = []
     for split in splits:
@@ -23,13 +30,21 @@ def AnomalyGate(  # noqa: N802 - TFX component names are classes' names
             problems.append(f"{split}: {feature}: {description}")
     if problems:
         raise UserError(
-            f"every example must fit the schema. Found {len(problems)} anomalies: "
-            f"{'; '.join(problems)}; mend the dataset and convert it again"
+            f"Examples do not fit the schema ({len(problems)} anomalies in all): "
+            f"{'; '.join(problems)}. Correct the dataset and convert it again."
         )
 
 
 def read_anomalies(uri: str, split: str) -> dict[str, str]:
-    """TFDV's reasons by feature, in what ExampleValidator wrote to its artifact at `uri`."""
+    """Reads TFDV's reasons from ExampleValidator's artifact.
+
+    Args:
+      uri: of the artifact.
+      split: name of a split.
+
+    Returns:
+      The description of each anomaly, by feature.
+    """
     with fileio.open(f"{uri}/Split-{split}/{ANOMALIES_FILE}", "rb") as file:
         anomalies = anomalies_pb2.Anomalies.FromString(file.read()).anomaly_info
     return {feature: anomaly.description for feature, anomaly in anomalies.items()}

@@ -7,6 +7,6 @@ from inception_finetune.components.example_gen.executor import Executor
 
 
 class ImportExampleGen(TfxImportExampleGen):
-    """TFRecord files of `tf.train.Example`, one pattern for each split, to an Examples artifact."""
+    """Imports TFRecord files of `tf.train.Example`, one pattern for each split."""
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)

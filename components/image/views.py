@@ -1,4 +1,4 @@
-"""Deterministic views of an image: augmentation that can be computed ahead and stored."""
+"""Deterministic views of an image: augmentation that can be computed in advance and stored."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -45,7 +45,16 @@ VIEWS: "Final[Mapping[str, Callable[[tf.Tensor], tf.Tensor]]]" = {
 
 
 def choose_views(images: "tf.Tensor", names: tuple[str, ...], choice: "tf.Tensor") -> "tf.Tensor":
-    """Image `i` in the view ``names[chosen[i]]``; `chosen` is ``[B]`` int32."""
+    """Shows each image in its own view.
+
+    Args:
+      images: ``[B, S, S, 3]`` float32 in [-1, 1].
+      names: keys of `VIEWS` to choose from.
+      choice: ``[B]`` int32, index into `names` for each image.
+
+    Returns:
+      ``[B, S, S, 3]`` float32 in [-1, 1].
+    """
     import tensorflow as tf
 
     result = VIEWS[names[0]](images)
