@@ -1,8 +1,8 @@
-"""Pictures that do not fit one machine become TFRecord shards: a Beam pipeline.
+"""Converts images that do not fit one machine to TFRecord shards: a Beam pipeline.
 
-Each worker reads and checks pictures and sends their names, by a digest of their pixels, to the one
-part that they belong to. So equal pictures meet, whatever their names, and the same source and
-settings give the same bytes on any engine. What is bad goes the same way, with a reason.
+Each worker reads and checks images and sends their names to a partition that is chosen by a digest
+of their pixels. So equal images meet, whatever their names, and the same source and settings give
+the same bytes on any engine. Rejected images go the same way, with a reason.
 """
 
 from __future__ import annotations
@@ -59,15 +59,25 @@ def convert_listed(
     policy: Policy = STRICT,
     examples_per_shard: int = EXAMPLES_PER_SHARD,
 ) -> Manifest:
-    """Writes the pictures of a folder or list to `directory`, which all workers must see.
+    """Writes the images of a folder or list to `directory`, which all workers must see.
 
-    Where the source names no test pictures, `test_fraction` of all become test, and where it
-    names none for validation, `validation_fraction` of what is left to train: of each class, and
-    by a hash of seed and pixels, so that equal pictures are not parted.
+    Where the source names no test images, `test_fraction` of all become test, and where it names
+    none for validation, `validation_fraction` of the rest: of each class, and by a hash of seed and
+    pixels, so that copies stay together.
+
+    Args:
+      layout: the folder or list.
+      directory: receives the data set; an older conversion there is replaced.
+      validation_fraction: in [0, 1).
+      test_fraction: in [0, 1).
+      seed: of the splits and the shuffling.
+      beam_arguments: Beam's options, such as ``--runner=FlinkRunner``.
+      policy: what happens to bad examples and leaks.
+      examples_per_shard: about how many examples a partition has.
 
     Raises:
-      UserError: the source fits no layout, a split has nothing to learn from, or pictures are bad
-        or test pictures in train as well and the policy does not leave them out.
+      UserError: the source fits no layout, a split has nothing to learn from, or images are bad or
+        test images in train as well and the policy does not skip them.
     """
     refuse_foreign_files(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -110,14 +120,13 @@ def _check(reports: Reports, listing: Listing, source: Path) -> None:
     accounted_for = reports.written + len(reports.rejected) + len(reports.leaks)
     if accounted_for != listing.count:
         raise UserError(
-            f"every picture must be written or left out by name. {listing.count} of {source} are "
-            f"listed, {accounted_for} were written or named; convert again"
+            f"Pictures of {source} were lost: {listing.count} are listed, but {accounted_for} "
+            "were written or left out by name. Convert again."
         )
     if missing := [split for split in SPLITS if not reports.shards[split]]:
         raise UserError(
-            f"each of train, validation and test needs a picture. {source} with "
-            f"{listing.count} pictures leaves {', '.join(missing)} empty; give more pictures "
-            "or larger dataset.validation_fraction and dataset.test_fraction"
+            f"{source} with {listing.count} pictures leaves {', '.join(missing)} empty. Give "
+            "more pictures, or larger dataset.validation_fraction and dataset.test_fraction."
         )
     require_all_taught(listing.label_names, reports.labels[TRAIN])
 
@@ -181,7 +190,7 @@ def _reject(identity: str, reason: str, address: str, policy: Policy) -> Rejecte
 def _ranks(
     picture: ListedPicture | RejectedPicture, settings: Settings
 ) -> Iterator[tuple[int, UnassignedPicture]]:
-    """The label and ranks of a picture whose split the source leaves open."""
+    """Yields label and ranks of an image whose split the source leaves open."""
     if isinstance(picture, ListedPicture) and picture.split in OPEN:
         yield picture.label, UnassignedPicture.of(picture, settings.seed)
 
@@ -189,7 +198,7 @@ def _ranks(
 def _bounds(
     of_label: tuple[int, Iterable[UnassignedPicture]], settings: Settings
 ) -> tuple[int, dict[str, int]]:
-    """The label and, by split, the rank below which its pictures are held out."""
+    """Returns the label and, by split, the rank below which its images are held out."""
     label, of_class = of_label[0], list(of_label[1])
     bounds = dict.fromkeys((TEST, VALIDATION), 0)
     if testable := [one.test_rank for one in of_class if one.may_be_test]:

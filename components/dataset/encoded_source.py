@@ -1,4 +1,4 @@
-"""Pictures that lie encoded in files: decoded once to check and hash them, then left there."""
+"""A source of images that stay encoded in their files: decoded once to check and hash them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from inception_finetune.components.dataset.bad_examples import GIVEN_ONCE, Skipped
+from inception_finetune.components.dataset.bad_examples import REPEATED_ID, Skipped
 from inception_finetune.components.dataset.probe import ImageInfo, decode_pixels, probe_image
 from inception_finetune.components.dataset.source import EncodedLocation, EncodedPictures
 from inception_finetune.components.features import TEST
@@ -24,7 +24,7 @@ _AT_A_TIME: Final = 64  # encoded pictures in memory
 
 
 class EncodedExample(NamedTuple):
-    """An example as a reader found it; `encoded` is what stands at `offset` of `path`."""
+    """An example as a reader yields it; `encoded` is the content of `path` from `offset` on."""
 
     id: str
     split: str
@@ -36,7 +36,7 @@ class EncodedExample(NamedTuple):
 
 @dataclass(frozen=True)
 class EncodedSource:
-    """A `Source` of whole pictures; of the bad ones it only has the names."""
+    """A `Source` of readable images; of the skipped ones it only has the names."""
 
     label_names: tuple[str, ...]
     fingerprint: str
@@ -50,13 +50,16 @@ class EncodedSource:
 
     @property
     def groups(self) -> npt.NDArray[np.str_]:
+        """[N] str: the split of each example, or "all" where the source names none."""
         return np.where(self.splits == "", "all", self.splits)
 
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
+        """Decodes an image, [height, width, 3] uint8, by its index."""
         [picture] = EncodedPictures((self.locations[index],))
         return decode_pixels(picture.encoded)
 
     def pictures(self, indices: npt.NDArray[np.int64]) -> EncodedPictures:
+        """Returns the images of these indices, still in their files."""
         return EncodedPictures(tuple(self.locations[index] for index in indices))
 
 
@@ -66,10 +69,16 @@ def check_examples(
     fingerprint: str,
     skipped: Skipped,
 ) -> EncodedSource:
-    """Decodes every picture, as training will, and takes down where the whole ones lie.
+    """Decodes every image, as training will, and records where the readable ones lie.
+
+    Args:
+      examples: each is held in memory only while it is checked.
+      label_names: names of all classes.
+      fingerprint: of the source.
+      skipped: receives the bad examples.
 
     Raises:
-      UserError: there are bad ones, and the policy does not leave them out.
+      UserError: there are bad ones, and the policy does not skip them.
     """
     ids: list[str] = []
     splits: list[str] = []
@@ -83,7 +92,7 @@ def check_examples(
         if (key := (example.split == TEST, example.id)) in used_ids:
             file = Path(example.path).name
             repeated_id = f"{example.id} (again, at byte {example.offset} of {file})"
-            skipped.reject(repeated_id, GIVEN_ONCE, example.path)
+            skipped.reject(repeated_id, REPEATED_ID, example.path)
         elif isinstance(info, str):
             skipped.reject(example.id, info, example.path)
         else:
@@ -110,7 +119,13 @@ def check_examples(
 
 
 def files_fingerprint(files: Iterable[Path], directory: Path, layout: str) -> str:
-    """sha256 over `layout`, the names and bytes of `files`; 1 GB takes a second."""
+    """Returns a sha256 over `layout` and the names and bytes of files; 1 GB takes a second.
+
+    Args:
+      files: paths below `directory`.
+      directory: what names are relative to.
+      layout: any description that the fingerprint is to depend on.
+    """
     digest = hashlib.sha256(layout.encode(errors="backslashreplace"))
     for path in files:
         digest.update(f"{path.relative_to(directory)}\0".encode(errors="backslashreplace"))
@@ -122,7 +137,7 @@ def files_fingerprint(files: Iterable[Path], directory: Path, layout: str) -> st
 def _probe_all(
     examples: Iterable[EncodedExample],
 ) -> Iterator[tuple[EncodedExample, ImageInfo | str]]:
-    """Each example with what its picture is, or the rule that it breaks."""
+    """Iterates over the examples, each with its image's properties or the reason to reject it."""
     remaining = iter(examples)
     with (
         progress("Checking", None, "images") as advance,

@@ -1,4 +1,4 @@
-"""A picture of a data set: random images of each class, and below them chosen samples."""
+"""Draws a data set: random images of each class, and below them chosen samples."""
 
 from __future__ import annotations
 
@@ -41,7 +41,14 @@ def draw_grid(
 ) -> Path:
     """Draws 10 random train images of each class and the chosen samples as a PNG.
 
-    `samples` are (batch name, index); `seed` chooses the random images. Returns `target`.
+    Args:
+      source: the examples.
+      target: path of the PNG.
+      samples: (batch name, index) of each sample.
+      seed: chooses the random images.
+
+    Returns:
+      `target`.
 
     Raises:
       UserError: there is no such batch or index, or `target` cannot be written.
@@ -91,7 +98,7 @@ def _draw_classes(source: BrowsableSource, part: SubFigure, seed: int) -> None:
 def _random_images(
     source: BrowsableSource, label: int, random: np.random.Generator
 ) -> list[npt.NDArray[np.uint8]]:
-    """At most 10, none with a side above _LARGEST_SIDE."""
+    """Returns at most 10 images, none with a side above _LARGEST_SIDE."""
     indices = np.flatnonzero((source.labels == label) & np.isin(source.splits, (TRAIN, "")))
     sample = indices[random.permutation(len(indices))[:IMAGES_PER_CLASS]]
     return [_small(source.pixels(int(index))) for index in sample]
@@ -128,7 +135,12 @@ def _head(part: SubFigure, text: str) -> None:
 
 
 def show_image(axes: Axes, image: npt.NDArray[np.uint8]) -> None:
-    """The pixels as they are, without ticks or frame."""
+    """Draws the pixels as they are, without ticks or frame.
+
+    Args:
+      axes: to draw in.
+      image: [height, width, 3] uint8.
+    """
     axes.imshow(image, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -136,7 +148,7 @@ def show_image(axes: Axes, image: npt.NDArray[np.uint8]) -> None:
 
 
 def save_figure(figure: Figure, target: Path) -> None:
-    """Writes a PNG, all of it or nothing.
+    """Writes a PNG, completely or not at all.
 
     Raises:
       UserError: `target` cannot be written.
@@ -148,4 +160,6 @@ def save_figure(figure: Figure, target: Path) -> None:
             figure.savefig(temporary, bbox_inches="tight", pad_inches=0.2)
             temporary.replace(target)
     except OSError as error:
-        raise UserError(f"cannot write the picture grid to {target}: {error}") from error
+        raise UserError(
+            f"Cannot write the picture grid to {target}: {error}. Give another path."
+        ) from error

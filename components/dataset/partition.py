@@ -1,4 +1,4 @@
-"""One part of a conversion on Beam: what a worker writes of it, and what it reports."""
+"""One partition of a conversion on Beam: what a worker writes of it, and what it reports."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from inception_finetune.components.dataset.bad_examples import GIVEN_ONCE, Policy
+from inception_finetune.components.dataset.bad_examples import REPEATED_ID, Policy
 from inception_finetune.components.dataset.hold_out import rank
 from inception_finetune.components.dataset.leakage import Leak
 from inception_finetune.components.dataset.manifest import Shard
-from inception_finetune.components.dataset.probe import FILE_RULE, LARGEST_FILE, ImageInfo
+from inception_finetune.components.dataset.probe import FILE_TOO_LARGE, LARGEST_FILE, ImageInfo
 from inception_finetune.components.dataset.shards import ShardSource, write_shard
 from inception_finetune.components.dataset.source import Picture, open_address
 from inception_finetune.components.errors import UserError
@@ -29,7 +29,7 @@ _REPORT: Final = ".json"  # beside a part's shards until the manifest is made
 
 
 class ListedPicture(NamedTuple):
-    """A whole picture that was listed; where its bytes lie, and not the bytes themselves."""
+    """A readable image of a listing: where its bytes lie, and not the bytes themselves."""
 
     id: str
     address: str
@@ -40,11 +40,12 @@ class ListedPicture(NamedTuple):
 
     @property
     def digest(self) -> bytes:
+        """Of the pixels; equal images have the same one."""
         return self.info.digest
 
 
 class UnassignedPicture(NamedTuple):
-    """What decides on the split of a picture that the source names none for, or only train."""
+    """What decides on the split of an image that the source assigns to none, or only to train."""
 
     test_rank: int
     validation_rank: int
@@ -52,15 +53,21 @@ class UnassignedPicture(NamedTuple):
 
     @classmethod
     def of(cls, picture: ListedPicture, seed: int) -> UnassignedPicture:
+        """Computes the ranks of an image."""
         test, validation = (rank(picture.digest, split, seed) for split in (TEST, VALIDATION))
         return cls(test, validation, not picture.split)
 
     def is_test(self, test_bound: int) -> bool:
+        """Returns whether the image becomes a test image.
+
+        Args:
+          test_bound: the rank below which images of its class are held out for test.
+        """
         return self.may_be_test and self.test_rank < test_bound
 
 
 class RejectedPicture(NamedTuple):
-    """One that breaks a rule."""
+    """An image that breaks a rule."""
 
     id: str
     reason: str
@@ -68,7 +75,7 @@ class RejectedPicture(NamedTuple):
 
 @dataclass(frozen=True)
 class Reports:
-    """What all parts together came to."""
+    """The reports of all partitions together."""
 
     shards: dict[str, tuple[Shard, ...]]
     labels: dict[str, frozenset[int]]  # by split
@@ -77,29 +84,34 @@ class Reports:
 
     @property
     def written(self) -> int:
+        """Number of examples that were written."""
         return sum(shard.examples for shard in chain(*self.shards.values()))
 
 
 def read_encoded(address: str) -> bytes | str:
-    """A picture's file, or the rule that it breaks."""
+    """Reads an image's file.
+
+    Returns:
+      Its bytes, or the reason why it is rejected.
+    """
     try:
         with open_address(address) as file:
             encoded = bytes(file.read(LARGEST_FILE + 1))
     except Exception as error:  # noqa: BLE001 (each of Beam's file systems raises its own)
         reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
-        return f"a listed picture can be read, here it cannot ({reason[:_LONGEST]})"
-    return f"{FILE_RULE}, here more" if len(encoded) > LARGEST_FILE else encoded
+        return f"it cannot be read ({reason[:_LONGEST]})"
+    return FILE_TOO_LARGE if len(encoded) > LARGEST_FILE else encoded
 
 
 def partition_key(picture: ListedPicture | RejectedPicture) -> int:
-    """Which part it belongs to, before the division by their number: equal ones meet."""
+    """Returns the partition key, before the modulo: equal images get the same key."""
     if isinstance(picture, RejectedPicture):
         return digest_number(hashlib.sha256(picture.id.encode()).digest())
     return digest_number(picture.digest)
 
 
 def digest_number(digest: bytes) -> int:
-    """In [0, 2**64)."""
+    """Returns the first 8 bytes of a digest as a number in [0, 2**64)."""
     return int.from_bytes(digest[:8], "big")
 
 
@@ -111,9 +123,15 @@ def write_partition(
     policy: Policy,
     bounds: Mapping[int, Mapping[str, int]],
 ) -> None:
-    """Writes the part's shard of each split. Repeated, it writes the same files again.
+    """Writes a partition's shard of each split, and a report. Repeated, it writes the same files.
 
-    `bounds` are, by label and split, the ranks below which open pictures are held out.
+    Args:
+      part: number of the partition, and its images.
+      directory: receives the files.
+      parts: number of partitions.
+      seed: of splits and shuffling.
+      policy: what happens to leaks.
+      bounds: by label and split, the ranks below which unassigned images are held out.
     """
     number, pictures_of_part = part[0], list(part[1])
     pictures = _assign_splits(
@@ -149,7 +167,7 @@ def write_partition(
 
 
 def collect_reports(directory: Path) -> Reports:
-    """What the parts say they wrote and left out; tidies up."""
+    """Reads the reports of all partitions, and removes them and unfinished files."""
     shards: dict[str, list[Shard]] = {split: [] for split in SPLITS}
     labels: dict[str, set[int]] = {split: set() for split in SPLITS}
     rejected: list[RejectedPicture] = []
@@ -177,7 +195,7 @@ def collect_reports(directory: Path) -> Reports:
 def _assign_splits(
     pictures: Sequence[ListedPicture], bounds: Mapping[int, Mapping[str, int]], seed: int
 ) -> list[ListedPicture]:
-    """The pictures, those of open split held out or not; copies go as their smallest label says."""
+    """Assigns each image to its split; copies go where the smallest of their labels sends them."""
     first_label: dict[bytes, int] = {}
     for one in pictures:
         if one.split in OPEN:
@@ -198,7 +216,7 @@ def _assign_splits(
 def _deduplicate(
     pictures: Iterable[ListedPicture], policy: Policy
 ) -> tuple[list[ListedPicture], list[Leak], list[RejectedPicture]]:
-    """Pictures to write, those outside of test that are in test too, ids that come again."""
+    """Returns images to write, those outside of test that are in test too, and repeated ids."""
     unique: list[ListedPicture] = []
     leaks: list[Leak] = []
     repeated: list[RejectedPicture] = []
@@ -218,9 +236,9 @@ def _deduplicate(
 
 
 def _repeated_ids(identity: str, times: int) -> Iterator[RejectedPicture]:
-    """All but the first, each under a name of its own."""
+    """Iterates over all but the first image of an id, each under a name of its own."""
     for time in range(2, times + 1):
-        yield RejectedPicture(f"{identity} (again, {time})", GIVEN_ONCE)
+        yield RejectedPicture(f"{identity} (again, {time})", REPEATED_ID)
 
 
 def _shuffle_key(one: ListedPicture, seed: int) -> bytes:
@@ -238,7 +256,7 @@ def _write(path: Path, examples: list[ListedPicture]) -> Shard:
 
 @dataclass(frozen=True)
 class _ListedPictures:
-    """Read once more, one at a time: engines then move a few hundred bytes of each picture."""
+    """Reads each image once more, so that engines move a few hundred bytes of it only."""
 
     examples: list[ListedPicture]
 
@@ -247,13 +265,12 @@ class _ListedPictures:
             encoded = read_encoded(one.address)
             if isinstance(encoded, str) or hashlib.sha256(encoded).digest() != one.sha256:
                 raise UserError(
-                    "pictures must stay as they are while they are converted. Received: "
-                    f"{one.address}, which changed; convert again"
+                    f"Picture {one.address} changed while it was converted. Convert again."
                 )
             info = one.info
             yield Picture(encoded, info.format, info.height, info.width, info.changes)
 
 
 def _temporary(path: Path) -> Path:
-    """Another one for each worker: two may write the same part at a time."""
+    """Returns a unique name: two workers may write the same partition at a time."""
     return path.with_name(f"{path.name}.{uuid.uuid4().hex}")

@@ -1,4 +1,4 @@
-"""What a picture is found to be when it is decoded, as training will, or why it is none."""
+"""Probes an image by decoding it as training will: its properties, or why it is rejected."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy.typing as npt
 from inception_finetune.components.dataset import changes
 
 LARGEST_FILE: Final = 1 << 28  # bytes; more than any picture that is read needs
-FILE_RULE: Final = f"a picture's file has at most {LARGEST_FILE:,} bytes"
+FILE_TOO_LARGE: Final = f"the file is larger than {LARGEST_FILE:,} bytes"
 _PNG: Final = b"\x89PNG"
 _OPAQUE: Final = 65535
 _SPREAD: Final = 257  # a value of 8 bits, times this, is the same one of 16
 
 
 class ImageInfo(NamedTuple):
-    """A whole picture."""
+    """Properties of a readable image."""
 
     format: str  # "png" or "jpeg"
     height: int  # pixels, as it is shown
@@ -31,7 +31,13 @@ class ImageInfo(NamedTuple):
 
 
 def probe_image(encoded: bytes) -> ImageInfo | str:
-    """What the picture is, or the rule that it breaks. Threads may call it side by side."""
+    """Decodes an image and returns its properties, or the reason to reject it.
+
+    Threads may call it concurrently.
+
+    Args:
+      encoded: content of a file.
+    """
     import tensorflow as tf  # seconds, which an archive of bare pixels need not pay
 
     from inception_finetune.components.image import decoding, exif
@@ -39,7 +45,7 @@ def probe_image(encoded: bytes) -> ImageInfo | str:
     try:
         pixels, head = _decoder()(encoded)
     except tf.errors.InvalidArgumentError:
-        return f"a picture is {decoding.RULE}, here it is another file ({len(encoded)} B)"
+        return f"it is not {decoding.RULE} ({len(encoded)} B)"
     content = pixels = pixels.numpy()
     kinds = []
     if head.orientation != exif.UPRIGHT:
@@ -62,7 +68,7 @@ def probe_image(encoded: bytes) -> ImageInfo | str:
 
 
 def decode_pixels(encoded: bytes) -> npt.NDArray[np.uint8]:
-    """[height, width, 3] of a whole picture, as training sees it."""
+    """Decodes a readable image as training sees it: [height, width, 3] uint8."""
     pixels: npt.NDArray[np.uint8] = _decoder()(encoded)[0].numpy()
     return pixels
 
@@ -70,11 +76,14 @@ def decode_pixels(encoded: bytes) -> npt.NDArray[np.uint8]:
 def _shown_content(
     values: npt.NDArray[np.uint16], pixels: npt.NDArray[np.uint8]
 ) -> tuple[npt.NDArray[np.uint8] | npt.NDArray[np.uint16], list[str]]:
-    """All that is to be shown, with as few bits and channels as hold it, and what is changed.
+    """Reduces all that is to be shown to as few bits and channels as hold it.
 
     Args:
       values: ``[height, width, 4]``, colours and alpha.
       pixels: ``[height, width, 3]``, what training sees.
+
+    Returns:
+      The content, and the kinds of changes that training makes to it.
     """
     kinds = []
     colours, alpha = values[..., :3], values[..., 3:]

@@ -1,4 +1,4 @@
-"""What is in a data set: counts, labels, oddities and pictures, before anything is trained."""
+"""Summarises a data set before anything is trained: counts, labels, oddities, samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 FIRST_LABELS: Final = 20  # as many as the original article prints
-# CIFAR-10 is 1.0 and the digits are 1.1; from here on accuracy alone begins to flatter.
+# CIFAR-10 is 1.0 and the digits are 1.1; from here on accuracy alone is misleading.
 IMBALANCE_RATIO: Final = 1.5  # images of the largest class over those of the smallest
 _EXAMPLES_NAMED: Final = 3  # in the text of a problem
 CLASSES_SHOWN: Final = 50  # in the tables and the picture
@@ -27,6 +27,8 @@ CLASSES_SHOWN: Final = 50  # in the tables and the picture
 
 @dataclass(frozen=True)
 class BatchSummary:
+    """The examples of one batch, or of one split where a source has no batches."""
+
     name: str
     split: str
     count: int
@@ -36,6 +38,8 @@ class BatchSummary:
 
 @dataclass(frozen=True)
 class Summary:
+    """The counts of a data set, and its problems."""
+
     label_names: tuple[str, ...]
     batches: tuple[BatchSummary, ...]
     duplicates: tuple[tuple[str, ...], ...]  # groups of image ids with the very same pixels
@@ -46,6 +50,8 @@ class Summary:
 
 @dataclass(frozen=True)
 class Sample:
+    """Properties of one image."""
+
     id: str  # "<batch>:<index>"
     shape: tuple[int, ...]
     minimum: int
@@ -55,7 +61,7 @@ class Sample:
 
 
 def summarize(source: BrowsableSource) -> Summary:
-    """Counts labels and looks for duplicate and blank images and class imbalance."""
+    """Counts labels and searches for duplicate and blank images and class imbalance."""
     same = _identical_images(source)
     groups = tuple(tuple(source.ids[i] for i in indices) for indices in same)
     leaks = tuple(
@@ -75,20 +81,26 @@ def summarize(source: BrowsableSource) -> Summary:
 
 
 def group_names(source: BrowsableSource) -> list[str]:
-    """In the order of the examples.
+    """Returns the batches or splits, in the order of the examples.
 
     Raises:
       UserError: there are no examples.
     """
     if not len(source.ids):
-        raise UserError("a data set holds examples, but all of this one were left out; mend it")
+        raise UserError(
+            "No examples are left in this data set: all of them were left out. Correct the data."
+        )
     return list(dict.fromkeys(source.groups.tolist()))
 
 
 def describe_samples(
     source: BrowsableSource, samples: Sequence[tuple[str, int]]
 ) -> tuple[Sample, ...]:
-    """Shape, range and label of the images that (batch name, index) choose.
+    """Returns shape, range and label of chosen images.
+
+    Args:
+      source: the examples.
+      samples: (batch name, index) of each.
 
     Raises:
       UserError: there is no such batch or index.
@@ -111,17 +123,26 @@ def describe_samples(
 
 
 def example_index(source: BrowsableSource, name: str, number: int) -> int:
-    """Where the image stands that has this number in a batch, or else in a split.
+    """Returns the index of an image in the source.
+
+    Args:
+      source: the examples.
+      name: of a batch, or else of a split.
+      number: of the image in it.
 
     Raises:
       UserError: there is no such batch or number.
     """
     names = group_names(source)
     if name not in names:
-        raise UserError(f"no batch {name!r} in this archive; it has {', '.join(names)}")
+        raise UserError(
+            f"No batch {name!r} in this archive: it has {', '.join(names)}. Give one of these."
+        )
     indices = np.flatnonzero(source.groups == name)
     if not 0 <= number < len(indices):
-        raise UserError(f"{name} has images 0 to {len(indices) - 1}, received {number}")
+        raise UserError(
+            f"{name} has images 0 to {len(indices) - 1}, not {number}. Give one of these numbers."
+        )
     return int(indices[number])
 
 
@@ -159,6 +180,7 @@ def print_summary(summary: Summary, console: Console) -> None:
 
 
 def print_samples(samples: Sequence[Sample], console: Console) -> None:
+    """Prints a table of samples; fits 80 columns."""
     from rich.markup import escape
 
     table = _table("Samples")
@@ -193,7 +215,7 @@ def _summarize(source: BrowsableSource, name: str) -> BatchSummary:
 
 
 def _identical_images(source: BrowsableSource) -> list[list[int]]:
-    """The places of each group of images with the very same pixels."""
+    """Returns the indices of each group of images with the very same pixels."""
     by_pixels: defaultdict[bytes, list[int]] = defaultdict(list)
     for index, digest in enumerate(source.digests):
         by_pixels[digest].append(index)
@@ -206,7 +228,8 @@ def _describe_duplicates(
     problems = []
     if leaks:
         problems.append(
-            f"{_images(len(leaks), 'stands', 'stand')} in train and in test, so the test flatters: "
+            f"{_images(len(leaks), 'stands', 'stand')} in train and in test, so test "
+            "accuracy would be overestimated: "
             + _join_names([" = ".join(group) for group in leaks])
         )
     if others := [group for group in groups if group not in leaks]:
