@@ -1,4 +1,4 @@
-"""Every block's output for a sample of pictures, in one pass of the network."""
+"""Every block's output for a sample of images, in one pass of the network."""
 
 import time
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Examples(NamedTuple):
 
 
 class BlockOutputs(NamedTuple):
-    """`values` is ``[N, channels]`` float32 by block: each output's mean over all positions."""
+    """Mean of each block's output over all positions, and what computing it cost."""
 
     values: dict[str, npt.NDArray[np.float32]]
     seconds: dict[str, float]  # that the block itself took, of all pictures
@@ -36,7 +36,7 @@ class BlockOutputs(NamedTuple):
 
 
 def read_examples(serialized: Sequence[bytes]) -> Examples:
-    """Pictures and labels of the records that the conversion wrote."""
+    """Parses records that the conversion wrote."""
     encoded, labels = [], []
     for record in serialized:
         feature = tf.train.Example.FromString(record).features.feature
@@ -48,18 +48,21 @@ def read_examples(serialized: Sequence[bytes]) -> Examples:
 def block_outputs(
     loaded: LoadedBackbone, examples: Examples, image: Image, dtype: tf.DType, advance: Advance
 ) -> BlockOutputs:
-    """Runs the folded network over the pictures, a batch and a block at a time.
+    """Runs the folded network over the images, a batch and a block at a time.
 
-    The pictures come from Transform's own function, and the blocks are folded as TrunkFeatures
-    folds them. The mean over all positions is what the network itself takes of its last block.
-    Memory holds one block's output of one batch, and all means: ``4 * N * sum(channels)`` bytes.
+    Images are transformed by Transform's own function, and blocks folded as TrunkFeatures folds
+    them. The mean over all positions is what the network itself takes of its last block. Memory
+    holds one block's output of one batch, and all means: ``4 * N * sum(channels)`` bytes.
 
     Args:
       loaded: the network, for images of `image.size`.
+      examples: N images.
+      image: how images are cropped and resized.
       dtype: of the convolutions; means are taken in float32.
+      advance: is called after each batch with its number of images.
 
     Raises:
-      UserError: a picture cannot be decoded.
+      UserError: an image cannot be decoded.
     """
     backbone, count = loaded.backbone, len(examples.labels)
     transform = _transform(image)
@@ -105,7 +108,7 @@ def _transform(image: Image) -> Trunk:
 
 
 def _compiled_blocks(loaded: LoadedBackbone, dtype: tf.DType) -> dict[str, Trunk]:
-    """A function for each block, traced, so that no measured call traces it."""
+    """Returns a traced function for each block, so that no measured call includes tracing."""
     convolution = folded_convolution(loaded.backbone, loaded.network, dtype)
     blocks: dict[str, Trunk] = {}
     shape = [None, *loaded.network.input_shape[1:]]

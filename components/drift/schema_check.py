@@ -1,4 +1,4 @@
-"""TFDV's part: do new records fit the curated schema, and do their labels occur as often?"""
+"""Checks with TFDV whether new records fit the curated schema and their labels occur as often."""
 
 import tempfile
 from collections.abc import Sequence
@@ -18,6 +18,8 @@ from inception_finetune.components.drift.two_sample import largest_chance_shift
 
 
 class Labels(NamedTuple):
+    """Counts of labels in reference and new records, and how far they differ."""
+
     reference: npt.NDArray[np.int64]  # [classes] counts
     new: npt.NDArray[np.int64]  # [classes] counts; all 0 where the records have no labels
     shift: float  # of the class whose share moved most, in [0, 1]
@@ -25,6 +27,8 @@ class Labels(NamedTuple):
 
 
 class SchemaCheck(NamedTuple):
+    """Anomalies of new records, and the comparison of labels."""
+
     anomalies: tuple[tuple[str, str], ...]  # feature and what is wrong with it, in TFDV's words
     labels: Labels
 
@@ -37,7 +41,12 @@ _GIVEN: Final = (features.IMAGE_ENCODED, features.LABEL)
 def statistics_of(
     files: Sequence[str], schema: schema_pb2.Schema
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """As StatisticsGen makes them of a split, of what `given` asks for alone."""
+    """Computes statistics as StatisticsGen does, of the features that `given` keeps.
+
+    Args:
+      files: TFRecord files.
+      schema: the curated schema.
+    """
     import tensorflow_data_validation as tfdv
     from tfx_bsl.public import tfxio
 
@@ -59,10 +68,11 @@ def statistics_of(
 
 
 def given(schema: schema_pb2.Schema, *, labelled: bool = True) -> schema_pb2.Schema:
-    """The part of the curated schema that new records are held to.
+    """Reduces the curated schema to the part that new records are checked against.
 
     Args:
-      labelled: whether they need labels: records from production have none.
+      schema: the curated schema.
+      labelled: whether labels are required: records from production have none.
     """
     part = schema_pb2.Schema()
     part.CopyFrom(schema)
@@ -82,11 +92,17 @@ def check_schema(
     settings: Drift,
     level: float,
 ) -> SchemaCheck:
-    """Anomalies of `new`, a shift of its labels against `reference` among them.
+    """Finds anomalies of new records, including a shift of their labels.
 
-    `schema` is what `given` made. The shift is TFDV's L-infinity distance. It may be what chance
-    makes of samples of this size, but for a share of `level` of all cases, or what `settings` say
-    is too little to matter.
+    The shift is TFDV's L-infinity distance. Allowed is what chance makes of samples of this size,
+    but for a share of `level` of all cases, or `settings.label_shift` if that is more.
+
+    Args:
+      new: statistics of the new records.
+      reference: statistics of the train split.
+      schema: as `given` returns it.
+      settings: of the comparison.
+      level: rate of false alarms of this test.
     """
     import tensorflow_data_validation as tfdv
 
@@ -117,7 +133,7 @@ def check_schema(
 
 
 def _only_given(serialized: bytes) -> bytes:
-    """A record of any number of features becomes one of two."""
+    """Reduces a record to the features `_GIVEN`."""
     source_features = tf.train.Example.FromString(serialized).features.feature
     reduced = tf.train.Example()
     for key in _GIVEN:

@@ -38,11 +38,18 @@ def TrunkFeatures(  # noqa: N802 - TFX component names are classes' names
 ) -> None:
     """Runs the frozen trunk over the train images in all views, the validation images in one.
 
-    `settings` is a `TrunkSettings` as JSON. The examples keep their order in the index.
+    The index keeps the order of the examples.
+
+    Args:
+      examples: raw examples with the splits train and validation.
+      transform_graph: the graph that preprocesses images.
+      trunk_features: receives the features and their indices.
+      settings: a `TrunkSettings` as JSON.
+      pipeline: the Beam pipeline, from TFX.
 
     Raises:
-      UserError: the backbone does not fit, an image is damaged, the disk cannot hold all
-        features, or a record got lost.
+      UserError: the backbone does not fit, an image cannot be decoded, the disk cannot hold all
+        features, or a record was lost.
     """
     config = TrunkSettings.model_validate_json(settings)
     views = {features.TRAIN: len(config.views), features.VALIDATION: 1}
@@ -90,7 +97,7 @@ def _records(file_with_count: tuple[ShardFile, int], views: Mapping[str, int]) -
 def _read(
     shard_range: ShardRange, views: Mapping[str, int]
 ) -> Iterator[tuple[store.Key, ImageView]]:
-    """Each example as often as its split has views."""
+    """Yields each example as often as its split has views."""
     split, file, _ = shard_range.file
     for number, serialized in read_range(shard_range):
         for view in range(views[split]):
