@@ -1,4 +1,4 @@
-"""Weights under the names that Keras gives its layers, as TF-Slim's.
+"""Converts weights from the names that Keras gives its layers to TF-Slim's.
 
 Keras numbers layers of a kind as it creates them, in TF-Slim's order, from any first number:
 ``conv2d_95/kernel``. Inception-ResNet-v2's projections and last convolution have names of their
@@ -42,19 +42,19 @@ UNCLEAR: Final = re.compile(r"\w*Lambda|Normalization|TrueDivide|Divide|Multiply
 
 
 class Settings(NamedTuple):
-    """What a model's configuration says that changes the meaning of its weights."""
+    """The settings of a model that change the meaning of its weights."""
 
     epsilons: dict[str, float]  # of batch normalisation, by layer
     value_range: tuple[float, float] | None  # of the pixels that reach the first convolution
 
 
 def read_settings(config: Any, value_range: tuple[float, float] | None) -> Settings:
-    """Settings of all layers in a configuration, as JSON; no layer is made from it.
+    """Reads the settings of all layers in a configuration; no layer is made from it.
 
     Args:
-        config: of a model; None is unknown.
-        value_range: of the pixels where no layer changes them. Rescaling layers make another one
-            of pixels in [0, 255]; after other layers that can change them it is unknown.
+        config: of a model, as JSON; None if unknown.
+        value_range: of the pixels if no layer changes them. Rescaling layers turn pixels in [0,
+            255] into another range; after other layers that can change them it is unknown.
     """
     epsilons, rescaled = {}, None
     for kind, settings in _layers(config):
@@ -88,20 +88,20 @@ def read_weights(
     network: str,
     settings: Settings,
 ) -> Weights:
-    """The network's variables, whatever the first number and the prefix of their layers.
+    """Reads the network's variables, whatever the first number and the prefix of their layers.
 
-    Dense layers are a classifier: they are left out, and that is said on stderr. A scale of batch
-    normalisation, and another epsilon than TF-Slim's, go into the kernel.
+    Dense layers are a classifier: they are left out, with a message on stderr. A scale of batch
+    normalisation, and another epsilon than TF-Slim's, are folded into the kernel.
 
     Args:
         shapes: of all variables by key: ``conv2d_95/kernel``, with any prefix and ``:0`` or not.
-        get: a variable's values by its key; is called for those of the network alone.
+        get: returns a variable's values by its key; is called for those of the network alone.
         path: where they come from, for messages.
         network: name of the network that it must be, or ``auto``.
         settings: of the layers, as far as they are known.
 
     Raises:
-        UserError: another network, or variables that are missing, surplus, misshapen, twice there
+        UserError: another network, or variables that are missing, surplus, misshapen, present twice
             or not finite.
     """
     keys: dict[str, str] = {}
@@ -109,8 +109,8 @@ def read_weights(
         name = "/".join(key.removesuffix(":0").split("/")[-2:])
         if name in keys:
             raise UserError(
-                f"weights must be those of one network: {path} holds {name} twice, as "
-                f"{keys[name]} and {key}; save one network alone"
+                f"{path} holds {name} twice, as {keys[name]} and {key}: it holds more than one "
+                "network. Save one network alone."
             )
         keys[name] = key
     shapes_by_name = {name: tuple(shapes[key]) for name, key in keys.items()}
@@ -128,8 +128,8 @@ def read_weights(
     )
     if problems:
         raise UserError(
-            f"weights must be those of {backbone.title} without its classifier: {path}: "
-            f"{problems}; take those of Keras' own network"
+            f"Weights in {path} do not fit {backbone.title} without its classifier: "
+            f"{problems}. Take those of Keras' own network."
         )
     values = {slim: _array(get(keys[n]), keys[n], shape) for n, (slim, shape) in names.items()}
     for name, (slim, _) in names.items():
@@ -144,8 +144,8 @@ def read_weights(
     bad = [name for name, (slim, _) in names.items() if not np.isfinite(values[slim]).all()]
     if bad:
         raise UserError(
-            f"weights must be finite floating-point numbers: {path}: {keys[bad[0]]} is "
-            f"{get(keys[bad[0]]).dtype} or holds NaN or infinity; export them again"
+            f"Weights in {path} are not finite floating-point numbers: {keys[bad[0]]} is "
+            f"{get(keys[bad[0]]).dtype} or holds NaN or infinity. Export them again."
         )
     if dense:
         outputs = ", ".join(f"{layer} of {width:,} outputs" for layer, width in dense.items())
@@ -162,7 +162,7 @@ def _is_dense(name: str, shape: tuple[int, ...]) -> bool:
 
 
 def _array(array: np.ndarray, key: str, shape: tuple[int, ...]) -> np.ndarray:
-    """In float32; not finite where the file holds no floating-point numbers of the shape."""
+    """Converts to float32; returns NaN if `array` has another shape or is not floating-point."""
     if array.dtype.kind != "f" or array.shape != shape:
         return np.full(shape, np.nan, np.float32)
     with np.errstate(over="ignore"):
@@ -202,8 +202,9 @@ def _choose(
     if network not in (AUTO, fitting):
         if fit(fitting) == 1:
             raise UserError(
-                f"another network in {path}: it holds {NETWORKS[fitting].title}, and "
-                f"backbone.network is {network}; give its weights, or backbone.network={fitting}"
+                f"Another network in {path}: it holds {NETWORKS[fitting].title}, and "
+                f"backbone.network is {network}. Give weights of that network, or "
+                f"backbone.network={fitting}."
             )
         fitting = network
     return NETWORKS[fitting], best[fitting]
@@ -214,7 +215,7 @@ def _fit(names: Names, shapes_in_file: Mapping[str, tuple[int, ...]]) -> int:
 
 
 def _best_names(backbone: Backbone, shapes: Mapping[str, tuple[int, ...]]) -> Names:
-    """Names from the first or up to the last number of each kind in the file, as it fits better."""
+    """Numbers the layers from the first or up to the last number in the file, as it fits better."""
     numbers: dict[str, set[int]] = {}
     for name in shapes:
         if match := NUMBERED.fullmatch(_layer(name)):
@@ -253,7 +254,7 @@ def _names(backbone: Backbone, starts: Mapping[str, int]) -> Names:
 
 
 def _layer_names(scope: str, convolution: Convolution, numbers: Counter[str]) -> tuple[str, str]:
-    """Of a convolution and its batch normalisation, if it has one; counts those with numbers."""
+    """Returns the names of a convolution and its batch normalisation; counts those with numbers."""
 
     def numbered(kind: str) -> str:
         number = numbers[kind]
