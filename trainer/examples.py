@@ -1,4 +1,4 @@
-"""The examples that TFX hands over, opened."""
+"""Opens the examples that TFX passes to the Trainer: stored trunk features, or images."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,12 +16,14 @@ from inception_finetune.trainer.settings import TrainerSettings
 
 
 class TrainerInputs(NamedTuple):
+    """The examples of a training."""
+
     train: input_fn.IndexedSource
     validation: input_fn.Source
     pictures: input_fn.Source  # the first of the validation examples, in the same order
 
     def digests(self) -> list[str]:
-        """What the examples are, wherever they lie."""
+        """Hashes of the train and validation examples, whichever files hold them."""
         return [self.train.digest(), self.validation.digest()]
 
 
@@ -34,10 +36,18 @@ def open_inputs(
     scratch: Path,
     pictures: int,
 ) -> Iterator[TrainerInputs]:
-    """Trunk features where they are stored, else images; `scratch` must outlive them.
+    """Opens trunk features if they are stored, else images.
 
     Args:
-      pictures: how many of the validation examples can be looked at.
+      train_files: patterns as TFX gives them, ``<artifact>/Split-train/*``.
+      validation_files: patterns of the validation split.
+      settings: of the training.
+      transform: the graph that preprocesses images.
+      scratch: folder for copies; must exist as long as the inputs are used.
+      pictures: how many validation images to open for display.
+
+    Yields:
+      The inputs, which are closed at the end.
     """
     with ExitStack() as stack:
         train = stack.enter_context(open_train(train_files, transform, scratch, settings.views))
@@ -53,10 +63,11 @@ def open_inputs(
 
 
 def open_features(files: Sequence[str], split: str) -> input_fn.FeatureSource | None:
-    """Trunk features, where the artifact holds them.
+    """Opens trunk features, if the artifact holds them.
 
     Args:
       files: patterns as TFX gives them, ``<artifact>/Split-<split>/*``.
+      split: name of the split.
     """
     artifact = files[0].rsplit("/", 2)[0]
     path = index_path(artifact, split)
@@ -68,9 +79,11 @@ def open_features(files: Sequence[str], split: str) -> input_fn.FeatureSource | 
 def open_train(
     files: Sequence[str], transform: tft.TFTransformOutput, scratch: Path, views: Sequence[str]
 ) -> input_fn.IndexedSource:
-    """Trunk features where the artifact holds them, else raw examples.
+    """Opens trunk features if the artifact holds them, else raw examples.
 
     Args:
+      files: patterns as TFX gives them, ``<artifact>/Split-train/*``.
+      transform: the graph that preprocesses images.
       scratch: folder for a copy of raw examples that can be read in any order.
       views: of raw examples; features are stored in theirs.
     """
@@ -81,6 +94,14 @@ def open_train(
 def open_pictures(
     files: Sequence[str], split: str, transform: tft.TFTransformOutput, scratch: Path, first: int
 ) -> input_fn.ImageSource:
-    """The images of the `first` of stored features, in the same order."""
+    """Opens the images of the `first` of stored features, in the same order.
+
+    Args:
+      files: patterns of the features, as TFX gives them.
+      split: name of the split.
+      transform: the graph that preprocesses images.
+      scratch: folder for a copy of the raw examples.
+      first: number of images.
+    """
     origin = read_origin(files[0].rsplit("/", 2)[0])
     return input_fn.ImageSource([f"{origin}/Split-{split}/*"], transform, scratch, first=first)

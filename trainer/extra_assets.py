@@ -1,4 +1,4 @@
-"""What is kept beside an exported model: its variables, settings, labels, and what made it."""
+"""Files beside an exported model: its variables, settings, labels, and its provenance."""
 
 import json
 import os
@@ -23,7 +23,13 @@ REVISION_VARIABLE = "INCEPTION_FINETUNE_REVISION"
 def write_extra_assets(
     directory: Path, settings: "TrainerSettings", classifier: "Classifier"
 ) -> None:
-    """What a reviewer needs to know of the model, kept with it."""
+    """Writes what a reviewer needs to know of a model.
+
+    Args:
+      directory: the model's ``assets.extra``.
+      settings: those that it was trained with.
+      classifier: its network.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     rows = cut.variable_report(
         NETWORKS[settings.network], classifier.trunk, classifier.upper, classifier.head
@@ -36,7 +42,7 @@ def write_extra_assets(
 
 
 def provenance() -> dict[str, object]:
-    """Python's and all packages' versions, and the revision of this code, None if not known."""
+    """Returns the versions of Python and all packages, and the revision of this code if known."""
     packages = {item.name.lower(): item.version for item in metadata.distributions()}
     return {
         "git_revision": git_revision(),
@@ -46,7 +52,7 @@ def provenance() -> dict[str, object]:
 
 
 def git_revision() -> str | None:
-    """Of the checkout that this code lies in; ends in ``-dirty`` where it was changed."""
+    """Returns the revision of the checkout of this code; ends in ``-dirty`` if it was changed."""
     if os.environ.get(REVISION_VARIABLE):
         return os.environ[REVISION_VARIABLE]
     root = Path(__file__).resolve().parents[1]

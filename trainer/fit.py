@@ -1,4 +1,4 @@
-"""Puts the parts of training together: network, batches, checkpoints, and who looks on."""
+"""Assembles a training from network, batches, checkpoints and observers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,8 +45,13 @@ def fit(
     To be called in the scope of the strategy that `classifier` was made in.
 
     Args:
-      pictures: images of the first of `validation`, to be looked at.
-      checkpoint_every: steps between two states on disk.
+      classifier: is trained in place.
+      train: the train examples.
+      validation: the validation examples.
+      pictures: images of the first of `validation`, for display.
+      settings: of the training.
+      directory: of checkpoints and logs.
+      checkpoint_every: steps between two checkpoints.
 
     Raises:
       UserError: the train split is smaller than one batch, a batch cannot be divided among the
@@ -108,7 +113,7 @@ def fit(
 
 @contextmanager
 def _damage_named(*sources: input_fn.Source) -> Iterator[None]:
-    """TensorFlow does not say which example it could not read."""
+    """Replaces TensorFlow's error by one that names the example that cannot be read."""
     try:
         yield
     except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
@@ -119,7 +124,7 @@ def _damage_named(*sources: input_fn.Source) -> Iterator[None]:
 
 
 def _hyperparameters(settings: TrainerSettings) -> dict[str, bool | int | float | str]:
-    """What may differ between runs and matter; what is not set is left out."""
+    """Returns the settings that may differ between runs and matter; unset ones are left out."""
     values = settings.model_dump(include={"trainable_from", "fresh", "image_size", "compute_dtype"})
     values |= settings.training.model_dump()
     return {name: value for name, value in values.items() if value is not None}
@@ -132,7 +137,7 @@ def _embed(
     settings: TrainerSettings,
     directory: str,
 ) -> None:
-    """In batches, as training: all at once would take twice its memory at 299 pixels."""
+    """Embeds images in batches: all at once would take twice training's memory at 299 pixels."""
     names, size = settings.label_names, settings.training.batch_size
     vectors: list[npt.NDArray[np.float32]] = []
     rows: list[tuple[str, str]] = []
@@ -150,12 +155,17 @@ def _embed(
 
 
 def log_directory(directory: str) -> str:
-    """Beside the checkpoints, so that a resumed run goes on with it."""
+    """Returns the folder of the logs: beside the checkpoints, as a resumed run continues them."""
     return f"{directory}/logs"
 
 
 def publish_logs(directory: str, target: str) -> None:
-    """Copies what was logged into the artifact that TFX keeps, and marks it as published."""
+    """Copies the logs into the artifact that TFX keeps, and marks them as published.
+
+    Args:
+      directory: of the training.
+      target: folder in the artifact.
+    """
     for folder, _, files in tf.io.gfile.walk(log_directory(directory)):
         copy = target + folder.removeprefix(log_directory(directory))
         tf.io.gfile.makedirs(copy)

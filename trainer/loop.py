@@ -1,4 +1,4 @@
-"""The training loop: steps, validation, checkpoints; goes on where a killed run stood."""
+"""The training loop: steps, validation, checkpoints; continues where a killed run stopped."""
 
 import math
 import time
@@ -14,6 +14,8 @@ from inception_finetune.trainer.step import StepResult, TrainingStep, Validation
 
 
 class StepMetrics(NamedTuple):
+    """Measurements of one step."""
+
     step: int  # from 1
     result: StepResult
     learning_rate: float
@@ -21,6 +23,8 @@ class StepMetrics(NamedTuple):
 
 
 class EpochMetrics(NamedTuple):
+    """Measurements of one epoch."""
+
     epoch: int  # from 1
     step: int  # at its end
     loss: float
@@ -30,33 +34,38 @@ class EpochMetrics(NamedTuple):
 
 
 class Observer:
-    """Sees training; must not change it. Each method may be left out."""
+    """Observes a training without changing it. Each method may be left out."""
 
-    def on_step(self, metrics: StepMetrics) -> None: ...
+    def on_step(self, metrics: StepMetrics) -> None:
+        """Is called after each step."""
 
-    def on_epoch(self, metrics: EpochMetrics) -> None: ...
+    def on_epoch(self, metrics: EpochMetrics) -> None:
+        """Is called after each epoch."""
 
     def before_save(self) -> None:
-        """What was seen must be on disk before the state is: it is not shown again."""
+        """Is called before each checkpoint, to flush to disk: earlier steps are not repeated."""
 
 
 class EpochMeans:
-    """Of loss and accuracy over the steps of an epoch; kept in checkpoints."""
+    """Means of loss and accuracy over the steps of an epoch; kept in checkpoints."""
 
     def __init__(self) -> None:
         self.sums = tf.Variable([0.0, 0.0, 0.0], dtype=tf.float64, trainable=False)
 
     def update(self, result: StepResult) -> None:
+        """Adds a step."""
         self.sums.assign_add([1.0, result.loss, result.accuracy])
 
     def pop(self) -> tuple[float, float]:
-        """The means, which then start anew."""
+        """Returns the means of loss and accuracy, and resets them."""
         steps, loss, accuracy = self.sums.numpy()
         self.sums.assign([0.0, 0.0, 0.0])
         return float(loss / steps), float(accuracy / steps)
 
 
 class Schedule(NamedTuple):
+    """Length of a training and of its parts."""
+
     total_steps: int
     steps_per_epoch: int
     checkpoint_every: int  # steps
@@ -77,8 +86,14 @@ def run_loop(
     """Trains from step `start` on; afterwards the network holds the weights to be exported.
 
     Args:
-      batches: gives the batches from a step on.
+      step: trains and validates the network.
+      schedule: length of the training.
+      means: of the current epoch.
+      checkpoints: of the training.
+      start: number of completed steps.
+      batches: called with the number of a step; returns the batches from it on.
       validate: measures the network as it is, on the validation split.
+      observers: are called after steps and epochs.
 
     Raises:
       UserError: loss or gradients are not finite.
@@ -142,7 +157,8 @@ def _check_finite(metrics: StepMetrics, directory: str) -> None:
     latest = tf.train.latest_checkpoint(f"{directory}/state")
     last = f"the last finite state is {latest}" if latest else "no finite state was saved before"
     raise UserError(
-        f"loss and gradients must stay finite. Received: loss {metrics.result.loss:g}, gradient "
-        f"norm {metrics.result.gradient_norm:g} at step {metrics.step} with learning rate "
-        f"{metrics.learning_rate:g}; {last}; lower training.learning_rate or set training.clip_norm"
+        f"Loss {metrics.result.loss:g} or gradient norm {metrics.result.gradient_norm:g} "
+        f"is not finite at step {metrics.step} with learning rate "
+        f"{metrics.learning_rate:g}; {last}. Lower training.learning_rate or set "
+        "training.clip_norm."
     )

@@ -14,15 +14,21 @@ from inception_finetune.trainer.loop import EpochMetrics, Observer, Schedule, St
 
 
 class History(Observer):
-    """Writes the whole table anew after each epoch; goes on with the rows of a killed run."""
+    """Writes the learning curve after each epoch; continues that of a killed run."""
 
     def __init__(self, directory: str, start: int) -> None:
-        """Rows after step `start` are forgotten: those epochs run again."""
+        """Reads the rows of a killed run.
+
+        Args:
+          directory: of the logs.
+          start: number of completed steps; later rows are dropped, as those epochs run again.
+        """
         self._path = f"{directory}/{FILE}"
         rows = read_history(self._path) if tf.io.gfile.exists(self._path) else []
         self.rows = [row for row in rows if row["step"] <= start]
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
+        """Rewrites the table with one more row."""
         values = (
             metrics.epoch,
             metrics.step,
@@ -43,7 +49,7 @@ class History(Observer):
 
 
 class ProgressLines(Observer):
-    """A bar with loss and accuracy, and a line for each epoch, which a log gets too."""
+    """Shows a bar with loss and accuracy, and prints a line for each epoch."""
 
     def __init__(self, advance: Advance, schedule: Schedule) -> None:
         self._advance = advance
@@ -51,10 +57,12 @@ class ProgressLines(Observer):
         self._epochs = -(-schedule.total_steps // schedule.steps_per_epoch)
 
     def on_step(self, metrics: StepMetrics) -> None:
+        """Advances the bar."""
         note = f"loss {metrics.result.loss:.3f}  accuracy {metrics.result.accuracy:.3f}"
         self._advance(self._schedule.training.batch_size, note)
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
+        """Prints the epoch's line."""
         line = (
             f"epoch {metrics.epoch}/{self._epochs}: "
             f"loss {metrics.loss:.4f}, accuracy {metrics.accuracy:.4f}; validation "
@@ -65,7 +73,12 @@ class ProgressLines(Observer):
 
 @contextmanager
 def progress_lines(schedule: Schedule, start: int) -> Iterator[ProgressLines]:
-    """`start` steps were done before."""
+    """Yields the observer of the terminal.
+
+    Args:
+      schedule: length of the training.
+      start: number of steps that an earlier run completed.
+    """
     size = schedule.training.batch_size
     if start:
         print(f"training: goes on after step {start:,}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""TFX's entry to training, by dotted path ``trainer.run_fn.run_fn``: the only reader of FnArgs."""
+"""TFX's entry point to training, ``trainer.run_fn.run_fn``: the only reader of its FnArgs."""
 
 import tempfile
 from pathlib import Path
@@ -18,10 +18,13 @@ from inception_finetune.trainer.settings import TrainerSettings, apply_hyperpara
 def run_fn(fn_args: FnArgs) -> None:
     """Trains the upper blocks and the head, and exports the whole model.
 
+    Args:
+      fn_args: TFX's; `custom_config` is a `TrainerSettings`.
+
     Raises:
-      UserError: the backbone on disk is not the one that was configured, the train split is
-        smaller than one batch, a batch cannot be divided among the devices, an example is damaged,
-        or the loss is not finite.
+      UserError: the backbone on disk is not the one that was configured, the train split is smaller
+        than one batch, a batch cannot be divided among the devices, an example is damaged, or the
+        loss is not finite.
     """
     settings = TrainerSettings.model_validate(fn_args.custom_config)
     if fn_args.hyperparameters:

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of training, in the runs ``train`` and ``validation``."""
+"""Logs of training for TensorBoard, in the runs ``train`` and ``validation``."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ SPRITE_SIDE = 32  # pixels of each thumbnail in the embedding projector
 
 
 class TensorBoardLog(Observer):
-    """Scalars of every step; scalars, histograms and the confusion matrix of every epoch."""
+    """Logs scalars of every step; scalars, histograms and the confusion matrix of every epoch."""
 
     def __init__(
         self,
@@ -34,11 +34,15 @@ class TensorBoardLog(Observer):
         label_names: tuple[str, ...],
         batch_size: int,
     ) -> None:
-        """Events after step `start` are forgotten: those steps run again.
+        """Opens the logs, and continues those of a killed run.
 
         Args:
+          directory: of the logs.
+          start: number of completed steps; later events are removed, as those steps run again.
           variables: whose histograms are drawn.
-          samples: the first validation images, [N, S, S, 3] in [-1, 1].
+          samples: the first validation images, ``[N, S, S, 3]`` float32 in [-1, 1].
+          label_names: of all classes.
+          batch_size: images in a step.
         """
         forget_events_after(directory, start)
         self._directory = directory
@@ -50,6 +54,7 @@ class TensorBoardLog(Observer):
         self._batch_size = batch_size
 
     def on_step(self, metrics: StepMetrics) -> None:
+        """Logs the step's scalars."""
         with self._train.as_default(step=metrics.step):
             tf.summary.scalar("loss", metrics.result.loss)
             tf.summary.scalar("accuracy", metrics.result.accuracy)
@@ -59,6 +64,7 @@ class TensorBoardLog(Observer):
             tf.summary.scalar("images_per_second", self._batch_size / metrics.seconds)
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
+        """Logs the epoch's scalars, histograms and pictures."""
         with self._train.as_default(step=metrics.step):
             tf.summary.scalar("epoch_loss", metrics.loss)
             tf.summary.scalar("epoch_accuracy", metrics.accuracy)
@@ -74,18 +80,23 @@ class TensorBoardLog(Observer):
             tf.summary.image("predictions", shown[None])
 
     def before_save(self) -> None:
+        """Flushes the logs."""
         self._train.flush()
         self._validation.flush()
 
     def graph(self, network: keras.Model) -> None:
-        """The network in inference mode, without the steps of training."""
+        """Logs the network's graph in inference mode, without the steps of training."""
         call = tf.function(lambda inputs: network(inputs, training=False))
         spec = tf.TensorSpec(network.input.shape, network.input.dtype)
         with self._train.as_default(step=0):
             tf.summary.graph(call.get_concrete_function(spec).graph)
 
     def hyperparameters(self, values: Mapping[str, bool | int | float | str]) -> None:
-        """For the HParams tab, which compares runs by their validation accuracy and loss."""
+        """Logs the values for the HParams tab, which compares runs by validation accuracy and loss.
+
+        Args:
+          values: settings by name.
+        """
         from tensorboard.plugins.hparams import api
 
         metrics = [
@@ -98,12 +109,13 @@ class TensorBoardLog(Observer):
             api.hparams(dict(values), trial_id=self._directory.split("/")[-2])
 
     def close(self) -> None:
+        """Closes the logs."""
         self._train.close()
         self._validation.close()
 
 
 def forget_events_after(directory: str, step: int) -> None:
-    """Removes later events from the files of a killed run, so that no step is shown twice."""
+    """Removes a killed run's events after `step`, so that no step is shown twice."""
     for path in tf.io.gfile.glob(f"{directory}/*/events.out.tfevents.*"):
         records = []
         try:
@@ -124,11 +136,12 @@ def write_projector(
     thumbnails: npt.NDArray[np.uint8],
     rows: Sequence[tuple[str, str]],
 ) -> None:
-    """Writes what the projector reads from a run's folder.
+    """Writes the files of TensorBoard's embedding projector.
 
     Args:
-      vectors: [N, D], what the head sees.
-      thumbnails: [N, SPRITE_SIDE, SPRITE_SIDE, 3].
+      directory: of a run's logs.
+      vectors: ``[N, D]`` float32, the head's input.
+      thumbnails: ``[N, SPRITE_SIDE, SPRITE_SIDE, 3]`` uint8.
       rows: true and predicted label of each.
     """
     from tensorboard.plugins import projector

@@ -1,7 +1,7 @@
-"""TFX's entry to tuning, by dotted path ``trainer.tuner.tuner_fn``.
+"""TFX's entry point to tuning, ``trainer.tuner.tuner_fn``.
 
-Keras Tuner looks for models of Keras 3; ours are of Keras 2. So it only proposes values here and
-compares the scores, and each trial is an ordinary training on the same stored features.
+Keras Tuner expects models of Keras 3; ours are of Keras 2. So it only proposes values here and
+compares scores, and each trial is an ordinary training on the same stored features.
 """
 
 import shutil
@@ -34,10 +34,13 @@ OBJECTIVE = "val_accuracy"  # the best epoch's, on the validation split
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
-    """Random search over what `Tuning` names.
+    """Creates a random search over the values that `Tuning` names.
+
+    Args:
+      fn_args: TFX's; `custom_config` is a `TunerSettings`.
 
     Raises:
-      UserError: as the Trainer does, out of the first trial that fails.
+      UserError: as the Trainer does, from the first trial that fails.
     """
     settings = TunerSettings.model_validate(fn_args.custom_config)
     keras.utils.set_random_seed(settings.trainer.training.seed)
@@ -70,7 +73,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
 
 
 def search_space(tuning: Tuning, settings: TrainerSettings) -> keras_tuner.HyperParameters:
-    """Keys are those of `Training`, and ``trainable_from``."""
+    """Returns the hyperparameters, by field of `Training`, and ``trainable_from``."""
     space = keras_tuner.HyperParameters()
     low, high = tuning.learning_rate
     space.Float("learning_rate", low, high, sampling="log")
@@ -81,7 +84,7 @@ def search_space(tuning: Tuning, settings: TrainerSettings) -> keras_tuner.Hyper
 
 
 class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
-    """Trains once for each trial, and stops at the first that fails."""
+    """Runs a training for each trial, and stops at the first that fails."""
 
     def __init__(
         self,
@@ -93,7 +96,16 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         checkpoint_every: int,
         working_directory: str,
     ) -> None:
-        """`logs` is our own folder, for those of the trials."""
+        """Prepares the search.
+
+        Args:
+          settings: of the search.
+          inputs: examples that all trials share.
+          strategy: that trials are trained in.
+          logs: folder of the trials' logs.
+          checkpoint_every: steps between two checkpoints.
+          working_directory: Keras Tuner's own folder.
+        """
         tuning = settings.tuning
         oracle = keras_tuner.oracles.RandomSearchOracle(
             objective=keras_tuner.Objective(OBJECTIVE, direction="max"),
@@ -109,11 +121,16 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         self._checkpoint_every = checkpoint_every
 
     def search(self, *fit_args, resources: ExitStack, **fit_kwargs) -> None:
-        """Lets go of `resources`, which trials need, at the end."""
+        """Runs all trials and closes `resources`, which they need."""
         with resources:
             super().search(*fit_args, **fit_kwargs)
 
     def run_trial(self, trial, *fit_args, **fit_kwargs) -> dict[str, float]:
+        """Runs one trial.
+
+        Returns:
+          The best epoch's validation accuracy, under `OBJECTIVE`.
+        """
         hyperparameters = trial.hyperparameters.values
         values = ", ".join(f"{name} {_shown(value)}" for name, value in hyperparameters.items())
         number = f"{int(trial.trial_id) + 1}/{self._settings.tuning.trials}"
@@ -146,10 +163,10 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         return max(row["val_accuracy"] for row in rows)
 
     def search_space_summary(self, extended: bool = False) -> None:
-        """TFX prints this; the config says it already."""
+        """Prints nothing: TFX calls this, and the configuration shows it already."""
 
     def results_summary(self, num_trials: int = 10) -> None:
-        """TFX prints this."""
+        """Prints the best trials."""
         trials = self.oracle.get_best_trials(num_trials)
         table = Table(title="best trials", title_justify="left")
         names = list(trials[0].hyperparameters.values)

@@ -86,7 +86,7 @@ def new_trunk_stores(config: Config, run_untrainable: Callable[[], object]) -> i
     """How many times the trunk ran."""
     stores = Path(config.root) / "artifacts/TrunkFeatures/trunk_features"
     before = set(stores.iterdir())
-    with pytest.raises(UserError, match="must fill one batch"):
+    with pytest.raises(UserError, match="does not fill one batch"):
         run_untrainable()
     return len(set(stores.iterdir()) - before)
 
@@ -396,7 +396,9 @@ def test_a_change_of_code_trains_again(config, first, monkeypatch):
 
 def test_a_failing_step_is_one_line(config, first, tmp_path, standin):
     """Too large a batch is found by the Trainer, deep in the DAG."""
-    with pytest.raises(UserError, match="must fill one batch. Received: 1295 examples") as failure:
+    with pytest.raises(
+        UserError, match="Train split of 1295 examples does not fill one batch"
+    ) as failure:
         run(changed(config, training={"batch_size": 2000}))
     assert "\n" not in str(failure.value)
 
@@ -457,7 +459,7 @@ def test_a_damaged_picture_is_named_before_anything_is_trained(config, first, tm
 
     records, identity = damaged_records(config, tmp_path, damage)
     with pytest.raises(
-        UserError, match=f"must be a whole PNG or JPEG.*another, {identity} "
+        UserError, match=f"Image {identity} .* is not a whole PNG or JPEG"
     ) as failure:
         run_records(config, records)
     assert "\n" not in str(failure.value)

@@ -16,7 +16,7 @@ def source(examples, transform_output, tmp_path):
 
 
 def test_no_files_is_one_clear_line(transform_output, tmp_path):
-    with pytest.raises(UserError, match="None match: .*nothing"):
+    with pytest.raises(UserError, match="none match .*nothing"):
         input_fn.ImageSource([str(tmp_path / "nothing*")], transform_output, tmp_path)
 
 
