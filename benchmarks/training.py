@@ -126,7 +126,7 @@ def _transformed(
     needed = {key: raw[key] for key in (features.IMAGE_ENCODED, features.LABEL)}
     layer = transform.transform_features_layer()
     transformed = layer(tf.io.parse_example(list(serialized), needed))
-    return transformed[features.IMAGE], transformed[features.TARGET]
+    return transformed[features.IMAGE], transformed[features.TRANSFORMED_LABEL]
 
 
 def _article(backbone: Path, training: Training, image_size: int, batch) -> Callable[[], object]:

@@ -1,1 +1,1 @@
-"""Data, transform, backbone and custom TFX components. Imports nothing by itself."""
+"""Data, image, backbone and evaluation code, and the custom TFX components."""

@@ -1,9 +1,9 @@
-"""The one exception that reaches the user as a single line, without a traceback."""
+"""The one exception that is shown to the user as a single line, without a traceback."""
 
 
 class UserError(Exception):
     """A foreseeable failure: bad input, a missing file, a refused model.
 
-    The message is one line: the rule, what was received, where, and the mend. The command line
-    prints it after ``error:`` and exits with status 1.
+    The message is one line, ``<what> in <where>: <why>. <what to do>.`` The command line prints it
+    after ``error:`` and exits with status 1.
     """

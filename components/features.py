@@ -1,4 +1,4 @@
-"""Feature keys, splits, value ranges and metrics: the one leaf that every other module shares."""
+"""Feature keys, splits, value ranges and metric names, shared by all other modules."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ LABEL: Final = "image/class/label"  # int64 in [0, classes)
 
 # Transformed examples, as `components.image.transform.preprocessing_fn` emits them.
 IMAGE: Final = "image"  # float32 [size, size, CHANNELS] in [-1, 1]
-TARGET: Final = "label"  # int64 in [0, classes)
+TRANSFORMED_LABEL: Final = "label"  # int64 in [0, classes)
 
 # Stored trunk outputs, as `components.trunk_features` writes them, beside LABEL and IMAGE_ID.
 TRUNK: Final = "trunk/features"  # bytes, zstd of the raw values at the cut

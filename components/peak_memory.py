@@ -1,4 +1,4 @@
-"""The most memory that this process held since a moment, as Linux counts it."""
+"""Peak resident memory of this process over a period, as Linux counts it."""
 
 import contextlib
 from pathlib import Path
@@ -10,13 +10,16 @@ _STATUS: Final = Path("/proc/self/status")
 
 
 def begin_peak() -> None:
-    """From now on; in containers that forbid it, the mark goes on from the process's start."""
+    """Resets the peak to the memory in use now.
+
+    Where a container forbids the reset, the peak since the start of the process remains.
+    """
     with contextlib.suppress(OSError):
         _CLEAR.write_text("5")
 
 
 def peak_bytes() -> int:
-    """Of resident memory since `begin_peak`."""
+    """Returns the peak of resident memory since `begin_peak`, in bytes."""
     lines = _STATUS.read_text("utf-8").splitlines()
     [mark] = [line for line in lines if line.startswith("VmHWM:")]
     return int(mark.split()[1]) * 1024

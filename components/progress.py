@@ -1,4 +1,4 @@
-"""Progress of a long piece of work: a bar on a terminal, one plain line in a log."""
+"""Progress of a long operation: a bar on a terminal, one plain line in a log."""
 
 from __future__ import annotations
 
@@ -26,31 +26,45 @@ BYTES = "B"
 
 
 class Advance(Protocol):
+    """The callback that `progress` yields."""
+
     def __call__(self, n: int, note: str = "") -> None:
-        """`n` more units are done; a terminal shows `note` behind the bar."""
+        """Reports progress.
+
+        Args:
+          n: how many more units are done.
+          note: shown behind the bar on a terminal.
+        """
 
 
 @contextmanager
 def progress(
     description: str, total: int | None, unit: str = "items", *, done: int = 0
 ) -> Iterator[Advance]:
-    """Yields ``advance(n)``, which reports that `n` more units are done.
+    """Shows progress on stderr, so that stdout stays free for results.
 
-    Both forms go to stderr, so that stdout stays free for results. Without a terminal the line is
-    written once, at the end of work that did not fail. `total` is None where it is not known; the
-    unit ``"B"`` is shown as kB, MB and so on. `done` of the total were done by an earlier run.
+    Without a terminal one line is written at the end, unless an exception was raised.
+
+    Args:
+      description: what is being done.
+      total: number of units, or None where it is not known.
+      unit: name of the unit; ``"B"`` is shown as kB, MB and so on.
+      done: how many of `total` an earlier run has done.
+
+    Yields:
+      A callback that reports how many more units are done.
     """
     started = time.monotonic()
     console = Console(stderr=True)
     if not console.is_terminal:
-        counted = 0
+        total_done = 0
 
         def count(n: int, note: str = "") -> None:
-            nonlocal counted
-            counted += n
+            nonlocal total_done
+            total_done += n
 
         yield count
-        amount = decimal(counted) if unit == BYTES else f"{counted:,} {unit}"
+        amount = decimal(total_done) if unit == BYTES else f"{total_done:,} {unit}"
         seconds = time.monotonic() - started
         print(f"{description}: {amount} in {seconds:.1f} s", file=sys.stderr, flush=True)
         return

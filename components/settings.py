@@ -1,4 +1,4 @@
-"""What the sections of the configuration are made of. Knows neither TensorFlow nor TFX."""
+"""Base class of the configuration's sections. Imports neither TensorFlow nor TFX."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
-    """Frozen; unknown keys are refused by name."""
+    """An immutable section of settings; unknown keys are refused by name."""
 
     # Numbers become text where text is asked for: YAML reads archive=2017 as a number.
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import jinja2
 from pydantic import BaseModel
 
-from inception_finetune.components.dataset.look import look
+from inception_finetune.components.dataset.probe import probe_image
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.prediction.pictures import read_pictures
@@ -97,7 +97,7 @@ def predict_request(images: Sequence[Path], *, columns: bool = False) -> str:
 
 def _whole_pictures(images: Sequence[Path]) -> Iterator[bytes]:
     for picture in read_pictures(images, ()):
-        reason = picture.error or look(picture.encoded)
+        reason = picture.error or probe_image(picture.encoded)
         if isinstance(reason, str):
             raise UserError(f"{picture.name}: {reason}. Replace or leave out that file.")
         yield picture.encoded

@@ -25,7 +25,7 @@ from inception_finetune.components.dataset import (
     listing,
     records,
 )
-from inception_finetune.components.dataset.source import Shown, Source
+from inception_finetune.components.dataset.source import BrowsableSource, Source
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.image.schema import curated_schema
 from inception_finetune.components.io.download import download, is_remote
@@ -167,7 +167,7 @@ def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
     return manifest
 
 
-def read_source(found: layout.Layout, policy: bad_examples.Policy) -> Shown:
+def read_source(found: layout.Layout, policy: bad_examples.Policy) -> BrowsableSource:
     """Reads and checks a data set on this machine, to be looked at; says what was guessed."""
     if found.kind == "archive":
         return archive.read_archive(found.path, policy)

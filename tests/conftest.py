@@ -70,10 +70,10 @@ def examples(tmp_path_factory) -> Examples:
     from PIL import Image
 
     from inception_finetune.components import features
-    from inception_finetune.components.io.record_index import COMPRESSION, rank
+    from inception_finetune.components.io.record_index import COMPRESSION, order_key
 
     # Named so that the order of reading, which goes by the ids, is the order here.
-    ids = sorted((f"made:{number}".encode() for number in range(10)), key=rank)
+    ids = sorted((f"made:{number}".encode() for number in range(10)), key=order_key)
     levels, labels = np.linspace(0, 255, 10).astype(np.uint8), np.arange(10)
     encoded, serialized = [], []
     for level, label in zip(levels, labels, strict=True):

@@ -1,1 +1,1 @@
-"""The Trainer's user code: input, model, signatures, run_fn. Imports nothing by itself."""
+"""The Trainer's and Tuner's user code: input, model, training loop, signatures."""

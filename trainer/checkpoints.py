@@ -1,4 +1,4 @@
-"""Where training stands, on disk: all that the next step depends on."""
+"""Checkpoints of a training: all that the next step depends on, and the best epoch's weights."""
 
 from contextlib import contextmanager
 
@@ -23,10 +23,15 @@ class Checkpoints:
     """The latest state of a training, and the best epoch's weights."""
 
     def __init__(self, directory: str, weights: dict[str, Trackable], **others: Trackable) -> None:
-        """`weights` is what the best epoch keeps, `others` is what resuming needs besides.
+        """Opens or creates the checkpoints in `directory`.
+
+        Args:
+          directory: folder of the training.
+          weights: what the best epoch keeps.
+          **others: what resuming needs besides.
 
         Raises:
-          UserError: what says which state is the last is damaged.
+          UserError: the file that names the latest checkpoint is damaged.
         """
         self.directory = directory
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -41,7 +46,10 @@ class Checkpoints:
             raise self._unreadable(str(error)) from error
 
     def restore(self) -> int:
-        """Goes back to the last state; returns the number of steps that are done.
+        """Restores the latest state.
+
+        Returns:
+          The number of completed steps.
 
         Raises:
           UserError: the state on disk is damaged.
@@ -55,7 +63,11 @@ class Checkpoints:
         return int(self._step.numpy())
 
     def save(self, step: int) -> None:
-        """Replaces the last state at once or not at all."""
+        """Replaces the latest state at once or not at all.
+
+        Args:
+          step: number of completed steps.
+        """
         self._step.assign(step)
         self._manager.save(checkpoint_number=step)
         best = self._best_path()
@@ -64,9 +76,14 @@ class Checkpoints:
                 tf.io.gfile.remove(path)
 
     def note(self, epoch: int, accuracy: float, loss: float) -> None:
-        """Keeps the weights of `epoch` where it is the best so far; ties go to the lower loss.
+        """Keeps the weights of `epoch` if it is the best so far; ties go to the lower loss.
 
-        The best before stays on disk until the next `save`, which remembers the new one.
+        The previous best stays on disk until the next `save`, which records the new one.
+
+        Args:
+          epoch: number of the epoch, from 1.
+          accuracy: on validation, in [0, 1].
+          loss: on validation.
         """
         best_accuracy, best_loss = self._best.numpy()
         if self.best_epoch and (accuracy, -loss) <= (best_accuracy, -best_loss):
@@ -77,9 +94,15 @@ class Checkpoints:
 
     @property
     def best_epoch(self) -> int:
+        """Number of the best epoch, from 1; 0 if there is none yet."""
         return int(self._best_epoch.numpy())
 
     def restore_best(self) -> None:
+        """Restores the weights of the best epoch.
+
+        Raises:
+          UserError: the weights on disk are damaged.
+        """
         with self._readable():
             self._weights.read(self._best_path()).assert_existing_objects_matched()
 

@@ -1,4 +1,4 @@
-"""The classifier that settings ask for: untrained, or as a saved model holds it."""
+"""The classifier that the settings describe: untrained, or as a saved model holds it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from inception_finetune.trainer.settings import TrainerSettings
 
 
 def make_classifier(settings: TrainerSettings) -> model.Classifier:
-    """With the backbone's weights.
+    """Builds the classifier with the backbone's weights.
 
     Raises:
       UserError: the backbone on disk is not the one that was configured.
@@ -33,7 +33,7 @@ def make_classifier(settings: TrainerSettings) -> model.Classifier:
 def restore_classifier(
     settings: TrainerSettings, named: Sequence[tuple[str, npt.NDArray]]
 ) -> model.Classifier:
-    """With the variables of a model of an older version, whose layers Keras had named.
+    """Builds the classifier with the variables of a model whose layers Keras had named.
 
     Args:
       settings: those that the model was trained with.
@@ -56,20 +56,20 @@ def restore_classifier(
 
 
 def _by_creation(kind: str, named: Sequence[tuple[str, npt.NDArray]]) -> list[npt.NDArray]:
-    """The variables of a kind by their layers' numbers; of other layers in the order given."""
-    found: dict[str, dict[int, npt.NDArray]] = {}
+    """Returns a kind's variables by their layers' numbers; of other layers in the given order."""
+    by_layer: dict[str, dict[int, npt.NDArray]] = {}
     for name, value in named:
         layer, last = _parts(name)
         base, _, number = layer.rpartition("_")
         if not number.isdigit():
             base, number = layer, "0"
         if last == kind:
-            found.setdefault(base, {})[int(number)] = value
-    return [value for numbered in found.values() for _, value in sorted(numbered.items())]
+            by_layer.setdefault(base, {})[int(number)] = value
+    return [value for numbered in by_layer.values() for _, value in sorted(numbered.items())]
 
 
 def _parts(variable: str) -> tuple[str, str]:
-    """The layer's name, and what the variable is in it."""
+    """Returns the layer's name, and the variable's name within it."""
     layer, _, last = variable.removesuffix(":0").rpartition("/")
     return layer, last
 

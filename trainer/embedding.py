@@ -1,4 +1,4 @@
-"""How an exported model sees pictures: what its head is given."""
+"""The embedding of images by an exported model: the input of its head."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -21,24 +21,29 @@ _TOLERANCE = 1e-3  # of probabilities: the same weights in the same network, rou
 
 
 class UnknownNetworkError(UserError):
-    """An exported model of an older version, whose network today's code does not make."""
+    """An exported model of an older version, whose network this version cannot build."""
 
 
 class Embedder:
-    """Asks an exported model, or where it is older than that signature, its network rebuilt."""
+    """Embeds images with an exported model; rebuilds the network of one without that signature."""
 
     def __init__(self, model_directory: Path) -> None:
-        """Raises:
-        UserError: there is no whole model.
-        UnknownNetworkError: it has no signature for it, and cannot be rebuilt.
+        """Loads the model.
+
+        Args:
+          model_directory: folder of the SavedModel.
+
+        Raises:
+          UserError: there is no whole model.
+          UnknownNetworkError: the model lacks the signature and its network cannot be rebuilt.
         """
         self._where = model_directory
         try:
             self._model = tf.saved_model.load(str(model_directory))
         except (OSError, tf.errors.OpError) as error:
             raise UserError(
-                f"no whole exported model in {model_directory}: {_one_line(error)}; give the "
-                "folder of another"
+                f"No whole exported model in {model_directory}: {_one_line(error)}. Give the "
+                "folder of another."
             ) from error
         signature = self._model.signatures.get(_SIGNATURE)
         self._embed: Callable[[Sequence[bytes]], npt.NDArray[np.float32]] = (
@@ -48,7 +53,14 @@ class Embedder:
         )
 
     def embed(self, encoded: Sequence[bytes], advance: Advance) -> npt.NDArray[np.float32]:
-        """Readable PNG or JPEG bytes ``[N]`` to vectors ``[N, features]``.
+        """Embeds readable images.
+
+        Args:
+          encoded: N PNG or JPEG files' bytes.
+          advance: is called after each chunk with its number of images.
+
+        Returns:
+          ``[N, features]`` float32.
 
         Raises:
           UnknownNetworkError: the rebuilt network does not give the exported model's answers.
@@ -61,7 +73,7 @@ class Embedder:
         return np.concatenate(vectors)
 
     def _rebuilt(self) -> Callable[[Sequence[bytes]], npt.NDArray[np.float32]]:
-        """By the network that the model's settings describe, filled with the model's weights."""
+        """Builds the network that the model's settings describe, with the model's weights."""
         try:
             settings = _settings_of(self._where / features.EXTRA_ASSETS / "settings.json")
             named = [(one.name, one.numpy()) for one in self._model.network_variables]
@@ -80,7 +92,7 @@ class Embedder:
         return embed
 
     def _transform(self, encoded: Sequence[bytes]) -> tf.Tensor:
-        """By the Transform graph inside the exported model, ``[B, S, S, 3]`` in [-1, 1]."""
+        """Applies the exported model's Transform graph: ``[B, S, S, 3]`` float32 in [-1, 1]."""
         answer = self._model.signatures["transform_features"](
             examples=tf.constant([_example(one) for one in encoded])
         )
@@ -94,21 +106,21 @@ class Embedder:
 
     def _unknown(self, reason: str) -> UnknownNetworkError:
         return UnknownNetworkError(
-            f"the model in {self._where} has no signature {_SIGNATURE}, and its network cannot be "
-            f"rebuilt: {reason}; give a model that this version has trained"
+            f"Model in {self._where} has no signature {_SIGNATURE}, and its network cannot be "
+            f"rebuilt: {reason}. Give a model that this version has trained."
         )
 
 
 def _settings_of(path: Path) -> TrainerSettings:
-    """As another version wrote them: what is no setting any more is ignored, what was none yet
-    has its default. Whether they describe the network, the model's own answers must show.
+    """Reads settings as another version wrote them.
+
+    Unknown settings are ignored and missing ones have their default. Whether the result describes
+    the network is checked against the model's own answers.
     """
-    written: dict[str, Any] = {"cut_before": None, "fresh": False, **json.loads(path.read_text())}
-    written.setdefault(
-        "network", "inception_v3" if written["backbone_directory"] else "scratch_cnn"
-    )
-    training = Training.model_construct(**written.pop("training", {}))
-    return TrainerSettings.model_construct(**written, training=training)
+    stored: dict[str, Any] = {"cut_before": None, "fresh": False, **json.loads(path.read_text())}
+    stored.setdefault("network", "inception_v3" if stored["backbone_directory"] else "scratch_cnn")
+    training = Training.model_construct(**stored.pop("training", {}))
+    return TrainerSettings.model_construct(**stored, training=training)
 
 
 def _one_line(error: Exception) -> str:
@@ -116,7 +128,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _example(encoded: bytes) -> bytes:
-    """A whole raw example around a picture: the Transform graph wants all of its keys."""
+    """Builds a complete raw example around an image, since the Transform graph needs all keys."""
     example = tf.train.Example()
     feature = example.features.feature
     feature[features.IMAGE_ENCODED].bytes_list.value.append(encoded)

@@ -1,7 +1,7 @@
-"""How a training is carried out: what changes nothing in its result.
+"""How a training is carried out: settings that change nothing in its result.
 
-TFX's cache covers all that a component is given, and a change of it trains again. So this reaches
-the Trainer and the Tuner by their process' environment, and by nothing that TFX knows.
+TFX's cache depends on all that a component is given, so that a change of it trains again. These
+settings therefore reach Trainer and Tuner through the environment of their process.
 """
 
 import os
@@ -18,17 +18,19 @@ VARIABLE: Final = "INCEPTION_FINETUNE_EXECUTION"
 
 
 class Execution(Section):
+    """Where a training stores its state, and how often."""
+
     work: str  # folder that outlives a killed run, for checkpoints and the logs of trials
     checkpoint_every: int = Field(ge=1)  # steps
 
     def as_variable(self) -> dict[str, str]:
-        """The environment that `current` reads."""
+        """Returns the environment variable that `current` reads."""
         return {VARIABLE: self.model_dump_json()}
 
 
 @contextmanager
 def in_environment(execution: Execution) -> Iterator[None]:
-    """Trainings in this process, and in those that it starts, are carried out as `execution`."""
+    """Applies `execution` to trainings in this process and in those that it starts."""
     before = os.environ.get(VARIABLE)
     os.environ.update(execution.as_variable())
     try:
@@ -40,17 +42,17 @@ def in_environment(execution: Execution) -> Iterator[None]:
 
 
 def current() -> Execution:
-    """What the environment says.
+    """Reads the settings from the environment.
 
     Raises:
-      UserError: it says nothing, or what this version does not understand.
+      UserError: they are missing, or this version does not understand them.
     """
     text = os.environ.get(VARIABLE, "")
     try:
         return Execution.model_validate_json(text)
     except ValidationError:
         raise UserError(
-            f"{VARIABLE} in the environment is {text!r}, which does not say where checkpoints go: "
-            "whoever runs the pipeline sets it. Start it with `inception-finetune run`, or compile "
-            "the package again"
+            f"{VARIABLE} in the environment is {text!r}, which does not say where checkpoints "
+            "go: whoever runs the pipeline sets it. Start it with `inception-finetune run`, "
+            "or compile the package again."
         ) from None

@@ -1,4 +1,4 @@
-"""Puts the parts of training together: network, batches, checkpoints, and who looks on."""
+"""Assembles a training from network, batches, checkpoints and observers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +11,18 @@ import tensorflow as tf
 from inception_finetune.components.backbone.compute_dtype import resolve_compute_dtype
 from inception_finetune.trainer import devices, input_fn, model
 from inception_finetune.trainer.checkpoints import Checkpoints
-from inception_finetune.trainer.history import History
-from inception_finetune.trainer.loop import EpochMeans, Plan, run_loop
+from inception_finetune.trainer.loop import EpochMeans, Schedule, run_loop
+from inception_finetune.trainer.observers import History, progress_lines
 from inception_finetune.trainer.order import TrainingOrder
 from inception_finetune.trainer.pictures import thumbnails
-from inception_finetune.trainer.projector import SPRITE_SIDE, write_projector
 from inception_finetune.trainer.settings import TrainerSettings
 from inception_finetune.trainer.step import TrainingStep
-from inception_finetune.trainer.step_progress import progress_lines
-from inception_finetune.trainer.tensorboard import VALIDATION, TensorBoardLog
+from inception_finetune.trainer.tensorboard import (
+    SPRITE_SIDE,
+    VALIDATION,
+    TensorBoardLog,
+    write_projector,
+)
 
 # Validation images in TensorBoard: in the grid of predictions, and in the embedding projector.
 SHOWN: Final = 16
@@ -42,8 +45,13 @@ def fit(
     To be called in the scope of the strategy that `classifier` was made in.
 
     Args:
-      pictures: images of the first of `validation`, to be looked at.
-      checkpoint_every: steps between two states on disk.
+      classifier: is trained in place.
+      train: the train examples.
+      validation: the validation examples.
+      pictures: images of the first of `validation`, for display.
+      settings: of the training.
+      directory: of checkpoints and logs.
+      checkpoint_every: steps between two checkpoints.
 
     Raises:
       UserError: the train split is smaller than one batch, a batch cannot be divided among the
@@ -54,7 +62,7 @@ def fit(
     devices.check_batch_size(training.batch_size, replicas)
     order = TrainingOrder(len(train), train.views, training.batch_size, training.seed)
     total_steps = training.steps or (training.epochs or 1) * order.steps_per_epoch
-    plan = Plan(total_steps, order.steps_per_epoch, checkpoint_every, training)
+    schedule = Schedule(total_steps, order.steps_per_epoch, checkpoint_every, training)
     trainee = model.prepare_training(
         classifier,
         resolve_compute_dtype(settings.compute_dtype),
@@ -87,10 +95,10 @@ def fit(
             ),
         )
 
-    with progress_lines(plan, start) as lines, _damage_named(train, validation):
+    with progress_lines(schedule, start) as lines, _damage_named(train, validation):
         run_loop(
             step,
-            plan,
+            schedule,
             means,
             checkpoints,
             start=start,
@@ -105,7 +113,7 @@ def fit(
 
 @contextmanager
 def _damage_named(*sources: input_fn.Source) -> Iterator[None]:
-    """TensorFlow does not say which example it could not read."""
+    """Replaces TensorFlow's error by one that names the example that cannot be read."""
     try:
         yield
     except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
@@ -116,10 +124,10 @@ def _damage_named(*sources: input_fn.Source) -> Iterator[None]:
 
 
 def _hyperparameters(settings: TrainerSettings) -> dict[str, bool | int | float | str]:
-    """What may differ between runs and matter; what is not set is left out."""
-    chosen = settings.model_dump(include={"trainable_from", "fresh", "image_size", "compute_dtype"})
-    chosen |= settings.training.model_dump()
-    return {name: value for name, value in chosen.items() if value is not None}
+    """Returns the settings that may differ between runs and matter; unset ones are left out."""
+    values = settings.model_dump(include={"trainable_from", "fresh", "image_size", "compute_dtype"})
+    values |= settings.training.model_dump()
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _embed(
@@ -129,15 +137,15 @@ def _embed(
     settings: TrainerSettings,
     directory: str,
 ) -> None:
-    """In batches, as training: all at once would take twice its memory at 299 pixels."""
+    """Embeds images in batches: all at once would take twice training's memory at 299 pixels."""
     names, size = settings.label_names, settings.training.batch_size
     vectors: list[npt.NDArray[np.float32]] = []
     rows: list[tuple[str, str]] = []
     for inputs, labels in validation.batches(size, EMBEDDED):
         vector, logits = trainee.embedding(inputs, training=False)
         vectors.append(tf.cast(vector, tf.float32).numpy())
-        found = tf.argmax(logits, axis=-1).numpy()
-        rows += [(names[i], names[j]) for i, j in zip(labels.numpy(), found, strict=True)]
+        predictions = tf.argmax(logits, axis=-1).numpy()
+        rows += [(names[i], names[j]) for i, j in zip(labels.numpy(), predictions, strict=True)]
     small = [
         thumbnails(images.numpy(), SPRITE_SIDE) for images, _ in pictures.batches(size, EMBEDDED)
     ]
@@ -147,12 +155,17 @@ def _embed(
 
 
 def log_directory(directory: str) -> str:
-    """Beside the checkpoints, so that a resumed run goes on with it."""
+    """Returns the folder of the logs: beside the checkpoints, as a resumed run continues them."""
     return f"{directory}/logs"
 
 
 def publish_logs(directory: str, target: str) -> None:
-    """Copies what was logged into the artifact that TFX keeps, and marks it as published."""
+    """Copies the logs into the artifact that TFX keeps, and marks them as published.
+
+    Args:
+      directory: of the training.
+      target: folder in the artifact.
+    """
     for folder, _, files in tf.io.gfile.walk(log_directory(directory)):
         copy = target + folder.removeprefix(log_directory(directory))
         tf.io.gfile.makedirs(copy)

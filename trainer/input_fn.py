@@ -13,18 +13,17 @@ import tensorflow_transform as tft
 
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.image.undecodable import damaged_image
+from inception_finetune.components.image.undecodable import undecodable_image
 from inception_finetune.components.image.views import IDENTITY, choose_views
 from inception_finetune.components.io.record_index import (
     COMPRESSION,
     RecordIndex,
     RecordReader,
-    content,
+    content_hash,
+    copy_and_index,
     read_in_order,
-    spool,
 )
 from inception_finetune.components.trunk_features.record import decode
-from inception_finetune.components.trunk_features.store import index_path, read_origin
 from inception_finetune.trainer.order import TrainingOrder
 
 Batch = tuple[tf.Tensor, tf.Tensor]
@@ -32,26 +31,31 @@ _PARALLEL_READS = 2  # batches
 
 
 class Source(Protocol):
-    """Examples in an order that does not change."""
+    """Examples in a fixed order."""
 
     def batches(self, batch_size: int, count: int | None = None) -> tf.data.Dataset:
-        """Every example once, in its first view: ``(inputs, labels [B] int64)``.
+        """Reads every example once, in its first view.
 
-        The last batch may be shorter. With `count`, the first ones alone.
+        Args:
+          batch_size: examples in a batch; the last batch may be smaller.
+          count: read only the first `count` examples.
+
+        Returns:
+          Batches of ``(inputs, labels [B] int64)``.
         """
         ...
 
     def digest(self) -> str:
-        """Of the content of all examples, wherever they lie."""
+        """Returns a hash of the content of all examples, whichever files hold them."""
         ...
 
     def damage(self) -> UserError | None:
-        """What to tell the user if an example is damaged; reads all of them."""
+        """Reads all examples; returns an error that names the first damaged one, or None."""
         ...
 
 
 class IndexedSource(ABC):
-    """Examples that can be read in any order, and are to be closed."""
+    """Examples that can be read in any order; close after use."""
 
     views: int
 
@@ -69,16 +73,26 @@ class IndexedSource(ABC):
 
     @abstractmethod
     def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Any]) -> tf.data.Dataset:
-        """Batches of ``(inputs, labels [B] int64)``; ``choose(n)`` gives examples and views."""
+        """Reads chosen examples.
+
+        Args:
+          plan: numbers of batches.
+          choose: maps such a number to the batch's examples and views, ``[B]`` int64 each.
+
+        Returns:
+          Batches of ``(inputs, labels [B] int64)``.
+        """
 
     @abstractmethod
     def damage(self) -> UserError | None:
         """As in `Source`."""
 
     def digest(self) -> str:
+        """As in `Source`."""
         return self._reader.index.digest
 
     def batches(self, batch_size: int, count: int | None = None) -> tf.data.Dataset:
+        """As in `Source`."""
         end = len(self) if count is None else min(count, len(self))
 
         def choose(number: int) -> tuple[npt.NDArray, npt.NDArray]:
@@ -89,7 +103,7 @@ class IndexedSource(ABC):
 
 
 class _Parser:
-    """Serialized examples to images, as the serving graph transforms them."""
+    """Parses serialized examples to images, as the serving graph transforms them."""
 
     def __init__(self, transform: tft.TFTransformOutput) -> None:
         self._layer = transform.transform_features_layer()
@@ -97,30 +111,32 @@ class _Parser:
         self._needed = {key: raw[key] for key in (features.IMAGE_ENCODED, features.LABEL)}
 
     def __call__(self, serialized: tf.Tensor) -> Batch:
-        """``[B]`` to ``[B, S, S, 3]`` float32 in [-1, 1] and labels ``[B]`` int64."""
+        """Returns images ``[B, S, S, 3]`` float32 in [-1, 1] and labels ``[B]`` int64."""
         transformed = self._layer(tf.io.parse_example(serialized, self._needed))
-        return transformed[features.IMAGE], transformed[features.TARGET]
+        return transformed[features.IMAGE], transformed[features.TRANSFORMED_LABEL]
 
 
 class ImageStream:
-    """Raw examples as they lie in TFX's files, without a copy; inputs are images."""
+    """Raw examples in the order of TFX's files, without a copy; inputs are images."""
 
     def __init__(self, files: Sequence[str], transform: tft.TFTransformOutput) -> None:
         self._files = _expand(files)
         self._parse = _Parser(transform)
 
     def batches(self, batch_size: int, count: int | None = None) -> tf.data.Dataset:
+        """As in `Source`."""
         records = tf.data.TFRecordDataset(self._files, COMPRESSION)
         chosen = records.take(-1 if count is None else count).batch(batch_size)
         return chosen.map(self._parse, num_parallel_calls=_PARALLEL_READS).prefetch(1)
 
     def digest(self) -> str:
-        """Does not depend on the order: an engine may write another each time."""
-        contents = np.array(sorted(map(content, read_in_order(self._files))), np.int64)
+        """As in `Source`; independent of the order, which an engine may change each time."""
+        contents = np.array(sorted(map(content_hash, read_in_order(self._files))), np.int64)
         return hashlib.sha256(contents.tobytes()).hexdigest()
 
     def damage(self) -> UserError | None:
-        return damaged_image(read_in_order(self._files))
+        """As in `Source`."""
+        return undecodable_image(read_in_order(self._files))
 
 
 class ImageSource(IndexedSource):
@@ -134,16 +150,27 @@ class ImageSource(IndexedSource):
         views: Sequence[str] = (IDENTITY,),
         first: int | None = None,
     ) -> None:
-        """Copies the examples to `scratch`: all of them, or the `first` of their order."""
-        super().__init__(spool(_expand(files), scratch, first))
+        """Copies the examples to `scratch`.
+
+        Args:
+          files: patterns of gzip-compressed TFRecord files.
+          transform: the graph that preprocesses images.
+          scratch: folder of the copy.
+          views: names of the views of each image.
+          first: copy only the first of these examples by `order_key`.
+        """
+        super().__init__(copy_and_index(_expand(files), scratch, first))
         self._parse = _Parser(transform)
         self._names = tuple(views)
         self.views = len(views)
 
     def damage(self) -> UserError | None:
-        return damaged_image(self._reader.read([n], [0])[0] for n in range(len(self)))
+        """As in `Source`."""
+        return undecodable_image(self._reader.read([n], [0])[0] for n in range(len(self)))
 
     def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Any]) -> tf.data.Dataset:
+        """As in `IndexedSource`."""
+
         def read(number: int) -> tuple[npt.NDArray, npt.NDArray]:
             examples, views = choose(number)
             records = self._reader.read(examples, np.zeros_like(views))
@@ -160,7 +187,7 @@ class ImageSource(IndexedSource):
 
 
 class FeatureSource(IndexedSource):
-    """Stored trunk outputs; inputs are ``[B, h, w, channels]`` or ``[B, 2048]``, as stored."""
+    """Stored trunk outputs; inputs are ``[B, h, w, channels]`` or ``[B, features]``, as stored."""
 
     def __init__(self, index: RecordIndex) -> None:
         super().__init__(index)
@@ -169,6 +196,7 @@ class FeatureSource(IndexedSource):
         self.views = index.file.shape[1]
 
     def damage(self) -> UserError | None:
+        """As in `Source`."""
         try:
             for number in range(len(self)):
                 decode(self._reader.read([number], [0])[0])
@@ -177,6 +205,8 @@ class FeatureSource(IndexedSource):
         return None
 
     def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Any]) -> tf.data.Dataset:
+        """As in `IndexedSource`."""
+
         def read(number: int) -> tuple[npt.NDArray, npt.NDArray]:
             outputs = [decode(record) for record in self._reader.read(*choose(number))]
             values = np.stack([output.values for output in outputs])
@@ -196,46 +226,17 @@ class FeatureSource(IndexedSource):
         return plan.map(load, num_parallel_calls=_PARALLEL_READS)
 
 
-def open_features(files: Sequence[str], split: str) -> FeatureSource | None:
-    """Trunk features, where the artifact holds them.
-
-    Args:
-      files: patterns as TFX gives them, ``<artifact>/Split-<split>/*``.
-    """
-    artifact = files[0].rsplit("/", 2)[0]
-    path = index_path(artifact, split)
-    if not tf.io.gfile.exists(path):
-        return None
-    return FeatureSource(RecordIndex.load(path, f"{artifact}/Split-{split}"))
-
-
-def open_train(
-    files: Sequence[str], transform: tft.TFTransformOutput, scratch: Path, views: Sequence[str]
-) -> IndexedSource:
-    """Trunk features where the artifact holds them, else raw examples.
-
-    Args:
-      scratch: folder for a copy of raw examples that can be read in any order.
-      views: of raw examples; features are stored in theirs.
-    """
-    stored = open_features(files, features.TRAIN)
-    return ImageSource(files, transform, scratch, views) if stored is None else stored
-
-
-def open_pictures(
-    files: Sequence[str], split: str, transform: tft.TFTransformOutput, scratch: Path, first: int
-) -> ImageSource:
-    """The images of the `first` of stored features, in the same order."""
-    origin = read_origin(files[0].rsplit("/", 2)[0])
-    return ImageSource([f"{origin}/Split-{split}/*"], transform, scratch, first=first)
-
-
 def training_batches(
     source: IndexedSource, order: TrainingOrder, first: int, last: int, *, replicas: int = 1
 ) -> tf.data.Dataset:
-    """The batches of steps `first` to ``last - 1``.
+    """Reads the batches of steps `first` to ``last - 1``.
 
-    With more than one of `replicas`, each element is one replica's part of a batch, step by step.
+    Args:
+      source: the train examples.
+      order: which examples each step takes.
+      first: number of the first step, from 0.
+      last: number of the step after the last.
+      replicas: with more than one, each element is one replica's part of a batch, step by step.
     """
 
     def choose(number: int) -> tuple[npt.NDArray, npt.NDArray]:
@@ -249,12 +250,15 @@ def training_batches(
 
 
 def first_examples(source: Source, count: int) -> Batch:
-    """One batch of the first `count` examples, or of all if there are fewer."""
+    """Returns one batch of the first `count` examples, or of all if there are fewer."""
     return next(iter(source.batches(count, count)))
 
 
 def _expand(patterns: Sequence[str]) -> list[str]:
     files = sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern))
     if not files:
-        raise UserError(f"the Trainer needs example files. None match: {', '.join(patterns)}")
+        raise UserError(
+            f"No example files for the Trainer: none match {', '.join(patterns)}. Run the "
+            "pipeline again."
+        )
     return files

@@ -1,4 +1,4 @@
-"""The training loop: steps, validation, checkpoints; goes on where a killed run stood."""
+"""The training loop: steps, validation, checkpoints; continues where a killed run stopped."""
 
 import math
 import time
@@ -13,14 +13,18 @@ from inception_finetune.trainer.settings import Training
 from inception_finetune.trainer.step import StepResult, TrainingStep, Validation
 
 
-class StepFacts(NamedTuple):
+class StepMetrics(NamedTuple):
+    """Measurements of one step."""
+
     step: int  # from 1
     result: StepResult
     learning_rate: float
     seconds: float  # waiting for the batch included
 
 
-class EpochFacts(NamedTuple):
+class EpochMetrics(NamedTuple):
+    """Measurements of one epoch."""
+
     epoch: int  # from 1
     step: int  # at its end
     loss: float
@@ -30,33 +34,38 @@ class EpochFacts(NamedTuple):
 
 
 class Observer:
-    """Sees training; must not change it. Each method may be left out."""
+    """Observes a training without changing it. Each method may be left out."""
 
-    def on_step(self, facts: StepFacts) -> None: ...
+    def on_step(self, metrics: StepMetrics) -> None:
+        """Is called after each step."""
 
-    def on_epoch(self, facts: EpochFacts) -> None: ...
+    def on_epoch(self, metrics: EpochMetrics) -> None:
+        """Is called after each epoch."""
 
     def before_save(self) -> None:
-        """What was seen must be on disk before the state is: it is not shown again."""
+        """Is called before each checkpoint, to flush to disk: earlier steps are not repeated."""
 
 
 class EpochMeans:
-    """Of loss and accuracy over the steps of an epoch; kept in checkpoints."""
+    """Means of loss and accuracy over the steps of an epoch; kept in checkpoints."""
 
     def __init__(self) -> None:
         self.sums = tf.Variable([0.0, 0.0, 0.0], dtype=tf.float64, trainable=False)
 
     def update(self, result: StepResult) -> None:
+        """Adds a step."""
         self.sums.assign_add([1.0, result.loss, result.accuracy])
 
-    def take(self) -> tuple[float, float]:
-        """The means, which then start anew."""
+    def pop(self) -> tuple[float, float]:
+        """Returns the means of loss and accuracy, and resets them."""
         steps, loss, accuracy = self.sums.numpy()
         self.sums.assign([0.0, 0.0, 0.0])
         return float(loss / steps), float(accuracy / steps)
 
 
-class Plan(NamedTuple):
+class Schedule(NamedTuple):
+    """Length of a training and of its parts."""
+
     total_steps: int
     steps_per_epoch: int
     checkpoint_every: int  # steps
@@ -65,7 +74,7 @@ class Plan(NamedTuple):
 
 def run_loop(
     step: TrainingStep,
-    plan: Plan,
+    schedule: Schedule,
     means: EpochMeans,
     checkpoints: Checkpoints,
     *,
@@ -77,39 +86,47 @@ def run_loop(
     """Trains from step `start` on; afterwards the network holds the weights to be exported.
 
     Args:
-      batches: gives the batches from a step on.
+      step: trains and validates the network.
+      schedule: length of the training.
+      means: of the current epoch.
+      checkpoints: of the training.
+      start: number of completed steps.
+      batches: called with the number of a step; returns the batches from it on.
       validate: measures the network as it is, on the validation split.
+      observers: are called after steps and epochs.
 
     Raises:
       UserError: loss or gradients are not finite.
     """
-    training = plan.training
+    training = schedule.training
     # A run that was killed after its last step has nothing left to train.
-    stopped = start % plan.steps_per_epoch == 0 and _is_over(
-        start // plan.steps_per_epoch, checkpoints, training
+    stopped = start % schedule.steps_per_epoch == 0 and _is_over(
+        start // schedule.steps_per_epoch, checkpoints, training
     )
-    for facts in () if stopped else _steps(step, plan, batches(start), start):
-        _check_finite(facts, checkpoints.directory)
-        means.update(facts.result)
+    for metrics in () if stopped else _steps(step, schedule, batches(start), start):
+        _check_finite(metrics, checkpoints.directory)
+        means.update(metrics.result)
         for observer in observers:
-            observer.on_step(facts)
-        ends_epoch = facts.step % plan.steps_per_epoch == 0 or facts.step == plan.total_steps
+            observer.on_step(metrics)
+        ends_epoch = (
+            metrics.step % schedule.steps_per_epoch == 0 or metrics.step == schedule.total_steps
+        )
         if ends_epoch:
-            epoch = EpochFacts(
-                math.ceil(facts.step / plan.steps_per_epoch),
-                facts.step,
-                *means.take(),
+            epoch = EpochMetrics(
+                math.ceil(metrics.step / schedule.steps_per_epoch),
+                metrics.step,
+                *means.pop(),
                 validate(),
-                facts.learning_rate,
+                metrics.learning_rate,
             )
             with step.averaged():
                 checkpoints.note(epoch.epoch, epoch.validation.accuracy, epoch.validation.loss)
             for observer in observers:
                 observer.on_epoch(epoch)
-        if ends_epoch or facts.step % plan.checkpoint_every == 0:
+        if ends_epoch or metrics.step % schedule.checkpoint_every == 0:
             for observer in observers:
                 observer.before_save()
-            checkpoints.save(facts.step)
+            checkpoints.save(metrics.step)
         if ends_epoch and _is_over(epoch.epoch, checkpoints, training):
             break
     if training.restore_best and checkpoints.best_epoch:
@@ -118,27 +135,30 @@ def run_loop(
         step.optimizer.finalize_variable_values(step.network.trainable_variables)
 
 
-def _steps(step: TrainingStep, plan: Plan, batches: Iterable, start: int) -> Iterator[StepFacts]:
+def _steps(
+    step: TrainingStep, schedule: Schedule, batches: Iterable, start: int
+) -> Iterator[StepMetrics]:
     iterator = iter(batches)
-    for number in range(start, plan.total_steps):
+    for number in range(start, schedule.total_steps):
         started = time.perf_counter()
         result = step.train(next(iterator))
         seconds = time.perf_counter() - started
         # What the optimizer now says is the rate that this step was made with.
-        yield StepFacts(number + 1, result, float(step.optimizer.learning_rate.numpy()), seconds)
+        yield StepMetrics(number + 1, result, float(step.optimizer.learning_rate.numpy()), seconds)
 
 
 def _is_over(epoch: int, checkpoints: Checkpoints, training: Training) -> bool:
     return training.patience is not None and epoch - checkpoints.best_epoch >= training.patience
 
 
-def _check_finite(facts: StepFacts, directory: str) -> None:
-    if math.isfinite(facts.result.loss) and math.isfinite(facts.result.gradient_norm):
+def _check_finite(metrics: StepMetrics, directory: str) -> None:
+    if math.isfinite(metrics.result.loss) and math.isfinite(metrics.result.gradient_norm):
         return
     latest = tf.train.latest_checkpoint(f"{directory}/state")
     last = f"the last finite state is {latest}" if latest else "no finite state was saved before"
     raise UserError(
-        f"loss and gradients must stay finite. Received: loss {facts.result.loss:g}, gradient "
-        f"norm {facts.result.gradient_norm:g} at step {facts.step} with learning rate "
-        f"{facts.learning_rate:g}; {last}; lower training.learning_rate or set training.clip_norm"
+        f"Loss {metrics.result.loss:g} or gradient norm {metrics.result.gradient_norm:g} "
+        f"is not finite at step {metrics.step} with learning rate "
+        f"{metrics.learning_rate:g}; {last}. Lower training.learning_rate or set "
+        "training.clip_norm."
     )

@@ -1,20 +1,20 @@
-"""The network that is trained: frozen trunk, upper blocks and head, and how it is optimised."""
+"""The network that is trained: frozen trunk, upper blocks and head, and its optimizer."""
 
 from dataclasses import dataclass
 from typing import Literal
 
+import tensorflow as tf
 import tf_keras as keras
 
 from inception_finetune.components import features
 from inception_finetune.components.backbone import cut
 from inception_finetune.components.backbone.network import Backbone
-from inception_finetune.trainer.dropout import Dropout
 from inception_finetune.trainer.settings import Training
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """`network` is `head(upper(trunk(image)))`; the parts share its weights."""
+    """The whole network: `network` is `head(upper(trunk(image)))`, its parts share its weights."""
 
     trunk: keras.Model | None  # images -> features at the cut; frozen, inference mode
     upper: keras.Model | None  # features at the cut -> [B, features]; trained
@@ -23,7 +23,7 @@ class Classifier:
 
     @property
     def embedding(self) -> keras.Model:
-        """The same images -> what the head is given, [B, features], and the logits."""
+        """A model of images to the head's input, [B, features], and the logits, [B, classes]."""
         vector = self.network.input
         for part in (self.trunk, self.upper):
             vector = part(vector) if part is not None else vector
@@ -40,14 +40,16 @@ def build_classifier(
     fresh: bool,
     training: Training,
 ) -> Classifier:
-    """Cuts a network at `cut_before` and puts a new head on it.
+    """Cuts a network at `cut_before` and adds a new head.
 
     Args:
-      backbone: what the network is.
+      backbone: the network's table.
       backbone_network: ``[B, S, S, 3]`` float32 in [-1, 1] to ``[B, features]``.
       trainable_from: the first block that is trained.
       cut_before: where trunk and upper part meet, if that is below the first trained block.
-      fresh: whether the trained blocks forget the checkpoint and start from a new initialisation.
+      classes: number of classes.
+      fresh: whether the trained blocks are initialised anew instead of from the checkpoint.
+      training: settings of the training.
     """
     trunk, upper = cut.split(backbone, backbone_network, trainable_from, cut_before=cut_before)
     if fresh and upper is not None:
@@ -66,6 +68,26 @@ def build_classifier(
     return Classifier(trunk, upper, head, keras.Model(image, flow, name="classifier"))
 
 
+class Dropout(keras.layers.Layer):
+    """Zeroes a share `rate` of the values in training and scales up the others.
+
+    Keras' own layer draws its random numbers from a state that a checkpoint does not hold, so that
+    a resumed run would draw others than an uninterrupted one.
+    """
+
+    def __init__(self, rate: float, seed: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.generator = tf.random.Generator.from_seed(seed, alg="philox")
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Applies dropout if `training` is true."""
+        if not training or not self.rate:
+            return inputs
+        mask = self.generator.uniform(tf.shape(inputs)) >= self.rate
+        return tf.where(mask, inputs / (1 - self.rate), tf.zeros_like(inputs))
+
+
 @dataclass(frozen=True)
 class Trainee:
     """What is trained: `network` shares the head, and perhaps all, with a `Classifier`."""
@@ -78,10 +100,15 @@ class Trainee:
 def prepare_training(
     classifier: Classifier, compute_dtype: Literal["float32", "bfloat16"], *, from_features: bool
 ) -> Trainee:
-    """The network to be trained, with convolutions in `compute_dtype` and float32 variables.
+    """Builds the network to be trained, with convolutions in `compute_dtype` and float32 variables.
 
-    Logits and loss stay float32. Where the type is not float32, the blocks are copies:
-    `finish_training` brings their weights back.
+    Logits and loss stay float32. If the type is not float32, the blocks are copies:
+    `finish_training` copies their weights back.
+
+    Args:
+      classifier: the network to be exported.
+      compute_dtype: of the convolutions.
+      from_features: whether the inputs are stored features instead of images.
     """
     trunk, upper = (
         part if part is None or compute_dtype == "float32" else _in_dtype(part, compute_dtype)
@@ -105,13 +132,13 @@ def prepare_training(
 
 
 def finish_training(trainee: Trainee, classifier: Classifier) -> None:
-    """Brings what was learned into the classifier that is exported."""
+    """Copies trained weights into the classifier that is exported."""
     if classifier.upper is not None and trainee.upper is not None:
         classifier.upper.set_weights(trainee.upper.get_weights())
 
 
 def _in_dtype(part: keras.Model, compute_dtype: str) -> keras.Model:
-    """A copy with the same weights that computes in another type."""
+    """Returns a copy with the same weights that computes in another type."""
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         return type(layer).from_config({**layer.get_config(), "dtype": policy})
@@ -123,7 +150,7 @@ def _in_dtype(part: keras.Model, compute_dtype: str) -> keras.Model:
 
 
 def make_optimizer(training: Training, total_steps: int) -> keras.optimizers.Optimizer:
-    """Adam with the schedule, the clipping and the averaging that are asked for."""
+    """Returns Adam with the schedule, clipping and averaging of the settings."""
     return keras.optimizers.Adam(
         learning_rate(training, total_steps),
         global_clipnorm=training.clip_norm,
@@ -135,7 +162,10 @@ def make_optimizer(training: Training, total_steps: int) -> keras.optimizers.Opt
 def learning_rate(
     training: Training, total_steps: int
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """The rate for each step: constant, or a linear rise and then half a cosine down to zero."""
+    """Returns the learning rate of each step.
+
+    It is constant, or rises linearly and then falls to zero by half a cosine.
+    """
     if training.schedule == "constant":
         return training.learning_rate
     warmup = round(training.warmup_fraction * total_steps)

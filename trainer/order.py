@@ -1,4 +1,4 @@
-"""Which examples each training step sees: a function of seed and step, nothing else."""
+"""Which examples each training step takes: a function of seed and step, nothing else."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,10 +11,13 @@ from inception_finetune.components.errors import UserError
 
 @dataclass(frozen=True)
 class TrainingOrder:
-    """Every epoch is a new permutation of all examples, each in a view chosen at random.
+    """A new permutation of all examples in every epoch, each in a view chosen at random.
 
-    Batches are full: the examples that are left over at the end of an epoch wait for another one.
-    A run can go on from any step, and cached and online training see the same order.
+    Batches are full: the examples left over at the end of an epoch are skipped in it. A run can
+    continue from any step, and cached and online training see the same order.
+
+    Raises:
+      UserError: there are fewer examples than a batch takes.
     """
 
     examples: int
@@ -25,16 +28,24 @@ class TrainingOrder:
     def __post_init__(self) -> None:
         if self.examples < self.batch_size:
             raise UserError(
-                f"the train split must fill one batch. Received: {self.examples} examples, "
-                f"training.batch_size={self.batch_size}; lower training.batch_size"
+                f"Train split of {self.examples} examples does not fill one batch of "
+                f"training.batch_size={self.batch_size}. Lower training.batch_size."
             )
 
     @property
     def steps_per_epoch(self) -> int:
+        """Number of full batches in an epoch."""
         return self.examples // self.batch_size
 
     def batch(self, step: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Examples and views ``[batch_size]`` of a step, counted from 0."""
+        """Returns the batch of a step.
+
+        Args:
+          step: number of the step, from 0.
+
+        Returns:
+          Examples and views, ``[batch_size]`` int64 each.
+        """
         epoch, index = divmod(step, self.steps_per_epoch)
         examples, views = _epoch(self, epoch)
         part = slice(index * self.batch_size, (index + 1) * self.batch_size)

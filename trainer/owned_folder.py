@@ -1,4 +1,4 @@
-"""Folders of trainings, named by what was trained: removed by ownership, never by place."""
+"""Folders of trainings, named by a hash of what is trained; only folders of ours are removed."""
 
 import fcntl
 import hashlib
@@ -17,14 +17,21 @@ _NAME: Final = re.compile("[0-9a-f]{16}")  # of a digest's first half
 
 @contextmanager
 def owned_folder(parent: str, identity: Iterable[str]) -> Iterator[str]:
-    """The folder of the training that `identity` names; those of other trainings are removed.
+    """Locks the folder of a training, and removes the folders of other trainings.
 
-    A training that is killed is found again by what it was given. One that is not repeated next
-    is given up, so that checkpoints do not pile up. What we did not make stays, and so does what
-    another process is using; nothing is removed through a symbolic link.
+    A killed training finds its folder again by its identity. The folder of a training that is not
+    repeated next is removed, so that checkpoints do not accumulate. Foreign files stay, and so does
+    what another process is using; nothing is removed through a symbolic link.
+
+    Args:
+      parent: folder of all trainings of this kind.
+      identity: texts that describe the training; their hash is the folder's name.
+
+    Yields:
+      Path of the folder.
 
     Raises:
-      UserError: something else stands in its place, or another process trains there.
+      UserError: something else is in its place, or another process trains there.
     """
     digest = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
     folder = Path(parent, digest)
@@ -35,7 +42,7 @@ def owned_folder(parent: str, identity: Iterable[str]) -> Iterator[str]:
         except BlockingIOError:
             raise UserError(
                 f"{folder} is in use by another process that trains the same. Wait until it is "
-                "done, or give another root=DIRECTORY"
+                "done, or give another root=DIRECTORY."
             ) from None
         _remove_others(folder)
         yield str(folder)
@@ -46,11 +53,12 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(
-            f"{error.filename} is no folder, and checkpoints are to lie in {folder}. Move it away"
+            f"{error.filename} is not a folder, and checkpoints are to lie in {folder}. Move "
+            "it away."
         ) from None
     if folder.is_symlink() or not (_is_marked(folder) or not any(folder.iterdir())):
         raise UserError(
-            f"{folder} was not made by a training, and checkpoints are to lie there. Move it away"
+            f"{folder} was not made by a training, and checkpoints are to lie there. Move it away."
         )
 
 
@@ -71,9 +79,9 @@ def _is_marked(folder: Path) -> bool:
 
 
 def _lock(marker: IO[str]) -> None:
-    """The system lets go when this process ends, however it does.
+    """Locks the file until this process ends, however it ends.
 
     Raises:
-      BlockingIOError: another process has it.
+      BlockingIOError: another process holds the lock.
     """
     fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Pictures that are drawn for TensorBoard, as ``[height, width, 3]`` uint8."""
+"""Pictures for TensorBoard, ``[height, width, 3]`` uint8 each."""
 
 import io
 from collections.abc import Sequence
@@ -12,11 +12,12 @@ _NAMED = 25  # classes; with more of them, neither names nor numbers can be read
 def confusion_matrix_picture(
     labels: npt.NDArray[np.int64], predictions: npt.NDArray[np.int64], names: Sequence[str]
 ) -> npt.NDArray[np.uint8]:
-    """Shares of each true class; the numbers in the cells are counts.
+    """Draws a confusion matrix: colours are shares of each true class, numbers are counts.
 
     Args:
-      labels: [N] ids into `names`, the true classes.
-      predictions: [N] ids into `names`.
+      labels: ``[N]`` int64, indices into `names`.
+      predictions: ``[N]`` int64, indices into `names`.
+      names: of all classes.
     """
     from matplotlib.figure import Figure
     from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
@@ -49,12 +50,13 @@ def predictions_picture(
     predictions: npt.NDArray[np.int64],
     names: Sequence[str],
 ) -> npt.NDArray[np.uint8]:
-    """Images with their true labels; where the prediction is another, it stands there in red.
+    """Draws images with their true labels, and wrong predictions in red.
 
     Args:
-      images: [N, S, S, 3] in [-1, 1], as the network sees them.
-      labels: [N] ids into `names`, the true classes.
-      predictions: [N] ids into `names`.
+      images: ``[N, S, S, 3]`` float32 in [-1, 1], as the network sees them.
+      labels: ``[N]`` int64, indices into `names`.
+      predictions: ``[N]`` int64, indices into `names`.
+      names: of all classes.
     """
     from matplotlib.figure import Figure
 
@@ -68,9 +70,9 @@ def predictions_picture(
         row, column = divmod(number, columns)
         box = (column + 0.04, column + 0.96, row + 0.98, row + 0.25)
         axes.imshow(image, extent=box, aspect="auto", interpolation="nearest")
-        truth, found = names[labels[number]], names[predictions[number]]
-        right = truth == found
-        title = truth if right else f"{found},\nnot {truth}"
+        truth, prediction = names[labels[number]], names[predictions[number]]
+        right = truth == prediction
+        title = truth if right else f"{prediction},\nnot {truth}"
         colour = "darkgreen" if right else "red"
         axes.text(column + 0.5, row + 0.22, title, fontsize=12, color=colour, ha="center")
     axes.set(xlim=(0, columns), ylim=(rows, 0))
@@ -78,7 +80,15 @@ def predictions_picture(
 
 
 def thumbnails(images: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.uint8]:
-    """``[N, S, S, 3]`` in [-1, 1] to ``[N, side, side, 3]``."""
+    """Scales images down.
+
+    Args:
+      images: ``[N, S, S, 3]`` float32 in [-1, 1].
+      side: of the thumbnails in pixels.
+
+    Returns:
+      ``[N, side, side, 3]`` uint8.
+    """
     from PIL import Image
 
     return np.stack(
@@ -87,7 +97,7 @@ def thumbnails(images: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.uin
 
 
 def sprite(small: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """All thumbnails in one square, row by row."""
+    """Arranges thumbnails ``[N, side, side, 3]`` in one square, row by row."""
     side = small.shape[1]
     columns = int(np.ceil(np.sqrt(len(small))))
     square = np.zeros([columns * side, columns * side, 3], np.uint8)
@@ -98,6 +108,7 @@ def sprite(small: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """Encodes ``[height, width, 3]`` uint8 as PNG."""
     from PIL import Image
 
     buffer = io.BytesIO()

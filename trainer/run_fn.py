@@ -1,6 +1,5 @@
-"""TFX's entry to training, by dotted path ``trainer.run_fn.run_fn``: the only reader of FnArgs."""
+"""TFX's entry point to training, ``trainer.run_fn.run_fn``: the only reader of its FnArgs."""
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -9,61 +8,57 @@ import tf_keras as keras
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from inception_finetune.components import features
-from inception_finetune.components.backbone import cut
-from inception_finetune.components.backbone.networks import NETWORKS
-from inception_finetune.trainer import devices, examples, execution, fit, model, signatures
+from inception_finetune.trainer import devices, examples, execution, fit, signatures
 from inception_finetune.trainer.classifier import make_classifier
+from inception_finetune.trainer.extra_assets import write_extra_assets
 from inception_finetune.trainer.owned_folder import owned_folder
-from inception_finetune.trainer.provenance import provenance
 from inception_finetune.trainer.settings import TrainerSettings, apply_hyperparameters
 
 
 def run_fn(fn_args: FnArgs) -> None:
     """Trains the upper blocks and the head, and exports the whole model.
 
+    Args:
+      fn_args: TFX's; `custom_config` is a `TrainerSettings`.
+
     Raises:
-      UserError: the backbone on disk is not the one that was configured, the train split is
-        smaller than one batch, a batch cannot be divided among the devices, an example is damaged,
-        or the loss is not finite.
+      UserError: the backbone on disk is not the one that was configured, the train split is smaller
+        than one batch, a batch cannot be divided among the devices, an example is damaged, or the
+        loss is not finite.
     """
     settings = TrainerSettings.model_validate(fn_args.custom_config)
     if fn_args.hyperparameters:
         settings = apply_hyperparameters(settings, fn_args.hyperparameters["values"])
-    how = execution.current()
+    execution_settings = execution.current()
     strategy = devices.choose_strategy()
     devices.check_batch_size(settings.training.batch_size, strategy.num_replicas_in_sync)
     keras.utils.set_random_seed(settings.training.seed)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     with (
         tempfile.TemporaryDirectory(prefix="trainer-") as scratch,
-        examples.open_examples(
+        examples.open_inputs(
             fn_args.train_files,
             fn_args.eval_files,
             settings,
             transform,
             Path(scratch),
             fit.EMBEDDED,
-        ) as opened,
-        owned_folder(f"{how.work}/checkpoints", [settings.identity, *opened.digests()]) as place,
+        ) as inputs,
+        owned_folder(
+            f"{execution_settings.work}/checkpoints", [settings.identity, *inputs.digests()]
+        ) as place,
     ):
         with strategy.scope():
             classifier = make_classifier(settings)
-            fit.fit(classifier, *opened, settings, place, checkpoint_every=how.checkpoint_every)
+            fit.fit(
+                classifier,
+                *inputs,
+                settings,
+                place,
+                checkpoint_every=execution_settings.checkpoint_every,
+            )
         target = Path(fn_args.serving_model_dir)
         serving = signatures.ServingModel(classifier.embedding, transform, settings.label_names)
         signatures.export(serving, str(target))
-        _write_extra(target / features.EXTRA_ASSETS, settings, classifier)
+        write_extra_assets(target / features.EXTRA_ASSETS, settings, classifier)
         fit.publish_logs(place, fn_args.model_run_dir)
-
-
-def _write_extra(directory: Path, settings: TrainerSettings, classifier: model.Classifier) -> None:
-    """What a reviewer needs to know of the model, kept with it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    rows = cut.variable_report(
-        NETWORKS[settings.network], classifier.trunk, classifier.upper, classifier.head
-    )
-    (directory / "variables.txt").write_text(cut.render_report(rows), "utf-8")
-    (directory / "settings.json").write_text(settings.model_dump_json(indent=2), "utf-8")
-    (directory / "provenance.json").write_text(json.dumps(provenance(), indent=2), "utf-8")
-    labels = "".join(f"{index}:{name}\n" for index, name in enumerate(settings.label_names))
-    (directory / features.LABELS_FILE).write_text(labels, "utf-8")

@@ -1,4 +1,4 @@
-"""What identifies a training: one typed object, written into TFX's custom_config as JSON."""
+"""Settings that identify a training: one typed object, passed in TFX's custom_config as JSON."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ _NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Training(Section):
-    """What a change of gives another model."""
+    """Settings that the trained model depends on."""
 
     epochs: int | None = Field(5, ge=1)  # passes over the train split; or give steps
     steps: int | None = Field(None, ge=1)  # optimizer steps; set epochs to null
@@ -38,14 +38,14 @@ class Training(Section):
     def _one_length(self) -> "Training":
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(
-                "exactly one of epochs and steps must be given and the other be null, "
-                f"here epochs={self.epochs} and steps={self.steps}"
+                f"epochs={self.epochs} and steps={self.steps}: exactly one of them must be given. "
+                "Set the other to null"
             )
         return self
 
 
 class TrainingSection(Training):
-    """The section `training` of the configuration: also how a training is carried out."""
+    """The section `training` of the configuration, including how a training is carried out."""
 
     checkpoint_every: int = Field(100, ge=1)  # steps; a killed run loses no more than these
     devices: Literal["auto"] = "auto"  # every GPU of this machine, or else the CPU
@@ -55,14 +55,14 @@ class TrainingSection(Training):
     def _is_one_machine(cls, value: Any) -> Any:
         if value == "multi_worker":
             raise ValueError(
-                "training.devices=multi_worker is not supported: after a kill, workers disagree on "
-                "the step they stand at. Train on one machine, with auto"
+                "training.devices=multi_worker is not supported: after a kill, workers disagree "
+                "on the step they stand at. Train on one machine, with auto"
             )
         return value
 
     @property
     def identity(self) -> Training:
-        """Without what no weight depends on."""
+        """The settings without those that no weight depends on."""
         return Training.model_validate(self.model_dump(include=set(Training.model_fields)))
 
 
@@ -81,12 +81,14 @@ class Tuning(Section):
     def _is_a_range(self) -> "Tuning":
         low, high = self.learning_rate
         if low >= high:
-            raise ValueError(f"learning_rate must rise, here it is from {low} to {high}")
+            raise ValueError(
+                f"learning_rate from {low} to {high} does not rise. Give the lower rate first"
+            )
         return self
 
 
 class TrainerSettings(Section):
-    """Everything that a change of must train again, and nothing else."""
+    """Every setting whose change requires retraining, and no other."""
 
     training: Training
     image_size: int  # side in pixels
@@ -104,12 +106,17 @@ class TrainerSettings(Section):
 
     @property
     def identity(self) -> str:
-        """All of it as JSON, but for where the backbone lies: the fingerprint says what it is."""
+        """All settings as JSON, except for the backbone's path: its fingerprint identifies it."""
         return self.model_dump_json(exclude={"backbone_directory"})
 
 
 def apply_hyperparameters(settings: TrainerSettings, values: Mapping[str, Any]) -> TrainerSettings:
-    """`settings` with what was tuned in its place."""
+    """Returns `settings` with tuned values.
+
+    Args:
+      settings: of the training.
+      values: by field of `Training`, and ``trainable_from``.
+    """
     tuned = dict(values)
     changed = {"trainable_from": tuned.pop("trainable_from")}
     training = {**settings.training.model_dump(), **tuned}
@@ -119,6 +126,8 @@ def apply_hyperparameters(settings: TrainerSettings, values: Mapping[str, Any]) 
 
 
 class TunerSettings(Section):
+    """The settings of a search: those of a training, and what is tuned."""
+
     trainer: TrainerSettings
     tuning: Tuning
     code_fingerprint: str  # sha256 of the code that searches

@@ -1,4 +1,4 @@
-"""The exported model: encoded bytes to probabilities or vectors, the Transform graph inside."""
+"""The exported model: encoded bytes to probabilities or embeddings, through the Transform graph."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,7 +22,7 @@ _ERROR = f"a picture must be {decoding.RULE}"
 class ServingModel(tf.Module):
     """Bytes -> Transform graph -> network -> probabilities; batch norm in inference mode.
 
-    `network` maps images ``[B, S, S, 3]`` to what the head is given ``[B, D]`` and to the logits.
+    `network` maps images ``[B, S, S, 3]`` to the head's input ``[B, D]`` and to the logits.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class ServingModel(tf.Module):
         self._label_names = tuple(label_names)
 
     def signatures(self) -> dict[str, Callable]:
+        """Returns the concrete function of each signature, by name."""
         serialized = tf.TensorSpec([None], tf.string, name="examples")
         encoded = tf.TensorSpec([None], tf.string, name="images")
         return {
@@ -55,11 +56,19 @@ class ServingModel(tf.Module):
         }
 
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialized tf.Examples ``[B]``; only ``image/encoded`` is needed in them.
+        """Classifies serialized tf.Examples.
+
+        This is what the gate measures, so no image may be left out.
+
+        Args:
+          examples: ``[B]`` strings; only ``image/encoded`` is needed in them.
+
+        Returns:
+          As `predict_images`.
 
         Raises:
-          tf.errors.InvalidArgumentError: pictures that cannot be read, by their place in the
-            batch. This is what the gate measures: there, no picture may be left out.
+          tf.errors.InvalidArgumentError: some images cannot be read; lists their positions in the
+            batch.
         """
         specification = {features.IMAGE_ENCODED: self._raw_features[features.IMAGE_ENCODED]}
         parsed = tf.io.parse_example(examples, specification)
@@ -73,17 +82,29 @@ class ServingModel(tf.Module):
             return self._answer(images, tf.identity(whole))
 
     def predict_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """PNG or JPEG bytes ``[B]``, pictures of any size.
+        """Classifies images of any size.
 
-        One that cannot be read does not harm the others: its probabilities are 0, its label is -1
-        without a name, and ``error`` says what a picture must be.
+        An unreadable image does not affect the others: its probabilities are 0, its label is -1
+        without a name, and ``error`` describes what is wrong.
+
+        Args:
+          images: ``[B]`` strings, PNG or JPEG bytes.
+
+        Returns:
+          ``probabilities`` ``[B, classes]`` float32, ``label_id`` ``[B]`` int64, ``label_name`` and
+          ``error`` ``[B]`` strings.
         """
         return self._answer(images, decoding.are_whole(images))
 
     def embed_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """PNG or JPEG bytes ``[B]`` to what the head is given of each, ``[B, D]`` float32.
+        """Embeds images of any size.
 
-        Of one that cannot be read it is 0, and ``error`` says what a picture must be.
+        Args:
+          images: ``[B]`` strings, PNG or JPEG bytes.
+
+        Returns:
+          ``embedding`` ``[B, D]`` float32, 0 for an unreadable image, and ``error`` ``[B]``
+          strings.
         """
         whole = decoding.are_whole(images)
         vectors = self._in_chunks(tf.where(whole, images, _BLANK), self._embed, self._width)
@@ -107,13 +128,20 @@ class ServingModel(tf.Module):
         }
 
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialized tf.Examples ``[B]`` with their labels, as the network is trained on them."""
+        """Transforms labelled tf.Examples as they are for training.
+
+        Args:
+          examples: ``[B]`` serialized examples.
+
+        Returns:
+          ``image`` ``[B, S, S, 3]`` float32 in [-1, 1] and ``label`` ``[B]`` int64.
+        """
         return self.transform_layer(tf.io.parse_example(examples, self._raw_features))
 
     def _in_chunks(
         self, images: tf.Tensor, network: Callable[[tf.Tensor], tf.Tensor], width: int
     ) -> tf.Tensor:
-        """What `network` makes of readable pictures ``[B]``: ``[B, width]`` float32."""
+        """Applies `network` to readable images ``[B]``, in chunks: ``[B, width]`` float32."""
         # Convolutions refuse a batch of none, so one picture that is cut off again stands in.
         count = tf.shape(images)[0]
         images = tf.concat([images, tf.fill([tf.cast(count == 0, tf.int32)], _BLANK)], axis=0)

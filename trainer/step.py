@@ -1,4 +1,4 @@
-"""One optimisation step, and validation, on one device or on many."""
+"""One optimisation step, and validation, on one device or on several."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from inception_finetune.trainer.settings import Training
 
 
 class StepResult(NamedTuple):
-    """Of the whole batch, before its update."""
+    """Result of a step: values of the whole batch, before its update."""
 
     loss: float  # cross-entropy, without weight decay
     accuracy: float
@@ -21,6 +21,8 @@ class StepResult(NamedTuple):
 
 
 class Validation(NamedTuple):
+    """Result of a validation, and its labels and predictions."""
+
     loss: float  # mean cross-entropy, without label smoothing
     accuracy: float
     labels: npt.NDArray[np.int64]  # [N]
@@ -28,11 +30,11 @@ class Validation(NamedTuple):
 
 
 class TrainingStep:
-    """Changes the variables of `network` that are trainable, and the statistics they move.
+    """Updates the trainable variables of `network`, and its moving statistics.
 
     The batch is taken from its iterator before it enters the graph. Inside the graph, the rest of
-    the step may go on in the thread that delivered the batch, and on such a thread oneDNN computes
-    on one core: on 2 cores one step in four took twice as long, and now one in thirty does.
+    the step may run in the thread that delivered the batch, and on such a thread oneDNN computes on
+    one core: on 2 cores one step in four took twice as long, and now one in thirty does.
     """
 
     def __init__(
@@ -48,12 +50,20 @@ class TrainingStep:
         optimizer.build(network.trainable_variables)
 
     def train(self, batch) -> StepResult:
-        """`batch` is ``(inputs [B, ...], labels [B] int64)``, for each replica where there are."""
+        """Runs one step.
+
+        Args:
+          batch: ``(inputs [B, ...], labels [B] int64)``, or per-replica values of these.
+        """
         loss, accuracy, norm = self._train(batch)
         return StepResult(float(loss), float(accuracy), float(norm))
 
     def validate(self, batches: tf.data.Dataset) -> Validation:
-        """In inference mode, with averaged weights where there are such."""
+        """Validates in inference mode, with averaged weights if they are averaged.
+
+        Args:
+          batches: of ``(inputs [B, ...], labels [B] int64)``.
+        """
         losses, labels, predictions = [], [], []
         with self.averaged():
             for inputs, batch_labels in batches:
@@ -61,23 +71,23 @@ class TrainingStep:
                 losses.append(batch_losses.numpy())
                 labels.append(batch_labels.numpy())
                 predictions.append(batch_predictions.numpy())
-        truth, found = np.concatenate(labels), np.concatenate(predictions)
+        truth, predicted = np.concatenate(labels), np.concatenate(predictions)
         mean = float(np.concatenate(losses).mean(dtype=np.float64))
-        return Validation(mean, float((truth == found).mean()), truth, found)
+        return Validation(mean, float((truth == predicted).mean()), truth, predicted)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Puts the moving averages of the weights in the weights' place."""
+        """Replaces the weights by their moving averages for the duration of the context."""
         if not self.optimizer.use_ema:
             yield
             return
         variables = self.network.trainable_variables
-        kept = [variable.numpy() for variable in variables]
+        values = [variable.numpy() for variable in variables]
         self.optimizer.finalize_variable_values(variables)
         try:
             yield
         finally:
-            for variable, value in zip(variables, kept, strict=True):
+            for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
 
     @tf.function(reduce_retracing=True)
@@ -89,7 +99,7 @@ class TrainingStep:
         return loss, accuracy, norm / self.strategy.num_replicas_in_sync
 
     def _on_replica(self, inputs: tf.Tensor, labels: tf.Tensor) -> Sequence[tf.Tensor]:
-        """This replica's share of the loss and of the accuracy; the norm of all gradients."""
+        """Returns this replica's share of loss and accuracy, and the norm of all gradients."""
         replicas = self.strategy.num_replicas_in_sync
         variables = self.network.trainable_variables
         with tf.GradientTape() as tape:

@@ -1,20 +1,28 @@
-"""What TensorBoard shows of training, in the runs ``train`` and ``validation``."""
+"""Logs of training for TensorBoard, in the runs ``train`` and ``validation``."""
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 import tf_keras as keras
 
-from inception_finetune.trainer.loop import EpochFacts, Observer, StepFacts
-from inception_finetune.trainer.pictures import confusion_matrix_picture, predictions_picture
+from inception_finetune.trainer.loop import EpochMetrics, Observer, StepMetrics
+from inception_finetune.trainer.pictures import (
+    confusion_matrix_picture,
+    encode_png,
+    predictions_picture,
+    sprite,
+)
 
 TRAIN, VALIDATION = "train", "validation"
+SPRITE_SIDE = 32  # pixels of each thumbnail in the embedding projector
 
 
 class TensorBoardLog(Observer):
-    """Scalars of every step; scalars, histograms and the confusion matrix of every epoch."""
+    """Logs scalars of every step; scalars, histograms and the confusion matrix of every epoch."""
 
     def __init__(
         self,
@@ -26,11 +34,15 @@ class TensorBoardLog(Observer):
         label_names: tuple[str, ...],
         batch_size: int,
     ) -> None:
-        """Events after step `start` are forgotten: those steps run again.
+        """Opens the logs, and continues those of a killed run.
 
         Args:
+          directory: of the logs.
+          start: number of completed steps; later events are removed, as those steps run again.
           variables: whose histograms are drawn.
-          samples: the first validation images, [N, S, S, 3] in [-1, 1].
+          samples: the first validation images, ``[N, S, S, 3]`` float32 in [-1, 1].
+          label_names: of all classes.
+          batch_size: images in a step.
         """
         forget_events_after(directory, start)
         self._directory = directory
@@ -41,43 +53,50 @@ class TensorBoardLog(Observer):
         self._label_names = label_names
         self._batch_size = batch_size
 
-    def on_step(self, facts: StepFacts) -> None:
-        with self._train.as_default(step=facts.step):
-            tf.summary.scalar("loss", facts.result.loss)
-            tf.summary.scalar("accuracy", facts.result.accuracy)
-            tf.summary.scalar("learning_rate", facts.learning_rate)
-            tf.summary.scalar("gradient_norm", facts.result.gradient_norm)
-            tf.summary.scalar("seconds_per_step", facts.seconds)
-            tf.summary.scalar("images_per_second", self._batch_size / facts.seconds)
+    def on_step(self, metrics: StepMetrics) -> None:
+        """Logs the step's scalars."""
+        with self._train.as_default(step=metrics.step):
+            tf.summary.scalar("loss", metrics.result.loss)
+            tf.summary.scalar("accuracy", metrics.result.accuracy)
+            tf.summary.scalar("learning_rate", metrics.learning_rate)
+            tf.summary.scalar("gradient_norm", metrics.result.gradient_norm)
+            tf.summary.scalar("seconds_per_step", metrics.seconds)
+            tf.summary.scalar("images_per_second", self._batch_size / metrics.seconds)
 
-    def on_epoch(self, facts: EpochFacts) -> None:
-        with self._train.as_default(step=facts.step):
-            tf.summary.scalar("epoch_loss", facts.loss)
-            tf.summary.scalar("epoch_accuracy", facts.accuracy)
+    def on_epoch(self, metrics: EpochMetrics) -> None:
+        """Logs the epoch's scalars, histograms and pictures."""
+        with self._train.as_default(step=metrics.step):
+            tf.summary.scalar("epoch_loss", metrics.loss)
+            tf.summary.scalar("epoch_accuracy", metrics.accuracy)
             for variable in self._variables:
                 tf.summary.histogram(f"weights/{variable.name.removesuffix(':0')}", variable)
-        with self._validation.as_default(step=facts.step):
-            tf.summary.scalar("epoch_loss", facts.validation.loss)
-            tf.summary.scalar("epoch_accuracy", facts.validation.accuracy)
-            labels, predictions = facts.validation.labels, facts.validation.predictions
+        with self._validation.as_default(step=metrics.step):
+            tf.summary.scalar("epoch_loss", metrics.validation.loss)
+            tf.summary.scalar("epoch_accuracy", metrics.validation.accuracy)
+            labels, predictions = metrics.validation.labels, metrics.validation.predictions
             matrix = confusion_matrix_picture(labels, predictions, self._label_names)
             tf.summary.image("confusion_matrix", matrix[None])
             shown = predictions_picture(self._samples, labels, predictions, self._label_names)
             tf.summary.image("predictions", shown[None])
 
     def before_save(self) -> None:
+        """Flushes the logs."""
         self._train.flush()
         self._validation.flush()
 
     def graph(self, network: keras.Model) -> None:
-        """The network in inference mode, without the steps of training."""
+        """Logs the network's graph in inference mode, without the steps of training."""
         call = tf.function(lambda inputs: network(inputs, training=False))
         spec = tf.TensorSpec(network.input.shape, network.input.dtype)
         with self._train.as_default(step=0):
             tf.summary.graph(call.get_concrete_function(spec).graph)
 
     def hyperparameters(self, values: Mapping[str, bool | int | float | str]) -> None:
-        """For the HParams tab, which compares runs by their validation accuracy and loss."""
+        """Logs the values for the HParams tab, which compares runs by validation accuracy and loss.
+
+        Args:
+          values: settings by name.
+        """
         from tensorboard.plugins.hparams import api
 
         metrics = [
@@ -90,21 +109,62 @@ class TensorBoardLog(Observer):
             api.hparams(dict(values), trial_id=self._directory.split("/")[-2])
 
     def close(self) -> None:
+        """Closes the logs."""
         self._train.close()
         self._validation.close()
 
 
 def forget_events_after(directory: str, step: int) -> None:
-    """Removes later events from the files of a killed run, so that no step is shown twice."""
+    """Removes a killed run's events after `step`, so that no step is shown twice."""
     for path in tf.io.gfile.glob(f"{directory}/*/events.out.tfevents.*"):
-        kept = []
+        records = []
         try:
             for record in tf.compat.v1.io.tf_record_iterator(path):
                 if tf.compat.v1.Event.FromString(record).step <= step:
-                    kept.append(record)
+                    records.append(record)
         except tf.errors.DataLossError:
             pass  # the kill cut off the last event
         with tf.io.TFRecordWriter(f"{path}.new") as writer:
-            for record in kept:
+            for record in records:
                 writer.write(record)
         tf.io.gfile.rename(f"{path}.new", path, overwrite=True)
+
+
+def write_projector(
+    directory: str,
+    vectors: npt.NDArray[np.float32],
+    thumbnails: npt.NDArray[np.uint8],
+    rows: Sequence[tuple[str, str]],
+) -> None:
+    """Writes the files of TensorBoard's embedding projector.
+
+    Args:
+      directory: of a run's logs.
+      vectors: ``[N, D]`` float32, the head's input.
+      thumbnails: ``[N, SPRITE_SIDE, SPRITE_SIDE, 3]`` uint8.
+      rows: true and predicted label of each.
+    """
+    from tensorboard.plugins import projector
+
+    tf.io.gfile.makedirs(directory)
+    _write(f"{directory}/vectors.bin", vectors.astype("<f4").tobytes())
+    text = io.StringIO()
+    table = csv.writer(text, delimiter="\t", lineterminator="\n")
+    table.writerows([("label", "predicted"), *rows])
+    _write(f"{directory}/metadata.tsv", text.getvalue().encode())
+    _write(f"{directory}/sprite.png", encode_png(sprite(thumbnails)))
+
+    config = projector.ProjectorConfig()
+    embedding = config.embeddings.add()
+    embedding.tensor_name = "validation images"
+    embedding.tensor_path = "vectors.bin"
+    embedding.tensor_shape.extend(vectors.shape)
+    embedding.metadata_path = "metadata.tsv"
+    embedding.sprite.image_path = "sprite.png"
+    embedding.sprite.single_image_dim.extend([SPRITE_SIDE, SPRITE_SIDE])
+    projector.visualize_embeddings(directory, config)
+
+
+def _write(path: str, content: bytes) -> None:
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(content)

@@ -1,7 +1,7 @@
-"""TFX's entry to tuning, by dotted path ``trainer.tuner.tuner_fn``.
+"""TFX's entry point to tuning, ``trainer.tuner.tuner_fn``.
 
-Keras Tuner looks for models of Keras 3; ours are of Keras 2. So it only proposes values here and
-compares the scores, and each trial is an ordinary training on the same stored features.
+Keras Tuner expects models of Keras 3; ours are of Keras 2. So it only proposes values here and
+compares scores, and each trial is an ordinary training on the same stored features.
 """
 
 import shutil
@@ -34,10 +34,13 @@ OBJECTIVE = "val_accuracy"  # the best epoch's, on the validation split
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
-    """Random search over what `Tuning` names.
+    """Creates a random search over the values that `Tuning` names.
+
+    Args:
+      fn_args: TFX's; `custom_config` is a `TunerSettings`.
 
     Raises:
-      UserError: as the Trainer does, out of the first trial that fails.
+      UserError: as the Trainer does, from the first trial that fails.
     """
     settings = TunerSettings.model_validate(fn_args.custom_config)
     keras.utils.set_random_seed(settings.trainer.training.seed)
@@ -45,8 +48,8 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     devices.check_batch_size(settings.trainer.training.batch_size, strategy.num_replicas_in_sync)
     resources = ExitStack()
     scratch = resources.enter_context(tempfile.TemporaryDirectory(prefix="tuner-"))
-    opened = resources.enter_context(
-        examples.open_examples(
+    inputs = resources.enter_context(
+        examples.open_inputs(
             fn_args.train_files,
             fn_args.eval_files,
             settings.trainer,
@@ -55,22 +58,22 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
             fit.EMBEDDED,
         )
     )
-    identity = [settings.tuning.model_dump_json(), settings.trainer.identity, *opened.digests()]
-    how = execution.current()
-    logs = resources.enter_context(owned_folder(f"{how.work}/tuning", identity))
+    identity = [settings.tuning.model_dump_json(), settings.trainer.identity, *inputs.digests()]
+    execution_settings = execution.current()
+    logs = resources.enter_context(owned_folder(f"{execution_settings.work}/tuning", identity))
     search = FeatureTuner(
         settings,
-        opened,
+        inputs,
         strategy,
         logs,
-        checkpoint_every=how.checkpoint_every,
+        checkpoint_every=execution_settings.checkpoint_every,
         working_directory=fn_args.working_dir,
     )
     return TunerFnResult(tuner=search, fit_kwargs={"resources": resources, "verbose": 0})
 
 
 def search_space(tuning: Tuning, settings: TrainerSettings) -> keras_tuner.HyperParameters:
-    """Keys are those of `Training`, and ``trainable_from``."""
+    """Returns the hyperparameters, by field of `Training`, and ``trainable_from``."""
     space = keras_tuner.HyperParameters()
     low, high = tuning.learning_rate
     space.Float("learning_rate", low, high, sampling="log")
@@ -81,19 +84,28 @@ def search_space(tuning: Tuning, settings: TrainerSettings) -> keras_tuner.Hyper
 
 
 class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
-    """Trains once for each trial, and stops at the first that fails."""
+    """Runs a training for each trial, and stops at the first that fails."""
 
     def __init__(
         self,
         settings: TunerSettings,
-        opened: examples.Opened,
+        inputs: examples.TrainerInputs,
         strategy: tf.distribute.Strategy,
         logs: str,
         *,
         checkpoint_every: int,
         working_directory: str,
     ) -> None:
-        """`logs` is our own folder, for those of the trials."""
+        """Prepares the search.
+
+        Args:
+          settings: of the search.
+          inputs: examples that all trials share.
+          strategy: that trials are trained in.
+          logs: folder of the trials' logs.
+          checkpoint_every: steps between two checkpoints.
+          working_directory: Keras Tuner's own folder.
+        """
         tuning = settings.tuning
         oracle = keras_tuner.oracles.RandomSearchOracle(
             objective=keras_tuner.Objective(OBJECTIVE, direction="max"),
@@ -103,19 +115,24 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         )
         super().__init__(oracle, directory=working_directory, project_name="search")
         self._settings = settings
-        self._opened = opened
+        self._inputs = inputs
         self._strategy = strategy
         self._logs = logs
         self._checkpoint_every = checkpoint_every
 
     def search(self, *fit_args, resources: ExitStack, **fit_kwargs) -> None:
-        """Lets go of `resources`, which trials need, at the end."""
+        """Runs all trials and closes `resources`, which they need."""
         with resources:
             super().search(*fit_args, **fit_kwargs)
 
     def run_trial(self, trial, *fit_args, **fit_kwargs) -> dict[str, float]:
-        chosen = trial.hyperparameters.values
-        values = ", ".join(f"{name} {_shown(value)}" for name, value in chosen.items())
+        """Runs one trial.
+
+        Returns:
+          The best epoch's validation accuracy, under `OBJECTIVE`.
+        """
+        hyperparameters = trial.hyperparameters.values
+        values = ", ".join(f"{name} {_shown(value)}" for name, value in hyperparameters.items())
         number = f"{int(trial.trial_id) + 1}/{self._settings.tuning.trials}"
         print(f"trial {number}: {values}", file=sys.stderr, flush=True)
         try:
@@ -135,7 +152,7 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         with self._strategy.scope():
             fit.fit(
                 make_classifier(settings),
-                *self._opened,
+                *self._inputs,
                 settings,
                 directory,
                 checkpoint_every=self._checkpoint_every,
@@ -146,10 +163,10 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         return max(row["val_accuracy"] for row in rows)
 
     def search_space_summary(self, extended: bool = False) -> None:
-        """TFX prints this; the config says it already."""
+        """Prints nothing: TFX calls this, and the configuration shows it already."""
 
     def results_summary(self, num_trials: int = 10) -> None:
-        """TFX prints this."""
+        """Prints the best trials."""
         trials = self.oracle.get_best_trials(num_trials)
         table = Table(title="best trials", title_justify="left")
         names = list(trials[0].hyperparameters.values)

@@ -1,1 +1,1 @@
-"""The gate on the data: anomalies that ExampleValidator found stop the run."""
+"""The gate on the data: anomalies that ExampleValidator reports stop the run."""

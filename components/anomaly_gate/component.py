@@ -1,4 +1,4 @@
-"""Stops the run when ExampleValidator found an anomaly: TFX itself only writes it down."""
+"""Stops the run when ExampleValidator reports an anomaly: TFX itself only records it."""
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.dsl.component.experimental.annotations import InputArtifact, Parameter
@@ -16,8 +16,16 @@ def AnomalyGate(  # noqa: N802 - TFX component names are classes' names
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
     code_fingerprint: Parameter[str],
 ) -> None:
-    """Fails with split, feature and TFDV's reason where an example does not fit the schema."""
-    del code_fingerprint  # it is there for the cache
+    """Fails if an example does not fit the schema.
+
+    Args:
+      anomalies: ExampleValidator's output.
+      code_fingerprint: of this step's code; another one does not take a cached result.
+
+    Raises:
+      UserError: names split, feature and TFDV's reason of every anomaly.
+    """
+    del code_fingerprint
     splits = artifact_utils.decode_split_names(anomalies.split_names)
     problems = []
     for split in splits:
@@ -25,13 +33,21 @@ def AnomalyGate(  # noqa: N802 - TFX component names are classes' names
             problems.append(f"{split}: {feature}: {description}")
     if problems:
         raise UserError(
-            f"examples do not fit the schema ({len(problems)} anomalies): {'; '.join(problems)}. "
-            "Correct the data set and convert it again"
+            f"Examples do not fit the schema ({len(problems)} anomalies in all): "
+            f"{'; '.join(problems)}. Correct the dataset and convert it again."
         )
 
 
 def read_anomalies(uri: str, split: str) -> dict[str, str]:
-    """TFDV's reasons by feature, in what ExampleValidator wrote to its artifact at `uri`."""
+    """Reads TFDV's reasons from ExampleValidator's artifact.
+
+    Args:
+      uri: of the artifact.
+      split: name of a split.
+
+    Returns:
+      The description of each anomaly, by feature.
+    """
     with fileio.open(f"{uri}/Split-{split}/{ANOMALIES_FILE}", "rb") as file:
-        found = anomalies_pb2.Anomalies.FromString(file.read()).anomaly_info
-    return {feature: anomaly.description for feature, anomaly in found.items()}
+        anomalies = anomalies_pb2.Anomalies.FromString(file.read()).anomaly_info
+    return {feature: anomaly.description for feature, anomaly in anomalies.items()}

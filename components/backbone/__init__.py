@@ -1,1 +1,1 @@
-"""InceptionV3 from TF-Hub: found, checked, loaded into Keras and cut. Imports nothing by itself."""
+"""Pretrained networks: fetched, checked, loaded into Keras and cut in trunk and upper blocks."""

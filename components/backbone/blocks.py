@@ -1,4 +1,4 @@
-"""The words of a network's table: convolutions, poolings, forks and residuals, in blocks.
+"""The elements of a network's table: convolutions, poolings, forks and residuals, in blocks.
 
 Does not need TensorFlow.
 """
@@ -16,9 +16,9 @@ BATCH_NORM: Final = ("BatchNorm/beta", "BatchNorm/moving_mean", "BatchNorm/movin
 class Convolution:
     """A convolution without bias, then batch normalisation without scale, then ReLU.
 
-    With `has_bias` a bias stands in the place of the normalisation; `relu` says what follows.
-    `depth_multiplier` makes it separable: so many filters for each input channel by itself, then
-    a 1x1 convolution over all of them.
+    With `has_bias` a bias replaces the normalisation; `relu` tells whether a ReLU follows.
+    `depth_multiplier` makes it separable: so many filters for each input channel by itself, then a
+    1x1 convolution over all of them.
     """
 
     name: str
@@ -32,14 +32,14 @@ class Convolution:
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """Of its variables' names, below its scope, in TF-Slim's order of creation."""
+        """Suffixes of its variables' names below its scope, in TF-Slim's order of creation."""
         kernels = ("depthwise_weights", "pointwise_weights") if self.depth_multiplier else KERNEL
         return (*kernels, *(BIAS if self.has_bias else BATCH_NORM))
 
 
 @dataclass(frozen=True)
 class Pooling:
-    """Over a square; average pooling leaves the padding out of its mean."""
+    """Pooling over a square window; average pooling leaves the padding out of its mean."""
 
     kind: Literal["MAX", "AVG"]
     size: int = 3
@@ -49,7 +49,7 @@ class Pooling:
 
 @dataclass(frozen=True)
 class Fork:
-    """Convolutions that read the same input; their outputs are concatenated."""
+    """Convolutions of the same input, whose outputs are concatenated."""
 
     convolutions: tuple[Convolution, ...]
 
@@ -69,10 +69,10 @@ class Residual:
 
 @dataclass(frozen=True)
 class Block:
-    """Branches that read the same input; then, where there is one, the residual; then steps.
+    """Branches of the same input; then, if there is one, the residual; then steps.
 
-    `scope` stands before the names of its variables, such as ``Mixed_5b/``. Of several branches
-    each has a scope of its own below it, ``Branch_0/`` and so on.
+    `scope` is the prefix of its variables' names, such as ``Mixed_5b/``. Each of several branches
+    has a scope of its own below it, ``Branch_0/`` and so on.
     """
 
     name: str

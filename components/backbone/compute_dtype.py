@@ -1,4 +1,4 @@
-"""Which floating-point type the convolutions run in."""
+"""The floating-point type of the convolutions."""
 
 from pathlib import Path
 from typing import Final, Literal
@@ -12,7 +12,7 @@ _CPU_INFO: Final = Path("/proc/cpuinfo")
 
 
 def resolve_compute_dtype(choice: ComputeDtype) -> Literal["float32", "bfloat16"]:
-    """What `choice` means on this very machine."""
+    """Returns the type that `choice` means on this machine."""
     if choice != "auto":
         return choice
     return "bfloat16" if _multiplies_bfloat16() else "float32"

@@ -1,4 +1,4 @@
-"""The network in two: a frozen trunk and upper blocks that are trained."""
+"""Splits the network into a frozen trunk and upper blocks that are trained."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -44,8 +44,8 @@ def split(
 
     if trainable_from not in backbone.trainable_from:
         raise UserError(
-            f"trainable_from must be one of {', '.join(backbone.trainable_from)} for "
-            f"{backbone.title}: received {trainable_from}"
+            f"trainable_from is {trainable_from}, which {backbone.title} does not have: it "
+            f"must be one of {', '.join(backbone.trainable_from)}. Choose one of these."
         )
     if cut_before not in (None, trainable_from):
         split(backbone, network, trainable_from)  # freezes
@@ -67,15 +67,20 @@ def split(
 
 
 def _entrance(backbone: Backbone, network: "keras.Model", block: str) -> "keras.KerasTensor":
-    """The tensor that enters a block."""
+    """Returns the tensor that enters a block."""
     return block_output(network, backbone.blocks_before(block)[-1])
 
 
 def reinitialize(backbone: Backbone, upper: "keras.Model", seed: int) -> None:
-    """Forgets what the upper blocks have learned: He-normal kernels, fresh batch statistics.
+    """Initialises the trained blocks anew: He-normal kernels, fresh batch statistics.
 
     He's truncated normal is what TF-Slim's `inception_arg_scope` starts from. The same seed gives
     the same kernels, wherever the network is cut.
+
+    Args:
+        backbone: the network's table.
+        upper: the upper part; its frozen layers keep their weights.
+        seed: of the kernels.
     """
     import tf_keras as keras
 
@@ -112,10 +117,16 @@ def variable_report(
     upper: "keras.Model | None",
     head: "keras.Model | keras.layers.Layer | None" = None,
 ) -> list[VariableRow]:
-    """Every variable in creation order: frozen, or changed by training.
+    """Lists every variable in creation order as frozen or trained.
 
     Moving statistics of a trained block count as trained: they get no gradient, but training
     updates them.
+
+    Args:
+        backbone: the network's table.
+        trunk: as `split` returns it.
+        upper: as `split` returns it.
+        head: the classifier on top, if there is one.
     """
     rows = [
         _row(name, tuple(variable.shape), row.layers[0].trainable)
@@ -134,17 +145,22 @@ def _row(name: str, shape: tuple[int, ...], trained: bool) -> VariableRow:
 
 
 def render_report(rows: Iterable[VariableRow]) -> str:
-    """The report as text, a variable a line: name, shape, state; the sums come last."""
+    """Formats the report, a variable a line: name, shape, state; the sums come last."""
     rows = list(rows)
     lines = [f"{row.name} {', '.join(map(str, row.shape))} {row.state}" for row in rows]
     for state in ("frozen", "trained"):
-        chosen = [row.parameters for row in rows if row.state == state]
-        lines.append(f"# {state}: {len(chosen)} variables, {sum(chosen):,} parameters")
+        sizes = [row.parameters for row in rows if row.state == state]
+        lines.append(f"# {state}: {len(sizes)} variables, {sum(sizes):,} parameters")
     return "\n".join(lines) + "\n"
 
 
 def describe(loaded: LoadedBackbone, trainable_from: str) -> list[tuple[str, str]]:
-    """What `backbone check` prints: a name and a value a row."""
+    """Returns what `backbone check` prints: a name and a value a row.
+
+    Args:
+        loaded: the checked network.
+        trainable_from: where it is to be cut.
+    """
     backbone = loaded.backbone
     trunk, upper = split(backbone, loaded.network, trainable_from)
     rows = variable_report(backbone, trunk, upper)

@@ -1,6 +1,6 @@
 """A network in plain `tf.nn` operations, as a TF-Hub reusable SavedModel.
 
-Shares no layer with Keras, so that comparing the two is a check. Imports TensorFlow: import it
+It shares no layer with Keras, so that comparing the two is a check. Imports TensorFlow: import it
 where it is needed.
 """
 
@@ -24,7 +24,13 @@ Convolve = Callable[[str, Convolution, tf.Tensor], tf.Tensor]
 
 
 def convolve(value: tf.Tensor, kernels: Sequence[tf.Tensor], convolution: Convolution) -> tf.Tensor:
-    """The bare convolution: no bias, no normalisation. A separable one has two kernels."""
+    """Applies the convolution alone, without bias or normalisation.
+
+    Args:
+        value: ``[B, h, w, in]``.
+        kernels: one kernel ``[h, w, in, filters]``; a separable convolution has two.
+        convolution: its row of the table.
+    """
     stride, padding = convolution.stride, convolution.padding
     if convolution.depth_multiplier:
         depthwise, pointwise = kernels
@@ -34,14 +40,27 @@ def convolve(value: tf.Tensor, kernels: Sequence[tf.Tensor], convolution: Convol
 
 
 def normalise(value: tf.Tensor, beta: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor) -> tf.Tensor:
-    """Batch normalisation without scale, then ReLU."""
+    """Applies batch normalisation without scale, then ReLU.
+
+    Args:
+        value: ``[B, h, w, filters]``.
+        beta: ``[filters]``.
+        mean: ``[filters]``.
+        variance: ``[filters]``.
+    """
     return tf.nn.relu(
         tf.nn.batch_normalization(value, mean, variance, beta, None, BATCH_NORM_EPSILON)
     )
 
 
 def add_bias(value: tf.Tensor, bias: tf.Tensor, convolution: Convolution) -> tf.Tensor:
-    """Bias, then ReLU where the convolution has one."""
+    """Adds the bias, then applies ReLU if the convolution has one.
+
+    Args:
+        value: ``[B, h, w, filters]``.
+        bias: ``[filters]``.
+        convolution: its row of the table.
+    """
     value = tf.nn.bias_add(value, bias)
     return tf.nn.relu(value) if convolution.relu else value
 
@@ -77,14 +96,15 @@ def run_blocks(
     *,
     after_block: Callable[[str, tf.Tensor], None] = lambda name, value: None,
 ) -> tf.Tensor:
-    """Runs some first blocks; `convolve` applies one convolution with all that belongs to it.
+    """Runs the given blocks of a network.
 
     Args:
-        backbone: the network.
-        blocks: of its blocks, from the first one on.
+        backbone: the network's table.
+        blocks: the first blocks of it, in their order.
         images: ``[B, H, W, 3]`` float32 in [-1, 1].
-        convolve: is given the scope, its row of the table and the input.
-        after_block: is given each block's name and output.
+        convolve: applies one convolution with bias or normalisation; called with the scope, its row
+            of the table and the input.
+        after_block: called with each block's name and output.
 
     Returns:
         The last block's output ``[B, h, w, channels]``.
@@ -93,16 +113,12 @@ def run_blocks(
 
 
 def global_average(value: tf.Tensor) -> tf.Tensor:
-    """The network's output ``[B, features]`` from the last block's."""
+    """Averages the last block's ``[B, h, w, features]`` over all positions: ``[B, features]``."""
     return tf.reduce_mean(value, axis=[1, 2])
 
 
 class BackboneModule(tf.train.Checkpoint):
-    """TF-Hub's reusable SavedModel interface over TF-Slim's variable names.
-
-    Called with ``[B, H, W, 3]`` float32 in [0, 1] it answers ``[B, features]`` float32. With
-    ``training=True`` batch normalisation uses the batch and updates its moving statistics.
-    """
+    """TF-Hub's reusable SavedModel interface over TF-Slim's variable names."""
 
     def __init__(self, backbone: Backbone, values: Mapping[str, np.ndarray]) -> None:
         super().__init__()
@@ -116,9 +132,20 @@ class BackboneModule(tf.train.Checkpoint):
 
     @tf.function
     def __call__(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Computes the features of images.
+
+        Args:
+            inputs: ``[B, H, W, 3]`` float32 in [0, 1].
+            training: whether batch normalisation uses the batch and updates its moving statistics.
+
+        Returns:
+            ``[B, features]`` float32.
+        """
         named = {variable.name.removesuffix(":0"): variable for variable in self.variables}
 
-        def whole(scope: str, convolution: Convolution, value: tf.Tensor) -> tf.Tensor:
+        def convolve_and_normalise(
+            scope: str, convolution: Convolution, value: tf.Tensor
+        ) -> tf.Tensor:
             variables = [named[f"{scope}/{suffix}"] for suffix in convolution.suffixes]
             if convolution.has_bias:
                 *kernels, bias = variables
@@ -133,7 +160,9 @@ class BackboneModule(tf.train.Checkpoint):
             return normalise(value, beta, mean, variance)
 
         backbone = self._backbone
-        return global_average(run_blocks(backbone, backbone.blocks, inputs * 2.0 - 1.0, whole))
+        return global_average(
+            run_blocks(backbone, backbone.blocks, inputs * 2.0 - 1.0, convolve_and_normalise)
+        )
 
 
 def save(
@@ -142,9 +171,9 @@ def save(
     """Writes the module with these variables, traced with and without training.
 
     Args:
-        backbone: the network.
+        backbone: the network's table.
         values: all its variables by TF-Slim name, float32.
-        image_size: pixels a side, of a network that takes images of one size alone.
+        image_size: side in pixels, for a network that takes images of one size only.
         directory: receives the SavedModel.
     """
     module = BackboneModule(backbone, values)

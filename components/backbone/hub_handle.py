@@ -1,9 +1,9 @@
-"""TF-Hub's handles by `tensorflow_hub`: its protocol, its cache and its variables.
+"""TF-Hub's handles through `tensorflow_hub`: its protocol, its cache and its environment variables.
 
 `hub.resolve` alone would stream an archive into its cache: it waits for ever where a server stalls,
-starts anew where a connection breaks, takes an archive that was cut between two files for a whole
-one, and bounds no size. So the caller downloads and unpacks the archive, to where `hub.resolve`
-then finds it. ``TFHUB_DISABLE_CERT_VALIDATION`` has no effect on such a download.
+starts anew where a connection breaks, accepts an archive that was cut between two files, and bounds
+no size. So the caller downloads and unpacks the archive, to where `hub.resolve` then looks for it.
+``TFHUB_DISABLE_CERT_VALIDATION`` has no effect on such a download.
 """
 
 import re
@@ -24,7 +24,7 @@ ABANDONED: Final = 60  # seconds, after which another process' lock on the cache
 
 
 def is_hub_handle(handle: str) -> bool:
-    """Whether it is an http(s) URL, and not that of a file."""
+    """Returns whether `handle` is an http(s) URL, and not that of a file."""
     if not is_remote(handle):
         return False
     parts = urlsplit(handle)
@@ -38,16 +38,16 @@ def fetch_module(
     download: Callable[[str], Path],
     unpack: Callable[[Path, Path], None],
 ) -> Path:
-    """Where `hub.resolve` has the module, fetched if it is not there yet.
+    """Returns the directory where `hub.resolve` has the module, after fetching it if need be.
 
     Args:
         handle: of a module, such as ``https://tfhub.dev/google/imagenet/inception_v3/…/5``.
-        cache_dir: TF-Hub's cache, where ``TFHUB_CACHE_DIR`` is not set.
-        download: fetches the archive from an address; what it returns is removed at the end.
-        unpack: is given the archive and an empty directory.
+        cache_dir: TF-Hub's cache, unless ``TFHUB_CACHE_DIR`` is set.
+        download: fetches the archive from an address; the returned file is removed at the end.
+        unpack: called with the archive and an empty directory.
 
     Raises:
-        UserError: from `download` or `unpack`, or a cache that cannot be used.
+        UserError: from `download` or `unpack`, or the cache cannot be used.
     """
     import tensorflow as tf
     import tensorflow_hub as hub
@@ -56,12 +56,14 @@ def fetch_module(
     protocol = compressed_module_resolver.HttpCompressedFileResolver()
     if not protocol.is_supported(handle):
         raise UserError(
-            f"a module is used from this machine: {LOAD_FORMAT} is {resolver.model_load_format()}, "
-            "which makes no copy here; unset it"
+            f"{LOAD_FORMAT} is {resolver.model_load_format()}, which makes no copy of a module "
+            "on this machine. Unset it."
         )
     with _default_cache(cache_dir) as cache:
         if "://" in cache:
-            raise UserError(f"a module is kept on this machine: {CACHE} is {cache}; name a folder")
+            raise UserError(
+                f"{CACHE} is {cache}, and a module is kept on this machine. Name a folder."
+            )
         try:
             place = Path(compressed_module_resolver._module_dir(handle))
             if not place.is_dir() or not any(place.iterdir()):
@@ -80,13 +82,14 @@ def fetch_module(
         except (OSError, tf.errors.OpError) as error:
             reason = getattr(error, "message", None) or error
             raise UserError(
-                f"TF-Hub's cache {cache} cannot be used: {reason}; mend it, or set {CACHE}"
+                f"TF-Hub's cache {cache} cannot be used: {reason}. Repair it, or set {CACHE} to "
+                "another folder."
             ) from error
 
 
 @contextmanager
 def _default_cache(directory: Path) -> Iterator[str]:
-    """Has TF-Hub keep modules in a directory, unless its variable or flag says otherwise."""
+    """Makes TF-Hub keep modules in `directory`, unless its variable or flag is set."""
     from tensorflow_hub import resolver
 
     flag = resolver.FLAGS["tfhub_cache_dir"]

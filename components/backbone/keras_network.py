@@ -1,7 +1,7 @@
 """A backbone as a Keras network whose layers have TF-Slim's names. Imports Keras when it is built.
 
-A convolution's layer is named as its scope, such as ``InceptionV3/Conv2d_1a_3x3``;
-its batch normalisation as that and ``/BatchNorm``; the layer that ends a block as the block.
+A convolution's layer has the name of its scope, such as ``InceptionV3/Conv2d_1a_3x3``; its batch
+normalisation that and ``/BatchNorm``; the layer that ends a block the block's name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,7 +26,16 @@ _BATCH_NORM = "/BatchNorm"
 
 
 def build_network(backbone: Backbone, image_size: int, batch_norm_momentum: float) -> "keras.Model":
-    """``[B, S, S, 3]`` float32 in [-1, 1] to ``[B, features]`` float32, with random weights."""
+    """Builds a network with random weights.
+
+    Args:
+        backbone: the network's table.
+        image_size: side of the images in pixels.
+        batch_norm_momentum: of the moving statistics in training.
+
+    Returns:
+        A model of ``[B, S, S, 3]`` float32 in [-1, 1] to ``[B, features]`` float32.
+    """
     import tf_keras as keras
 
     images = keras.Input([image_size, image_size, CHANNELS])
@@ -96,12 +105,12 @@ class _Layers:
 
 
 def block_output(network: "keras.Model", block: Block) -> "keras.KerasTensor":
-    """What a block of a network gives to the next one, symbolically."""
+    """Returns the symbolic output of a block."""
     return network.get_layer(block.name).output
 
 
 class ScopedLayers(NamedTuple):
-    """A convolution of the table and the Keras layers that it stands for."""
+    """A convolution of the table and its Keras layers."""
 
     scope: str
     convolution: Convolution
@@ -109,25 +118,25 @@ class ScopedLayers(NamedTuple):
 
     @property
     def variables(self) -> "dict[str, tf.Variable]":
-        """By TF-Slim name; Keras creates them in TF-Slim's order."""
+        """Variables by TF-Slim name; Keras creates them in TF-Slim's order."""
         weights = [weight for layer in self.layers for weight in layer.weights]
         names = [f"{self.scope}/{suffix}" for suffix in self.convolution.suffixes]
         return dict(zip(names, weights, strict=True))
 
 
 def scoped_layers(backbone: Backbone, models: "Iterable[keras.Model | None]") -> list[ScopedLayers]:
-    """The convolutions of a network, or of parts that it was cut into, by order of creation."""
+    """Lists the convolutions of a network, or of its parts, in order of creation."""
     layers = {layer.name: layer for model in models if model is not None for layer in model.layers}
-    found = []
+    rows = []
     for scope, convolution in backbone.convolutions.items():
         names = [scope] if convolution.has_bias else [scope, scope + _BATCH_NORM]
         if scope in layers:
-            found.append(ScopedLayers(scope, convolution, tuple(layers[name] for name in names)))
-    return found
+            rows.append(ScopedLayers(scope, convolution, tuple(layers[name] for name in names)))
+    return rows
 
 
 def named_variables(backbone: Backbone, network: "keras.Model") -> "dict[str, tf.Variable]":
-    """All variables of a network by TF-Slim name, in TF-Slim's order."""
+    """Returns all variables of a network by TF-Slim name, in TF-Slim's order."""
     return {
         name: variable
         for row in scoped_layers(backbone, [network])
@@ -136,6 +145,12 @@ def named_variables(backbone: Backbone, network: "keras.Model") -> "dict[str, tf
 
 
 def fill(backbone: Backbone, network: "keras.Model", values: Mapping[str, np.ndarray]) -> None:
-    """Sets all variables from arrays under TF-Slim's names."""
+    """Sets all variables of a network.
+
+    Args:
+        backbone: the network's table.
+        network: is changed in place.
+        values: arrays by TF-Slim name.
+    """
     for name, variable in named_variables(backbone, network).items():
         variable.assign(values[name])

@@ -1,4 +1,4 @@
-"""A module's variables in a Keras network, checked against the module's own answers."""
+"""Loads a module's variables into a Keras network and checks it against the module itself."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -39,9 +39,9 @@ class LoadedBackbone:
     """A checked network with the weights of a module.
 
     `network` maps ``[B, S, S, 3]`` float32 in [-1, 1] to ``[B, features]`` float32; the module it
-    came from wants [0, 1]. The differences are the largest ones between both networks' answers to
+    came from takes [0, 1]. The differences are the largest ones between both networks' answers to
     the probe images: `absolute_difference` in the features' unit, `relative_difference` over the
-    largest feature. `seconds` is how long loading and checking took.
+    largest feature. `seconds` is the time that loading and checking took.
     """
 
     backbone: Backbone
@@ -82,14 +82,15 @@ def load_backbone(
     digest = fingerprint(directory)
     if expected_fingerprint not in (None, digest):
         raise UserError(
-            f"the backbone must not change during a run: {directory} has fingerprint "
-            f"{digest[:12]}, configured was {str(expected_fingerprint)[:12]}; start the run again"
+            f"Backbone in {directory} changed during the run: its fingerprint is "
+            f"{digest[:12]}, configured was {str(expected_fingerprint)[:12]}. Start the run "
+            "again."
         )
     saved_model = read_saved_model(directory)
     refuse_unsafe(saved_model, directory)
     module = _load_module(directory, saved_model)
-    listed = [variable.name for variable in getattr(module, "variables", ())]
-    backbone = choose_network(network, [*listed, *checkpoint_names(directory)], directory)
+    listed_names = [variable.name for variable in getattr(module, "variables", ())]
+    backbone = choose_network(network, [*listed_names, *checkpoint_names(directory)], directory)
     require_size(backbone, image_size)
     values = module_values(backbone, image_size, module, directory)
     keras_network = build_network(backbone, image_size, batch_norm_momentum)
@@ -98,11 +99,11 @@ def load_backbone(
     function = find_function(backbone, module, directory)
     # A module of free size is probed at the size at which it will be used.
     probe_size = function.image_size or image_size
-    judged = keras_network
+    probed_network = keras_network
     if probe_size != image_size:
-        judged = build_network(backbone, probe_size, batch_norm_momentum)
-        judged.set_weights(keras_network.get_weights())
-    relative, absolute = check(function, judged, probe_size, directory)
+        probed_network = build_network(backbone, probe_size, batch_norm_momentum)
+        probed_network.set_weights(keras_network.get_weights())
+    relative, absolute = check(function, probed_network, probe_size, directory)
     return LoadedBackbone(
         backbone=backbone,
         network=keras_network,
@@ -117,16 +118,20 @@ def load_backbone(
 
 
 def require_size(backbone: Backbone, image_size: int) -> None:
-    """Raises UserError: the images are smaller than the network's last kernels."""
+    """Checks that images are large enough for the network's last kernels.
+
+    Raises:
+        UserError: they are smaller.
+    """
     if image_size < backbone.smallest_size:
         raise UserError(
-            f"image.size must be at least {backbone.smallest_size} pixels for {backbone.title}: "
-            f"received {image_size}"
+            f"image.size is {image_size}, too small for {backbone.title}: at least "
+            f"{backbone.smallest_size} pixels are needed. Raise it."
         )
 
 
 def choose_network(wanted: str, variables: Iterable[str], source: Path) -> Backbone:
-    """The network that variables of these names belong to.
+    """Recognises the network that variables of these names belong to.
 
     Args:
         wanted: name of the network that it must be, or ``auto``.
@@ -134,25 +139,26 @@ def choose_network(wanted: str, variables: Iterable[str], source: Path) -> Backb
         source: where they come from, for messages.
 
     Raises:
-        UserError: it is another network than the wanted one, or ``auto`` and none that is known.
+        UserError: it is another network than the wanted one, or ``auto`` and an unknown one.
     """
     names = list(variables)
-    found = [one for one in NETWORKS.values() if any(one.scope in name for name in names)]
+    matches = [one for one in NETWORKS.values() if any(one.scope in name for name in names)]
     if wanted == AUTO:
-        if not found:
+        if not matches:
             titles = ", ".join(one.title for one in NETWORKS.values())
             raise UserError(
-                f"no known network in {source}: none of its {len(names)} variables is named as in "
-                f"{titles}; give another module, or backbone.network=NAME"
+                f"No known network in {source}: none of its {len(names)} variables is named as in "
+                f"{titles}. Give another module, or backbone.network=NAME."
             )
-        return found[0]
-    chosen = NETWORKS[wanted]
-    if found and chosen not in found:
+        return matches[0]
+    backbone = NETWORKS[wanted]
+    if matches and backbone not in matches:
         raise UserError(
-            f"another network in {source}: it holds {found[0].title}, and backbone.network is "
-            f"{wanted}; give its module, or backbone.network={found[0].name}"
+            f"Another network in {source}: it holds {matches[0].title}, and backbone.network "
+            f"is {wanted}. Give a module of that network, or "
+            f"backbone.network={matches[0].name}."
         )
-    return chosen
+    return backbone
 
 
 def _load_module(directory: Path, saved_model: "SavedModel") -> Any:
@@ -168,17 +174,26 @@ def _load_module(directory: Path, saved_model: "SavedModel") -> Any:
     except Exception as error:
         problem = " ".join(str(error).split())[:300]
         raise UserError(
-            f"the module in {directory} cannot be loaded: {problem}; fetch it again"
+            f"Module in {directory} cannot be loaded: {problem}. Fetch it again."
         ) from error
 
 
 def module_values(
     backbone: Backbone, image_size: int, module: Any, directory: Path
 ) -> dict[str, np.ndarray]:
-    """The module's variables under TF-Slim's names, whatever their order and prefix.
+    """Returns the module's variables under TF-Slim's names, whatever their order and prefix.
+
+    Args:
+        backbone: the network's table.
+        image_size: side of the images in pixels.
+        module: as TensorFlow loads it.
+        directory: of the module.
+
+    Returns:
+        All variables, float32.
 
     Raises:
-        UserError: some are missing, surplus, twice there or of another shape.
+        UserError: some are missing, surplus, present twice or of another shape.
     """
     named = [(variable.name, variable) for variable in getattr(module, "variables", ())]
     if any(backbone.scope in name for name, _ in named):
@@ -194,37 +209,46 @@ def module_values(
         slim_name = prefix + rest
         if slim_name in values:
             raise UserError(
-                f"a module must hold one {backbone.title}: {directory} holds {slim_name} twice "
-                "under different prefixes; export one network alone"
+                f"Module in {directory} holds {slim_name} twice under different prefixes, and must "
+                f"hold one {backbone.title}. Export one network alone."
             )
         values[slim_name] = array
     expected = backbone.variables(image_size)
     problems = mismatch({name: array.shape for name, array in values.items()}, dict(expected))
     if problems:
         raise UserError(
-            f"a backbone must have the {len(expected)} variables of {backbone.title} as a feature "
-            f"vector: {directory} does not fit: {problems}; take a module such as "
-            f"{backbone.module or 'one that `backbone make-standin` writes'}"
+            f"Module in {directory} does not fit {backbone.title}, which as a feature vector "
+            f"has {len(expected)} variables: {problems}. Take a module such as "
+            f"{backbone.module or 'one that `backbone make-standin` writes'}."
         )
     return {name: array.astype(np.float32) for name, array in values.items()}
 
 
 def checkpoint_names(directory: Path) -> list[str]:
-    """Names of the variables in the module's checkpoint; see `checkpoint_keys`."""
+    """Returns the names of the variables in the module's checkpoint; see `checkpoint_keys`."""
     return [name for name, _ in checkpoint_keys(directory)[1]]
 
 
 def checkpoint_arrays(directory: Path) -> list[tuple[str, np.ndarray]]:
-    """Variables from the module's checkpoint, for modules that do not list them."""
+    """Reads variables from the module's checkpoint, for modules that do not list them."""
     reader, keys = checkpoint_keys(directory)
     return [(name, reader.get_tensor(key)) for name, key in keys]
 
 
 def checkpoint_keys(directory: Path) -> "tuple[CheckpointReader, list[tuple[str, str]]]":
-    """A module's checkpoint, and the names of its variables, each with its key there.
+    """Opens a module's checkpoint.
 
     TF1 names its entries after the variables; TF2 after the objects that hold them, and keeps the
     variables' names in the object graph.
+
+    Args:
+        directory: of the module.
+
+    Returns:
+        A reader, and each variable's name with its key in the checkpoint.
+
+    Raises:
+        UserError: the checkpoint is missing or cannot be read.
     """
     import tensorflow as tf
     from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
@@ -234,7 +258,8 @@ def checkpoint_keys(directory: Path) -> "tuple[CheckpointReader, list[tuple[str,
         reader = tf.train.load_checkpoint(str(path))
     except (tf.errors.OpError, ValueError) as error:
         raise UserError(
-            f"a module keeps its variables in variables/: {path} cannot be read; fetch it again"
+            f"Variables of a module cannot be read: {path} is missing or damaged. Fetch the "
+            "module again."
         ) from error
     keys = reader.get_variable_to_shape_map()
     if OBJECT_GRAPH_KEY not in keys:
@@ -248,7 +273,15 @@ def checkpoint_keys(directory: Path) -> "tuple[CheckpointReader, list[tuple[str,
 
 
 def probe_images(size: int, count: int = PROBE_IMAGES) -> np.ndarray:
-    """Seeded coloured patches under noise, `[count, size, size, 3] float32 in [0, 1]`."""
+    """Returns seeded coloured patches under noise.
+
+    Args:
+        size: side in pixels.
+        count: number of images.
+
+    Returns:
+        ``[count, size, size, 3]`` float32 in [0, 1].
+    """
     generator = np.random.default_rng(PROBE_SEED)
     patches = generator.random((count, 5, 5, 3))
     rows = np.arange(size) * 5 // size
@@ -257,7 +290,7 @@ def probe_images(size: int, count: int = PROBE_IMAGES) -> np.ndarray:
 
 
 def differences(answer: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
-    """Largest difference, relative to the reference's largest value, and as it is."""
+    """Returns the largest difference, relative to the reference's largest value and absolute."""
     absolute = float(np.abs(answer - reference).max())
     largest = float(np.abs(reference).max())
     return (absolute / largest if largest else float("inf")), absolute
@@ -266,13 +299,19 @@ def differences(answer: np.ndarray, reference: np.ndarray) -> tuple[float, float
 def check(
     function: ModuleFunction, network: "keras.Model", size: int, directory: Path
 ) -> tuple[float, float]:
-    """Compares the network with the module, at the module's [0, 1] and the network's [-1, 1].
+    """Compares the network with the module on probe images.
+
+    Args:
+        function: the module's, of images in [0, 1].
+        network: Keras' network, of images in [-1, 1].
+        size: side of the images in pixels.
+        directory: of the module, for messages.
 
     Returns:
         The relative and the absolute difference.
 
     Raises:
-        UserError: a relative difference above `TOLERANCE`.
+        UserError: the relative difference exceeds `TOLERANCE`.
     """
     images = probe_images(size, function.batch_size or PROBE_IMAGES)
     answer = network(images * 2 - 1, training=False).numpy()
@@ -282,12 +321,13 @@ def check(
     for pixel_range, convert in RANGES.items():
         if differences(answer, function(convert(images)))[0] <= TOLERANCE:
             raise UserError(
-                f"a TF-Hub image module takes pixels in [0, 1]: {directory} wants {pixel_range} "
-                f"(fed [0, 1] it differs from Keras' network by a relative {relative:.2g}, fed "
-                f"{pixel_range} it agrees); export it with the scaling inside"
+                f"Module in {directory} wants pixels in {pixel_range}, and a TF-Hub image module "
+                "takes pixels in [0, 1] (fed [0, 1] it differs from Keras' network by a relative "
+                f"{relative:.2g}, fed {pixel_range} it agrees). Export it with the scaling inside."
             )
     raise UserError(
-        f"Keras' {network.name} must reproduce the module within a relative {TOLERANCE:g}: "
-        f"{directory} differs by {relative:.2g} (absolute {absolute:.2g}) at {size} pixels; its "
-        "graph is not that network in inference mode with these variables; take another module"
+        f"Module in {directory} differs from Keras' {network.name} by {relative:.2g} "
+        f"(absolute {absolute:.2g}) at {size} pixels, more than a relative {TOLERANCE:g}: "
+        "its graph is not that network in inference mode with these variables. Take "
+        "another module."
     )

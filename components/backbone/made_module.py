@@ -1,4 +1,4 @@
-"""A module that this project writes: whole or not there, and beside it what it was made from."""
+"""Modules that this project writes: complete or not at all, with a record of their origin."""
 
 import json
 import shutil
@@ -15,12 +15,12 @@ from inception_finetune.components.backbone.network import Backbone
 from inception_finetune.components.errors import UserError
 
 NOTE: Final = "README.txt"
-MEND: Final = "delete it or choose another directory"
+REMEDY: Final = "Delete it or choose another directory."
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a module is made from."""
+    """The command and settings that a module is made with."""
 
     command: str  # that writes it, such as "make-standin"
     manifest: str  # name of the file that keeps the settings
@@ -28,7 +28,11 @@ class Origin:
 
 
 def is_made(directory: Path, origin: Origin) -> bool:
-    """Whether the directory already holds the module, unchanged. Settings not given may be any.
+    """Returns whether the directory already holds the module, unchanged.
+
+    Args:
+        directory: the module's place.
+        origin: settings that it does not name may be any.
 
     Raises:
         UserError: the directory holds anything else.
@@ -37,22 +41,22 @@ def is_made(directory: Path, origin: Origin) -> bool:
         return False
     try:
         manifest = json.loads((directory / origin.manifest).read_text())
-        found, recorded = dict(manifest["settings"]), manifest["fingerprint"]
+        settings, recorded = dict(manifest["settings"]), manifest["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(
-            f"{origin.command} writes to a new directory: {directory} holds something else; {MEND}"
+            f"{directory} holds something else than {origin.command} writes. {REMEDY}"
         ) from None
-    if {**found, **origin.settings} != found:
+    if {**settings, **origin.settings} != settings:
         raise UserError(
-            f"{directory} holds a module made with other settings: {json.dumps(found)}, "
-            f"asked for {json.dumps(origin.settings)}; {MEND}"
+            f"{directory} holds a module made with other settings: {json.dumps(settings)}, not "
+            f"{json.dumps(origin.settings)}. {REMEDY}"
         )
     try:
         unchanged = fingerprint(directory) == recorded
     except OSError:
         unchanged = False
     if not unchanged:
-        raise UserError(f"{directory} holds a module that was changed after it was made; {MEND}")
+        raise UserError(f"{directory} holds a module that was changed after it was made. {REMEDY}")
     return True
 
 
@@ -65,16 +69,16 @@ def write(
     note: str,
     check: Callable[[Path], None] = lambda directory: None,
 ) -> None:
-    """Writes the module aside and renames it when it is whole and has passed the check.
+    """Writes the module aside and renames it when it is complete and has passed the check.
 
     Args:
-        directory: the module's place: not there, or empty.
-        backbone: the network.
+        directory: the module's place: missing, or empty.
+        backbone: the network's table.
         values: all its variables by TF-Slim name, float32.
-        image_size: pixels a side, of a network that takes images of one size alone.
-        origin: stands in the manifest.
-        note: for people.
-        check: is given the directory that the module lies in before it is renamed.
+        image_size: side in pixels, for a network that takes images of one size only.
+        origin: is recorded in the manifest.
+        note: text of the README.
+        check: called with the temporary directory of the module before it is renamed.
     """
     from inception_finetune.components.backbone import forward
 

@@ -1,4 +1,4 @@
-"""Finds a module or a file of weights: here, or by its URL with a pinned local copy."""
+"""Finds a module or a file of weights: on this machine, or by its URL with a pinned local copy."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ from inception_finetune.components.io.tar import extract_tar, require_whole_tar
 GRAPH_FILE: Final = "saved_model.pb"
 ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz")
 LONGEST_NAME: Final = 100  # characters of a downloaded file's name that are kept
-MEND: Final = (
+REMEDY: Final = (
     "where no pretrained module can be reached, `inception-finetune backbone make-standin DIR` "
     "writes one that is not pretrained"
 )
@@ -33,21 +33,21 @@ MEND: Final = (
 def resolve(
     handle: str, cache_dir: Path, is_weights: Callable[[Path], bool] = lambda path: False
 ) -> Path:
-    """The directory of the module that a handle names, fetched once if it is remote; or weights.
+    """Returns the directory of the module that a handle names, or a path of weights.
 
     Args:
-        handle: a module's directory, a .tar.gz of one, its URL, a TF-Hub URL, or what
-            `is_weights` accepts, here or by its URL.
+        handle: a module's directory, a .tar.gz of one, its URL, a TF-Hub URL, or a path or URL of
+            weights.
         cache_dir: keeps one pinned copy a handle and, beside it, a JSON file with the handle, the
-            fingerprint and the date. What is local is used where it is, except for an archive. The
-            copies of TF-Hub's handles are in ``TFHUB_CACHE_DIR`` where that is set.
+            fingerprint and the date. Local files are used where they are, except for an archive.
+            The copies of TF-Hub's handles are in ``TFHUB_CACHE_DIR`` if that is set.
         is_weights: whether a path is a source of weights, which is not a module yet.
 
     Returns:
         A directory with a `saved_model.pb`, or a path that `is_weights` accepts.
 
     Raises:
-        UserError: nothing there, a failed download, or a pinned copy that was changed.
+        UserError: there is nothing, a download failed, or a pinned copy was changed.
     """
     if is_remote(handle):
         return _pinned(handle, handle, cache_dir, is_weights)
@@ -60,8 +60,9 @@ def resolve(
     if path.is_file() and path.name.endswith(ARCHIVE_SUFFIXES):
         return _pinned(str(path), f"sha256:{_sha256(path)}", cache_dir, is_weights)
     raise UserError(
-        f"a backbone is a directory with a {GRAPH_FILE}, a .tar.gz of one, a file of weights "
-        f"(docs/backbones.md), or an http(s) URL: {handle} is none of them; {MEND}"
+        f"{handle} is not a backbone: that is a directory with a {GRAPH_FILE}, a .tar.gz "
+        "of one, a file of weights (docs/backbones.md), or an http(s) URL. Give one of "
+        f"these; {REMEDY}."
     )
 
 
@@ -69,21 +70,24 @@ def require_saved_model(directory: Path) -> None:
     """Refuses a directory that is not a SavedModel.
 
     Raises:
-        UserError: `saved_model.pb` is not there, or a form that the fingerprint does not cover is.
+        UserError: it has no `saved_model.pb`, or is in a form that the fingerprint does not cover.
     """
     if not (directory / GRAPH_FILE).is_file():
-        raise UserError(f"a module's directory holds a {GRAPH_FILE}: {directory} has none; {MEND}")
+        raise UserError(
+            f"{directory} is not a module: it has no {GRAPH_FILE}. Give another directory; "
+            f"{REMEDY}."
+        )
     if (directory / "saved_model.cpb").exists():
         raise UserError(
-            f"a module must be in one {GRAPH_FILE}: {directory} also has a saved_model.cpb; "
-            "save it again without splitting it"
+            f"{directory} has a saved_model.cpb beside its {GRAPH_FILE}, and a module must be "
+            "in one file. Save it again without splitting it."
         )
 
 
 def fingerprint(directory: Path) -> str:
-    """The sha256 of a module's content: `saved_model.pb`, `variables/` and `assets/`.
+    """Returns the sha256 of a module's content: `saved_model.pb`, `variables/` and `assets/`.
 
-    Names and bytes count; dates, owners and other files (notes, pins) do not.
+    It depends on names and bytes, not on dates, owners and other files (notes, pins).
     """
     files = [directory / GRAPH_FILE]
     for folder in ("variables", "assets"):
@@ -95,12 +99,12 @@ def fingerprint(directory: Path) -> str:
 
 
 def _pinned(handle: str, key: str, cache_dir: Path, is_weights: Callable[[Path], bool]) -> Path:
-    """The copy of `handle`, checked against its pin; fetched where it is not there."""
+    """Returns the copy of `handle`, checked against its pin; fetches it if need be."""
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
     directory, pin = cache_dir / name, cache_dir / f"{name}.json"
     recorded = _read_pin(pin)
     if is_hub_handle(handle):
-        directory = kept = fetch_module(
+        directory = source = fetch_module(
             handle,
             cache_dir,
             download=partial(_download, directory=cache_dir / name),
@@ -112,28 +116,28 @@ def _pinned(handle: str, key: str, cache_dir: Path, is_weights: Callable[[Path],
             shutil.rmtree(directory)  # fetched by a process that died before it could pin it
         if not directory.exists():
             _fetch(handle, directory, is_weights)
-        kept = _kept(directory)
-    found = fingerprint(directory) if kept == directory else _sha256(kept)
+        source = _fetched_content(directory)
+    digest = fingerprint(directory) if source == directory else _sha256(source)
     if recorded is None:
         content = {
             "handle": handle,
-            "fingerprint": found,
+            "fingerprint": digest,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         cache_dir.mkdir(parents=True, exist_ok=True)
         temporary = pin.with_suffix(".json.part")
         temporary.write_text(json.dumps(content, indent=2) + "\n")
         temporary.rename(pin)
-    elif found != recorded:
+    elif digest != recorded:
         raise UserError(
-            f"the copy of {handle} must be the one that was pinned, sha256 {recorded}: {directory} "
-            f"has {found}; delete that directory and {pin} to fetch and pin it again"
+            f"Copy of {handle} in {directory} has sha256 {digest}, not {recorded}, which was "
+            f"pinned. Delete that directory and {pin} to fetch and pin it again."
         )
-    return kept
+    return source
 
 
-def _kept(directory: Path) -> Path:
-    """The module that a fetched directory is, or the one file of weights in it."""
+def _fetched_content(directory: Path) -> Path:
+    """Returns the module in a fetched directory, or the one file of weights in it."""
     entries = list(directory.iterdir())
     return entries[0] if len(entries) == 1 and entries[0].name != GRAPH_FILE else directory
 
@@ -150,7 +154,7 @@ def _read_pin(pin: Path) -> str | None:
         return str(json.loads(pin.read_text())["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(
-            f"a pin is JSON with a fingerprint: {pin} is not; delete it to fetch the module again"
+            f"Pin {pin} is not JSON with a fingerprint. Delete it to fetch the module again."
         ) from None
 
 
@@ -168,8 +172,8 @@ def _fetch(handle: str, directory: Path, is_weights: Callable[[Path], bool]) -> 
             _unpack(handle, file, directory)
         else:
             raise UserError(
-                f"a backbone's address leads to a module's .tar.gz or to a file of weights "
-                f"(docs/backbones.md): {handle} leads to neither; {MEND}"
+                f"{handle} leads neither to a module's .tar.gz nor to a file of weights "
+                f"(docs/backbones.md). Give another address; {REMEDY}."
             )
     finally:
         file.unlink(missing_ok=True)
@@ -194,7 +198,7 @@ def _unpack(handle: str, archive: Path, directory: Path) -> None:
 
 
 def _download(handle: str, directory: Path) -> Path:
-    """The file behind an address, beside `directory`."""
+    """Downloads the file behind an address to a name beside `directory`."""
     parts = urlsplit(handle)
     name = PurePosixPath(parts.path).name[-LONGEST_NAME:]
     is_archive = name.endswith(ARCHIVE_SUFFIXES) or COMPRESSED in parts.query
@@ -203,11 +207,11 @@ def _download(handle: str, directory: Path) -> Path:
     try:
         return download(handle, target, check=require_whole_tar if is_archive else None)
     except UserError as error:
-        raise UserError(f"{error}; {MEND}") from error
+        raise UserError(f"{str(error).rstrip('.')}; {REMEDY}.") from error
 
 
 def _module_root(unpacked: Path, handle: str) -> Path:
-    """Where the module lies: at the archive's top, or in its only directory."""
+    """Finds the module at the archive's top, or in its only directory."""
     if (unpacked / GRAPH_FILE).is_file():
         return unpacked
     entries = list(unpacked.iterdir())
@@ -215,6 +219,6 @@ def _module_root(unpacked: Path, handle: str) -> Path:
         return entries[0]
     names = ", ".join(sorted(entry.name for entry in entries)[:5])
     raise UserError(
-        f"a module's archive holds a {GRAPH_FILE} at its top or in its only directory: {handle} "
-        f"holds {names or 'nothing'}; {MEND}"
+        f"Archive {handle} has no {GRAPH_FILE} at its top or in its only directory: it "
+        f"holds {names or 'nothing'}. Give another archive; {REMEDY}."
     )

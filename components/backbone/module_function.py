@@ -1,4 +1,4 @@
-"""The function that a loaded module answers with, whatever its age: images to features."""
+"""The function of a loaded module of any age: images to features."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ DEFAULT_OUTPUT: Final = "default"
 
 @dataclass(frozen=True)
 class ModuleFunction:
-    """Called with `[B, H, W, 3] float32 in [0, 1]` it gives `[B, features] float32`.
+    """Maps ``[B, H, W, 3]`` float32 in [0, 1] to ``[B, features]`` float32.
 
-    `image_size` (pixels a side) and `batch_size` are None where the module takes any.
+    `image_size` (side in pixels) and `batch_size` are None where the module takes any.
     """
 
     call: Callable[[np.ndarray], Any]
@@ -31,21 +31,30 @@ class ModuleFunction:
     features: int
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Raises UserError if the answer is not a feature vector."""
+        """Computes the features of images.
+
+        Raises:
+            UserError: the answer is not a feature vector.
+        """
         answer = self.call(images)
         if isinstance(answer, dict):
             answer = answer.get(DEFAULT_OUTPUT, next(iter(answer.values())))
         features = np.asarray(answer)
         if features.shape[0] != len(images) or features.size != len(images) * self.features:
             raise UserError(
-                f"a feature-vector module gives {self.features} numbers an image: {self.directory} "
-                f"gives {list(features.shape[1:])}; take its feature_vector variant"
+                f"Module in {self.directory} gives {list(features.shape[1:])} numbers an image, "
+                f"not {self.features}. Take its feature_vector variant."
             )
         return features.reshape(len(images), self.features)
 
 
 def find_function(backbone: Backbone, module: Any, directory: Path) -> ModuleFunction:
-    """The module's `__call__`, or the signature that modules of its age have.
+    """Returns the module's `__call__`, or the signature that modules of its age have.
+
+    Args:
+        backbone: the network's table.
+        module: as TensorFlow loads it.
+        directory: of the module, for messages.
 
     Raises:
         UserError: nothing takes one batch of images, or only of a size that is too small.
@@ -54,17 +63,17 @@ def find_function(backbone: Backbone, module: Any, directory: Path) -> ModuleFun
     call, specs = _from_callable(module) if callable(module) else _from_signatures(signatures)
     if call is None or not specs:
         raise UserError(
-            f"a module is callable with images or has one of the signatures {', '.join(SIGNATURES)}"
-            f": {directory} has {', '.join(signatures) or 'none'} with one "
-            "image input [B, H, W, 3]; take an image feature-vector module"
+            f"Module in {directory} cannot be called with images: it has the signatures "
+            f"{', '.join(signatures) or 'none'}, and none of {', '.join(SIGNATURES)} with one "
+            "image input [B, H, W, 3]. Take an image feature-vector module."
         )
     sizes = {tuple(spec.shape[1:3]) for spec in specs}
     batches = {spec.shape[0] for spec in specs}
     height, width = (None, None) if (None, None) in sizes else min(sizes)
     if height != width or (height is not None and height < backbone.smallest_size):
         raise UserError(
-            f"a module takes square images of at least {backbone.smallest_size} pixels: "
-            f"{directory} takes {height}x{width}; take another module"
+            f"Module in {directory} takes images of {height}x{width} pixels, not square ones "
+            f"of at least {backbone.smallest_size}. Take another module."
         )
     batch_size = None if None in batches else min(batches)
     return ModuleFunction(call, height, batch_size, directory, backbone.features)
@@ -109,7 +118,7 @@ def _with_argument(function: Any, argument: str) -> Callable[[np.ndarray], Any]:
 
 
 def _image_specs(structure: Iterable[Any]) -> list["tf.TensorSpec"]:
-    """The specs of image batches in a signature, or in several."""
+    """Returns the specs of image batches in one or several signatures."""
     import tensorflow as tf
 
     return [

@@ -1,4 +1,4 @@
-"""What a backbone is: blocks of convolutions, as a table that everything else follows from.
+"""A backbone as a table of blocks of convolutions, from which everything else is derived.
 
 Variable names, shapes, the Keras network, the module in TF-Hub's format, the folded trunk and the
 cut are all made by walking over such a table. Does not need TensorFlow.
@@ -32,28 +32,35 @@ CHANNELS: Final = 3  # of an image
 
 
 class Variable(NamedTuple):
-    """A variable of the network, named as TF-Slim names it."""
+    """A variable of the network, with TF-Slim's name."""
 
     name: str
     shape: tuple[int, ...]
 
 
 class Operations(Protocol[Array]):
-    """What a walk over blocks does to a value; it says what a value is."""
+    """What a walk over blocks does to a value, and thereby what a value is."""
 
     def convolve(self, scope: str, convolution: Convolution, value: Array) -> Array:
-        """`scope` is TF-Slim's, such as ``InceptionV3/Mixed_5b/Branch_0/Conv2d_0a_1x1``."""
+        """Applies a convolution.
 
-    def pool(self, pooling: Pooling, value: Array) -> Array: ...
+        Args:
+            scope: TF-Slim's, such as ``InceptionV3/Mixed_5b/Branch_0/Conv2d_0a_1x1``.
+            convolution: its row of the table.
+            value: the input.
+        """
+
+    def pool(self, pooling: Pooling, value: Array) -> Array:
+        """Applies a pooling."""
 
     def concatenate(self, values: list[Array]) -> Array:
-        """Along the channels."""
+        """Concatenates along the channels."""
 
     def add(self, value: Array, update: Array, residual: Residual) -> Array:
-        """``value + residual.scale * update``, then ReLU where the residual has one."""
+        """Returns ``value + residual.scale * update``, then ReLU if the residual has one."""
 
     def end_block(self, block: Block, value: Array) -> Array:
-        """The value as it enters the next block."""
+        """Returns the value as it enters the next block."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +84,10 @@ class Backbone:
     @cached_property
     def convolutions(self) -> "dict[str, Convolution]":
         """Each convolution by its scope, in TF-Slim's order of creation."""
-        found: dict[str, Convolution] = {}
+        by_scope: dict[str, Convolution] = {}
         for scope, convolution, _ in _convolutions(self, self.native_size):
-            found[scope] = convolution
-        return found
+            by_scope[scope] = convolution
+        return by_scope
 
     @cached_property
     def is_sized(self) -> bool:
@@ -94,25 +101,33 @@ class Backbone:
 
     @cached_property
     def trainable_from(self) -> tuple[str, ...]:
-        """What may be trained first: a block after the stem, the head, or all."""
+        """Choices of what is trained first: a block after the stem, the head, or all."""
         return (*(block.name for block in self.blocks[1:]), HEAD, ALL)
 
     def trainable_after(self, first: str) -> tuple[str, ...]:
-        """What may be trained first where features are stored before `first`."""
+        """Returns the choices of what is trained first if features are stored before `first`."""
         if first == ALL:
             return (ALL,)
         choices = self.trainable_from
         return choices[choices.index(first) : choices.index(HEAD) + 1]
 
     def blocks_before(self, first: str) -> tuple[Block, ...]:
-        """The blocks of a trunk that ends before `first`; of ``head`` all, of ``all`` none."""
+        """Returns the blocks of a trunk that ends before `first`.
+
+        Args:
+            first: a block; ``head`` for all blocks, ``all`` for none.
+        """
         if first == ALL:
             return ()
         count = len(self.blocks) if first == HEAD else 1 + self.trainable_from.index(first)
         return self.blocks[:count]
 
     def variables(self, image_size: int) -> list[Variable]:
-        """All variables in TF-Slim's order of creation."""
+        """Lists all variables in TF-Slim's order of creation.
+
+        Args:
+            image_size: side of the images in pixels.
+        """
         return [
             Variable(f"{scope}/{suffix}", shape)
             for scope, convolution, shapes in _convolutions(self, image_size)
@@ -123,7 +138,17 @@ class Backbone:
 def walk_block(
     backbone: Backbone, block: Block, value: Array, operations: Operations[Array]
 ) -> Array:
-    """Applies a block to a value; convolutions are met in TF-Slim's order of creation."""
+    """Applies a block to a value; convolutions come in TF-Slim's order of creation.
+
+    Args:
+        backbone: the network's table.
+        block: one of its blocks.
+        value: the block's input.
+        operations: what is done to values.
+
+    Returns:
+        The block's output.
+    """
 
     def step(scope: str, current: Step, value: Array) -> Array:
         if isinstance(current, Pooling):
@@ -160,14 +185,24 @@ def walk_block(
 def walk(
     backbone: Backbone, blocks: tuple[Block, ...], value: Array, operations: Operations[Array]
 ) -> Array:
-    """Applies some first blocks to images, one after the other."""
+    """Applies blocks to a value, one after the other.
+
+    Args:
+        backbone: the network's table.
+        blocks: the first blocks of it, in their order.
+        value: images, or what stands for them in `operations`.
+        operations: what is done to values.
+
+    Returns:
+        The last block's output.
+    """
     for block in blocks:
         value = walk_block(backbone, block, value, operations)
     return value
 
 
 class Size(NamedTuple):
-    """Of one image's activations."""
+    """Size of one image's activations."""
 
     height: int
     width: int
@@ -175,10 +210,10 @@ class Size(NamedTuple):
 
 
 class _Sizes:
-    """Operations on sizes, which note every convolution that they meet."""
+    """Operations on sizes, which record every convolution that they meet."""
 
     def __init__(self) -> None:
-        self.met: list[tuple[str, Convolution, tuple[tuple[int, ...], ...]]] = []
+        self.convolutions: list[tuple[str, Convolution, tuple[tuple[int, ...], ...]]] = []
         self.multiplications = 0
         self.largest = 0  # of a convolution's output, in numbers
 
@@ -192,7 +227,9 @@ class _Sizes:
                 (1, 1, value.channels * multiplier, filters),
             )
         statistics = BIAS if convolution.has_bias else BATCH_NORM
-        self.met.append((scope, convolution, (*kernels, *((filters,) for _ in statistics))))
+        self.convolutions.append(
+            (scope, convolution, (*kernels, *((filters,) for _ in statistics)))
+        )
         height, width = _positions(value, kernel, convolution.stride, convolution.padding)
         self.multiplications += height * width * sum(map(math.prod, kernels))
         self.largest = max(self.largest, height * width * filters)
@@ -215,7 +252,10 @@ class _Sizes:
 def _positions(
     value: Size, kernel: tuple[int, int], stride: int, padding: Padding
 ) -> tuple[int, int]:
-    """https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2"""
+    """Returns height and width of the output.
+
+    https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2
+    """
     height, width = (
         -(-(length if padding == "SAME" else length - window + 1) // stride)
         for length, window in zip(value[:2], kernel, strict=True)
@@ -224,28 +264,43 @@ def _positions(
 
 
 def sizes(backbone: Backbone, image_size: int) -> dict[str, Size]:
-    """Of each block, what leaves it, with images of `image_size` pixels a side."""
-    found: dict[str, Size] = {}
+    """Returns the size of each block's output.
+
+    Args:
+        backbone: the network's table.
+        image_size: side of the images in pixels.
+    """
+    outputs: dict[str, Size] = {}
     value = Size(image_size, image_size, CHANNELS)
     operations = _Sizes()
     for block in backbone.blocks:
-        value = found[block.name] = walk_block(backbone, block, value, operations)
-    return found
+        value = outputs[block.name] = walk_block(backbone, block, value, operations)
+    return outputs
 
 
 def multiplications(backbone: Backbone, image_size: int) -> dict[str, int]:
-    """Of each block's convolutions, for one image."""
-    found: dict[str, int] = {}
+    """Returns the multiplications in each block's convolutions, for one image.
+
+    Args:
+        backbone: the network's table.
+        image_size: side of the images in pixels.
+    """
+    counts: dict[str, int] = {}
     value = Size(image_size, image_size, CHANNELS)
     for block in backbone.blocks:
         operations = _Sizes()
         value = walk_block(backbone, block, value, operations)
-        found[block.name] = operations.multiplications
-    return found
+        counts[block.name] = operations.multiplications
+    return counts
 
 
 def largest_activation(backbone: Backbone, image_size: int) -> int:
-    """Of all convolutions' outputs for one image, how many numbers the largest one has."""
+    """Returns how many numbers the largest output of a convolution has, for one image.
+
+    Args:
+        backbone: the network's table.
+        image_size: side of the images in pixels.
+    """
     operations = _Sizes()
     walk(backbone, backbone.blocks, Size(image_size, image_size, CHANNELS), operations)
     return operations.largest
@@ -256,7 +311,7 @@ def _convolutions(
 ) -> Iterator[tuple[str, Convolution, tuple[tuple[int, ...], ...]]]:
     operations = _Sizes()
     walk(backbone, backbone.blocks, Size(image_size, image_size, CHANNELS), operations)
-    yield from operations.met
+    yield from operations.convolutions
 
 
 def _output(backbone: Backbone, image_size: int) -> Size:
@@ -264,20 +319,25 @@ def _output(backbone: Backbone, image_size: int) -> Size:
 
 
 def mismatch(
-    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], shown: int = 3
+    actual: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], shown: int = 3
 ) -> str:
-    """Missing, surplus and misshapen variables in one line, the first few of each by name.
+    """Describes missing, surplus and misshapen variables in one line.
+
+    Args:
+        actual: shapes by name.
+        expected: shapes by name.
+        shown: how many of each kind are named.
 
     Returns:
         An empty string if names and shapes agree.
     """
     kinds = {
-        "missing": [f"{name} {list(expected[name])}" for name in expected if name not in found],
-        "surplus": [f"{name} {list(found[name])}" for name in found if name not in expected],
+        "missing": [f"{name} {list(expected[name])}" for name in expected if name not in actual],
+        "surplus": [f"{name} {list(actual[name])}" for name in actual if name not in expected],
         "misshapen": [
-            f"{name} {list(found[name])} instead of {list(expected[name])}"
+            f"{name} {list(actual[name])} instead of {list(expected[name])}"
             for name in expected
-            if name in found and tuple(found[name]) != tuple(expected[name])
+            if name in actual and tuple(actual[name]) != tuple(expected[name])
         ],
     }
     return "; ".join(

@@ -1,7 +1,8 @@
-"""What a SavedModel's graph could do to this machine, read from its file without loading it.
+"""Finds operations in a SavedModel that could harm this machine, without loading it.
 
-A SavedModel is a program. Loading and calling one runs whatever operations it holds, and some
-read or write files, open sockets or call back into Python.
+A SavedModel is a program. Loading and calling one runs whatever operations it holds, and some read
+or write files, open sockets or call back into Python. The list of names is strict: an honest module
+with an operation that is not in it is refused.
 """
 
 import re
@@ -39,7 +40,7 @@ INITIALISERS: Final = ("saved_model_main_op", "legacy_init_op")  # run when the 
 
 
 def read_saved_model(directory: Path) -> "SavedModel":
-    """The parsed `saved_model.pb`.
+    """Parses the `saved_model.pb` of a directory.
 
     Raises:
         UserError: it is not a SavedModel.
@@ -52,13 +53,13 @@ def read_saved_model(directory: Path) -> "SavedModel":
         saved_model.ParseFromString((directory / GRAPH_FILE).read_bytes())
     except DecodeError as error:
         raise UserError(
-            f"{directory / GRAPH_FILE} must be a SavedModel: it cannot be parsed ({error}); fetch "
-            "the module again"
+            f"{directory / GRAPH_FILE} is not a SavedModel: it cannot be parsed ({error}). "
+            "Fetch the module again."
         ) from error
     if not saved_model.meta_graphs:
         raise UserError(
-            f"{directory / GRAPH_FILE} must be a SavedModel: it holds no graph; fetch the module "
-            "again"
+            f"{directory / GRAPH_FILE} is not a SavedModel: it holds no graph. Fetch the "
+            "module again."
         )
     return saved_model
 
@@ -74,9 +75,9 @@ def refuse_unsafe(saved_model: "SavedModel", directory: Path) -> None:
         refused |= _unsafe_operations(meta_graph)
     if refused:
         raise UserError(
-            f"a module must only compute: {directory} holds operations that can touch files, the "
-            f"network or Python, or that TensorFlow does not know: {', '.join(sorted(refused))}; "
-            "it was not loaded; take a module from a source that you trust"
+            f"Module in {directory} was not loaded: it holds operations that can touch files, "
+            "the network or Python, or that TensorFlow does not know: "
+            f"{', '.join(sorted(refused))}. Take a module from a source that you trust."
         )
 
 
@@ -100,7 +101,7 @@ def _is_harmless(operation: str) -> bool:
 
 
 class _Graph:
-    """Which operations a graph holds, and which of them run when."""
+    """The operations of a graph, and which of them run on calling and on restoring."""
 
     def __init__(self, meta_graph: "MetaGraphDef") -> None:
         self._meta_graph = meta_graph

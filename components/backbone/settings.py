@@ -13,6 +13,8 @@ STANDIN: Final = "standin"  # a handle: the network with random weights
 
 
 class BackboneSection(Section):
+    """Which pretrained network is used, and from which block on it is trained."""
+
     # One of components/backbone/networks, or "auto": the one that the weights belong to.
     network: str = "inception_v3"
     # A TF-Hub URL or directory of a feature vector of that network, by default Google's own; or
@@ -31,8 +33,8 @@ class BackboneSection(Section):
             return values
         if not network.module:
             raise ValueError(
-                f"backbone.handle must be given for {network.name}: it has no module on TF-Hub. "
-                "Give a folder, an archive or a URL, or standin, which is not pretrained"
+                f"backbone.handle is missing, and {network.name} has no module on TF-Hub. Give a "
+                "folder, an archive or a URL, or standin, which is not pretrained"
             )
         return {**values, "handle": network.module}
 
@@ -49,16 +51,21 @@ class BackboneSection(Section):
             require_block(NETWORKS[self.network], self.trainable_from)
         elif self.handle == STANDIN:
             raise ValueError(
-                f"backbone.network must be named where backbone.handle is {STANDIN}, which has no "
-                f"weights to tell it by: one of {', '.join(NETWORKS)}"
+                f"backbone.network is {AUTO}, and backbone.handle={STANDIN} has no "
+                "weights to tell it by. Set backbone.network to one of "
+                f"{', '.join(NETWORKS)}"
             )
         return self
 
 
 def require_block(backbone: Backbone, trainable_from: str) -> None:
-    """Raises ValueError: the network has no such block."""
+    """Checks that the network has a block to train from.
+
+    Raises:
+        ValueError: it has no such block.
+    """
     if trainable_from not in backbone.trainable_from:
         raise ValueError(
-            f"backbone.trainable_from must be one of {', '.join(backbone.trainable_from)} for "
-            f"{backbone.name}, here it is {trainable_from}"
+            f"backbone.trainable_from is {trainable_from}, which {backbone.name} "
+            f"does not have. Set it to one of {', '.join(backbone.trainable_from)}"
         )

@@ -54,9 +54,11 @@ def make_standin(
         UserError: bad settings, an array file that does not fit, or another thing in the place.
     """
     if not 0 <= seed < SEED_LIMIT:
-        raise UserError(f"seed must lie in [0, 2**32): received {seed}")
+        raise UserError(f"seed is {seed}, not in [0, 2**32). Choose another.")
     if network not in NETWORKS:
-        raise UserError(f"network must be one of {', '.join(NETWORKS)}: received {network}")
+        raise UserError(
+            f"network is {network}, which is not known. Choose one of {', '.join(NETWORKS)}."
+        )
     backbone = NETWORKS[network]
     size = backbone.smallest_size if image_size is None else image_size
     require_size(backbone, size)
@@ -76,7 +78,7 @@ def _settings(
     if weights is None:
         return {**settings, "seed": seed, "image_size": image_size}
     if not weights.is_file():
-        raise UserError(f"weights must be an .npz file: {weights} is not there; give its path")
+        raise UserError(f"No such file of weights: {weights}. Give the path of an .npz file.")
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     # Neither the seed nor the size has a part in a network whose weights are given.
@@ -84,7 +86,16 @@ def _settings(
 
 
 def random_values(backbone: Backbone, seed: int, image_size: int) -> dict[str, np.ndarray]:
-    """He-scaled kernels, with the batch statistics that the calibration images give."""
+    """Returns He-scaled kernels, with the batch statistics of the calibration images.
+
+    Args:
+        backbone: the network's table.
+        seed: of the kernels.
+        image_size: side of the images in pixels.
+
+    Returns:
+        All variables by TF-Slim name, float32.
+    """
     import tensorflow as tf
 
     from inception_finetune.components.backbone import forward
@@ -117,7 +128,7 @@ def random_values(backbone: Backbone, seed: int, image_size: int) -> dict[str, n
 
 
 def _random_kernel(shape: tuple[int, ...], generator: np.random.Generator, name: str) -> np.ndarray:
-    """Filters that answer to contrast, not to brightness, as trained ones mostly do."""
+    """Draws filters that respond to contrast, not to brightness, as trained ones mostly do."""
     is_depthwise = name.endswith("/depthwise_weights")  # each filter sees one channel
     inputs = shape[:2] if is_depthwise else shape[:3]
     kernel = generator.standard_normal(shape, np.float32)
@@ -126,11 +137,17 @@ def _random_kernel(shape: tuple[int, ...], generator: np.random.Generator, name:
 
 
 def calibration_images(image_size: int) -> np.ndarray:
-    """Noisy crops of two photographs, `[B, S, S, 3] float32 in [0, 1]`, half of them gray.
+    """Returns noisy crops of two photographs, half of them gray.
 
     Photographs and not the digits, so that no test image of the preset `digits` has a part. Noise,
     because without it the random filters that answer to fine detail get a tiny variance, and
     sharper pictures than these would explode.
+
+    Args:
+        image_size: side in pixels.
+
+    Returns:
+        ``[B, S, S, 3]`` float32 in [0, 1].
     """
     from PIL import Image
     from sklearn.datasets import load_sample_images

@@ -1,4 +1,4 @@
-"""Every block's output for a sample of pictures, in one pass of the network."""
+"""Every block's output for a sample of images, in one pass of the network."""
 
 import time
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from inception_finetune.components.backbone.forward import global_average, run_b
 from inception_finetune.components.backbone.load import LoadedBackbone
 from inception_finetune.components.image.settings import Image
 from inception_finetune.components.image.transform import preprocessing_fn
-from inception_finetune.components.image.undecodable import damaged_image
+from inception_finetune.components.image.undecodable import undecodable_image
 from inception_finetune.components.progress import Advance
 from inception_finetune.components.trunk_features.handler import batch_size
 from inception_finetune.components.trunk_features.trunk import Trunk, folded_convolution
@@ -28,7 +28,7 @@ class Examples(NamedTuple):
 
 
 class BlockOutputs(NamedTuple):
-    """`values` is ``[N, channels]`` float32 by block: each output's mean over all positions."""
+    """Mean of each block's output over all positions, and what computing it cost."""
 
     values: dict[str, npt.NDArray[np.float32]]
     seconds: dict[str, float]  # that the block itself took, of all pictures
@@ -36,7 +36,7 @@ class BlockOutputs(NamedTuple):
 
 
 def read_examples(serialized: Sequence[bytes]) -> Examples:
-    """Pictures and labels of the records that the conversion wrote."""
+    """Parses records that the conversion wrote."""
     encoded, labels = [], []
     for record in serialized:
         feature = tf.train.Example.FromString(record).features.feature
@@ -48,18 +48,21 @@ def read_examples(serialized: Sequence[bytes]) -> Examples:
 def block_outputs(
     loaded: LoadedBackbone, examples: Examples, image: Image, dtype: tf.DType, advance: Advance
 ) -> BlockOutputs:
-    """Runs the folded network over the pictures, a batch and a block at a time.
+    """Runs the folded network over the images, a batch and a block at a time.
 
-    The pictures come from Transform's own function, and the blocks are folded as TrunkFeatures
-    folds them. The mean over all positions is what the network itself takes of its last block.
-    Memory holds one block's output of one batch, and all means: ``4 * N * sum(channels)`` bytes.
+    Images are transformed by Transform's own function, and blocks folded as TrunkFeatures folds
+    them. The mean over all positions is what the network itself takes of its last block. Memory
+    holds one block's output of one batch, and all means: ``4 * N * sum(channels)`` bytes.
 
     Args:
       loaded: the network, for images of `image.size`.
+      examples: N images.
+      image: how images are cropped and resized.
       dtype: of the convolutions; means are taken in float32.
+      advance: is called after each batch with its number of images.
 
     Raises:
-      UserError: a picture cannot be decoded.
+      UserError: an image cannot be decoded.
     """
     backbone, count = loaded.backbone, len(examples.labels)
     transform = _transform(image)
@@ -69,22 +72,24 @@ def block_outputs(
     transform_seconds = 0.0
     size = batch_size(backbone.name, image.size)
     for start in range(0, count, size):
-        chosen = slice(start, start + size)
-        began = time.monotonic()
+        batch = slice(start, start + size)
+        started = time.monotonic()
         try:
-            value = transform(tf.constant(examples.encoded[chosen]))
+            value = transform(tf.constant(examples.encoded[batch]))
         except tf.errors.InvalidArgumentError as error:
-            raise damaged_image(examples.serialized[chosen]) or error from error
+            raise undecodable_image(examples.serialized[batch]) or error from error
         value = tf.cast(value, dtype)
-        transform_seconds += time.monotonic() - began
+        transform_seconds += time.monotonic() - started
         for block in backbone.blocks:
-            began = time.monotonic()
+            started = time.monotonic()
             value = blocks[block.name](value)
             pooled = global_average(tf.cast(value, tf.float32)).numpy()  # waits for the block
-            seconds[block.name] += time.monotonic() - began
-            whole = values.setdefault(block.name, np.empty([count, pooled.shape[1]], np.float32))
-            whole[chosen] = pooled
-        advance(len(examples.encoded[chosen]))
+            seconds[block.name] += time.monotonic() - started
+            block_means = values.setdefault(
+                block.name, np.empty([count, pooled.shape[1]], np.float32)
+            )
+            block_means[batch] = pooled
+        advance(len(examples.encoded[batch]))
     return BlockOutputs(values, seconds, transform_seconds)
 
 
@@ -103,7 +108,7 @@ def _transform(image: Image) -> Trunk:
 
 
 def _compiled_blocks(loaded: LoadedBackbone, dtype: tf.DType) -> dict[str, Trunk]:
-    """A function for each block, traced, so that no measured call traces it."""
+    """Returns a traced function for each block, so that no measured call includes tracing."""
     convolution = folded_convolution(loaded.backbone, loaded.network, dtype)
     blocks: dict[str, Trunk] = {}
     shape = [None, *loaded.network.input_shape[1:]]

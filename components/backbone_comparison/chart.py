@@ -1,4 +1,4 @@
-"""Accuracy by cut over cost by cut, as one picture by Altair: a column for each network."""
+"""Accuracy and cost by cut, as one chart by Altair: a column for each network."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -24,7 +24,11 @@ Row = Mapping[str, Any]
 
 
 def png(comparison: Comparison) -> bytes:
-    """The picture. Backbones of one network share a column: its costs are theirs."""
+    """Draws the chart. Backbones of one network share a column, as their costs are the same.
+
+    Returns:
+      The content of a PNG.
+    """
     groups: dict[str, list[Candidate]] = {}
     for candidate in comparison.candidates:
         groups.setdefault(candidate.network, []).append(candidate)

@@ -1,4 +1,4 @@
-"""What each cut of a network gives and costs, and which one linear probes advise."""
+"""Accuracy and cost of each cut of a network, and the cut that linear probes advise."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +10,7 @@ from inception_finetune.components.settings import Section
 
 
 class Cost(Section):
-    """Of a cut at one image size. Multiplications are of convolutions, for one image."""
+    """Cost of a cut at one image size. Multiplications are of convolutions, for one image."""
 
     frozen_multiplications: int  # below the cut: once for each image and view
     trained_multiplications: int  # above it: forward, at each step; backward takes twice as many
@@ -20,7 +20,7 @@ class Cost(Section):
 
 
 class Cut(Section):
-    """A linear probe on the output of a block, and what a training from there on costs."""
+    """A linear probe on the output of a block, and the cost of training from there on."""
 
     block: str  # the last frozen one
     trainable_from: str  # the next one, or "head"
@@ -44,12 +44,12 @@ class Candidate(Section):
 
     @property
     def best(self) -> Cut:
-        """The one with the highest accuracy; of equals the latest."""
+        """The cut with the highest accuracy; of equals the latest."""
         return max(reversed(self.cuts), key=lambda cut: cut.accuracy.value)
 
     @property
     def multiplications(self) -> int:
-        """Of the whole network, for one image."""
+        """Multiplications of the whole network, for one image."""
         cost = self.cuts[0].cost
         return cost.frozen_multiplications + cost.trained_multiplications
 
@@ -68,26 +68,36 @@ class Comparison(Section):
 
 
 def costs(backbone: Backbone, image_size: int, classes: int, value_bytes: int) -> dict[str, Cost]:
-    """By the block that is the last frozen one; `value_bytes` is of one stored value."""
+    """Computes the cost of each cut.
+
+    Args:
+      backbone: the network's table.
+      image_size: side of the images in pixels.
+      classes: number of classes.
+      value_bytes: size of one stored value.
+
+    Returns:
+      The cost by the block that is the last frozen one.
+    """
     all_sizes = sizes(backbone, image_size)
     work = multiplications(backbone, image_size)
-    whole = _parameters(backbone, image_size)
+    all_parameters = _parameters(backbone, image_size)
     head = (backbone.features + 1) * classes
-    found, below = {}, 0
+    cost_by_block, below = {}, 0
     for number, block in enumerate(backbone.blocks, start=1):
         below += work[block.name]
         trunk = replace(backbone, blocks=backbone.blocks[:number])
         shape: tuple[int, ...] = tuple(all_sizes[block.name])
         if number == len(backbone.blocks):
             shape = shape[-1:]
-        found[block.name] = Cost(
+        cost_by_block[block.name] = Cost(
             frozen_multiplications=below,
             trained_multiplications=sum(work.values()) - below,
-            trained_parameters=whole - _parameters(trunk, image_size) + head,
+            trained_parameters=all_parameters - _parameters(trunk, image_size) + head,
             feature_shape=shape,
             feature_bytes=prod(shape) * value_bytes,
         )
-    return found
+    return cost_by_block
 
 
 def _parameters(backbone: Backbone, image_size: int) -> int:
@@ -95,29 +105,29 @@ def _parameters(backbone: Backbone, image_size: int) -> int:
 
 
 def cut_after(backbone: Backbone, block: str) -> str:
-    """The `trainable_from` by which `block` is the last frozen one."""
+    """Returns the `trainable_from` by which `block` is the last frozen one."""
     names = [one.name for one in backbone.blocks]
     return (*names[1:], HEAD)[names.index(block)]
 
 
 def advised(candidate: Candidate) -> Cut:
-    """The latest cut whose probe lies within the best one's interval: the cheapest to train."""
+    """Returns the latest, cheapest cut whose probe lies within the best one's interval."""
     least = candidate.best.accuracy.low
     return [cut for cut in candidate.cuts if cut.accuracy.value >= least][-1]
 
 
 def advised_candidate(candidates: Sequence[Candidate]) -> Candidate:
-    """Of those whose best probe lies within the best one's interval, the smallest network.
+    """Returns the smallest network whose best probe lies within the interval of the best of all.
 
     Of equally large ones it is the one with the higher accuracy.
     """
-    best = max((one.best.accuracy for one in candidates), key=lambda found: found.value)
+    best = max((one.best.accuracy for one in candidates), key=lambda accuracy: accuracy.value)
     within = [one for one in candidates if one.best.accuracy.value >= best.low]
     return min(within, key=lambda one: (one.multiplications, -one.best.accuracy.value))
 
 
 def advice(candidate: Candidate) -> str:
-    """One sentence on where to cut."""
+    """Returns one sentence on where to cut."""
     cut, best = advised(candidate), candidate.best
     reason = "no block's is higher"
     if cut is not best:
@@ -133,7 +143,7 @@ def advice(candidate: Candidate) -> str:
 
 
 def rows(comparison: Comparison) -> list[dict[str, str | int | float]]:
-    """A flat row for each cut of each backbone."""
+    """Returns a flat row for each cut of each backbone."""
     return [
         {
             "backbone": candidate.label,

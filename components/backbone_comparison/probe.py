@@ -1,4 +1,4 @@
-"""A linear classifier on fixed features: what can be read off them without training the network."""
+"""A linear classifier on fixed features: what they are worth without training the network."""
 
 import time
 import warnings
@@ -21,6 +21,8 @@ _STEPS: Final = 200  # of L-BFGS
 
 
 class Probe(NamedTuple):
+    """Result of a linear probe."""
+
     accuracy: Accuracy  # on the validation examples
     strength: float  # of `STRENGTHS`, the one that was best on a part of train
     seconds: float  # to choose, fit and score
@@ -33,20 +35,27 @@ def probe(
     validation_labels: npt.NDArray[np.int64],
     seed: int,
 ) -> Probe:
-    """Logistic regression on standardised features ``[N, D]``, scored on validation.
+    """Fits a logistic regression on standardised features and scores it on validation.
 
     Its penalty is chosen on a fifth of train, drawn by `seed`; then all of train is fitted.
+
+    Args:
+      train: ``[N, D]`` float32.
+      train_labels: ``[N]`` int64.
+      validation: ``[M, D]`` float32.
+      validation_labels: ``[M]`` int64.
+      seed: of the part that the penalty is chosen on.
 
     Raises:
       UserError: the train examples that it is fitted to are all of one class.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     order = np.random.default_rng(seed).permutation(len(train))
     choosing, fitting = np.split(order, [int(_CHOOSING * len(order))])
     if len(np.unique(train_labels[fitting])) < 2:
         raise UserError(
-            "a probe tells classes apart, so that it needs train examples of two at least. "
-            f"Received: one class among {len(fitting)}; give a larger --sample, or other data"
+            f"All {len(fitting)} train examples for the probe are of one class: it needs two "
+            "or more. Give a larger --sample, or other data."
         )
     scaler = StandardScaler().fit(train)
     train, validation = scaler.transform(train), scaler.transform(validation)
@@ -62,4 +71,4 @@ def probe(
         best = max(STRENGTHS, key=right.__getitem__)  # of equals the strongest
         classifier = LogisticRegression(C=best, max_iter=_STEPS).fit(train, train_labels)
     hits = classifier.predict(validation) == validation_labels
-    return Probe(accuracy(hits), best, time.monotonic() - began)
+    return Probe(accuracy(hits), best, time.monotonic() - started)

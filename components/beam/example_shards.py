@@ -1,4 +1,4 @@
-"""An artifact's examples, read by all workers of a Beam engine and held in memory by none."""
+"""Reads an artifact's examples with all workers of a Beam engine, holding none in memory."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -10,37 +10,38 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from inception_finetune.components.io.record_index import COMPRESSION
 
-# A worker that reads a piece first skips over what stands before it in the compressed file. So
-# pieces are few: enough to keep workers equally busy, and whole files where there is one worker.
-_PIECES_A_WORKER = 8
-_SMALLEST = 256  # examples
+# A worker that reads a range first skips over what precedes it in the compressed file. So ranges
+# are few: enough to keep workers equally busy, and whole files where there is one worker.
+_RANGES_PER_WORKER = 8
+_MIN_RANGE = 256  # examples
 _UNKNOWN_WORKERS = 64  # where the engine itself decides how many there are
 
 
-class File(NamedTuple):
-    """A file of examples, and its number among its split's."""
+class ShardFile(NamedTuple):
+    """A file of examples and its number within its split."""
 
     split: str
     number: int
     path: str
 
 
-class Piece(NamedTuple):
-    """Examples `start` to `stop - 1` of a file, read by one worker."""
+class ShardRange(NamedTuple):
+    """Examples `start` to `stop - 1` of a file, to be read by one worker."""
 
-    file: File
+    file: ShardFile
     start: int
     stop: int
 
 
-class CountFiles(beam.PTransform):
-    """The given files, each with the number of its examples."""
+class CountExamples(beam.PTransform):
+    """Counts the examples in each of the given files."""
 
-    def __init__(self, files: Sequence[File]) -> None:
+    def __init__(self, files: Sequence[ShardFile]) -> None:
         super().__init__()
         self._files = files
 
-    def expand(self, root: beam.Pipeline) -> beam.PCollection[tuple[File, int]]:
+    def expand(self, root: beam.Pipeline) -> beam.PCollection[tuple[ShardFile, int]]:
+        """Returns (file, number of examples) for each file."""
         return (
             root
             | "Files" >> beam.Create(self._files)
@@ -49,39 +50,53 @@ class CountFiles(beam.PTransform):
         )
 
 
-class CutFiles(beam.PTransform):
-    """Counted files to pieces, spread over the workers.
+class SplitIntoRanges(beam.PTransform):
+    """Splits counted files into ranges that are spread over the workers.
 
-    Not their records are spread, as Beam's readers would have it: an engine without disks keeps
-    what it spreads in memory.
+    Ranges are spread and not records, as Beam's own readers do: an engine without disks keeps in
+    memory what it reshuffles.
     """
 
     def __init__(self, files: int) -> None:
         super().__init__()
         self._files = files
 
-    def expand(self, counted: beam.PCollection[tuple[File, int]]) -> beam.PCollection[Piece]:
-        most = most_pieces(counted.pipeline, self._files)
-        return counted | "Cut" >> beam.FlatMap(cut, most) | "Spread" >> beam.Reshuffle()
+    def expand(
+        self, files_with_counts: beam.PCollection[tuple[ShardFile, int]]
+    ) -> beam.PCollection[ShardRange]:
+        """Turns (file, number of examples) into ranges."""
+        max_ranges = max_ranges_per_file(files_with_counts.pipeline, self._files)
+        return (
+            files_with_counts
+            | "Cut" >> beam.FlatMap(split_into_ranges, max_ranges)
+            | "Spread" >> beam.Reshuffle()
+        )
 
 
-def files_of(directory: str, split: str) -> list[File]:
-    """The files of a split in `directory`."""
+def shard_files(directory: str, split: str) -> list[ShardFile]:
+    """Lists the files of a split in `directory`."""
     paths = sorted(tf.io.gfile.glob(f"{directory}/*"))
-    return [File(split, number, path) for number, path in enumerate(paths)]
+    return [ShardFile(split, number, path) for number, path in enumerate(paths)]
 
 
-def read(piece: Piece) -> Iterator[tuple[int, bytes]]:
-    """The piece's serialized examples, each with its number in the file."""
-    records = tf.data.TFRecordDataset(piece.file.path, COMPRESSION)
-    wanted = records.skip(piece.start).take(piece.stop - piece.start)
-    yield from enumerate(wanted.as_numpy_iterator(), start=piece.start)
+def read_range(shard_range: ShardRange) -> Iterator[tuple[int, bytes]]:
+    """Reads the examples of a range.
+
+    Yields:
+      The number of each example in its file, and the serialized example.
+    """
+    records = tf.data.TFRecordDataset(shard_range.file.path, COMPRESSION)
+    range_records = records.skip(shard_range.start).take(shard_range.stop - shard_range.start)
+    yield from enumerate(range_records.as_numpy_iterator(), start=shard_range.start)
 
 
-def most_pieces(pipeline: beam.Pipeline, files: int) -> int:
-    """Into how many pieces each of so many files may be cut."""
+def max_ranges_per_file(pipeline: beam.Pipeline, files: int) -> int:
+    """Returns into how many ranges each of `files` files may be split.
+
+    One worker reads whole files; several get `_RANGES_PER_WORKER` ranges each, over all files.
+    """
     workers = _workers(pipeline)
-    return 1 if workers == 1 else -(-workers * _PIECES_A_WORKER // files)
+    return 1 if workers == 1 else -(-workers * _RANGES_PER_WORKER // files)
 
 
 def _workers(pipeline: beam.Pipeline) -> int:
@@ -92,14 +107,21 @@ def _workers(pipeline: beam.Pipeline) -> int:
     return named if named > 0 else _UNKNOWN_WORKERS
 
 
-def _count(file: File) -> tuple[File, int]:
+def _count(file: ShardFile) -> tuple[ShardFile, int]:
     records = tf.data.TFRecordDataset(file.path, COMPRESSION)
     return file, int(records.reduce(tf.constant(0, tf.int64), lambda number, _: number + 1))
 
 
-def cut(counted: tuple[File, int], most: int) -> Iterator[Piece]:
-    """At most `most` pieces of about the same size."""
-    file, examples = counted
-    size = max(_SMALLEST, -(-examples // most))
+def split_into_ranges(
+    file_with_count: tuple[ShardFile, int], max_ranges: int
+) -> Iterator[ShardRange]:
+    """Splits a file into at most `max_ranges` ranges of about the same size.
+
+    Args:
+      file_with_count: the file and its number of examples.
+      max_ranges: the largest number of ranges.
+    """
+    file, examples = file_with_count
+    size = max(_MIN_RANGE, -(-examples // max_ranges))
     for start in range(0, examples, size):
-        yield Piece(file, start, min(start + size, examples))
+        yield ShardRange(file, start, min(start + size, examples))

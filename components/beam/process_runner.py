@@ -1,4 +1,4 @@
-"""Beam's in-memory runner with worker processes that are told the pipeline's options."""
+"""Beam's in-memory runner, whose worker processes also receive the pipeline's options."""
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -10,14 +10,18 @@ from apache_beam.runners.runner import PipelineResult
 
 
 class ProcessRunner(FnApiRunner):
-    """FnApiRunner starts its worker processes without any options, and so without their plugins.
+    """Passes the pipeline's options to the worker processes.
 
-    As a runner is named by a flag alone, it learns of the options only here.
+    FnApiRunner starts its worker processes without options, and so without their plugins. A runner
+    is named by a flag alone, so this one learns of the options only when the pipeline runs.
     """
 
     def run_pipeline(self, pipeline: beam.Pipeline, options: PipelineOptions) -> PipelineResult:
-        told = JobServiceHandle.encode_pipeline_options(options.get_all_options(drop_default=True))
+        """Runs the pipeline with workers that know `options`."""
+        options_proto = JobServiceHandle.encode_pipeline_options(
+            options.get_all_options(drop_default=True)
+        )
         self._provision_info = ExtendedProvisionInfo(
-            beam_provision_api_pb2.ProvisionInfo(pipeline_options=told)
+            beam_provision_api_pb2.ProvisionInfo(pipeline_options=options_proto)
         )
         return super().run_pipeline(pipeline, options)

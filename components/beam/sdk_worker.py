@@ -15,19 +15,23 @@ _PATIENCE = 60  # seconds, for the engine's first answer
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Works until the engine closes the connection."""
+    """Works until the engine closes the connection.
+
+    Args:
+      argv: arguments of the command; those of the process if None.
+    """
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--id", required=True, help="The worker's name, from the engine.")
     parser.add_argument("--provision_endpoint", required=True, help="Where the engine tells more.")
-    chosen, _ = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
-    os.environ.update(_environment(chosen.id, chosen.provision_endpoint))
+    arguments, _ = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    os.environ.update(_environment(arguments.id, arguments.provision_endpoint))
     from apache_beam.runners.worker import sdk_worker_main
 
     sdk_worker_main.main([])
 
 
 def _environment(worker_id: str, provision_endpoint: str) -> dict[str, str]:
-    """What Beam's Python worker reads from its environment variables."""
+    """Returns the environment variables that Beam's Python worker reads."""
     import grpc
     from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_api_pb2_grpc
     from google.protobuf import json_format

@@ -1,1 +1,1 @@
-"""Archives of labelled images: read, looked at, and converted to TFRecords."""
+"""Archives, folders, lists and TFRecords of labelled images: read, checked, shown, converted."""

@@ -1,4 +1,4 @@
-"""In what training and the served model see pictures otherwise than their files have them."""
+"""Ways in which training and the served model see an image differently from its file."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -15,10 +15,10 @@ FEW_LEVELS: Final = 16  # what stays of 12 bits: 4095 is 15 in the upper 8 of 16
 
 
 def changed_lines(changed: Mapping[str, int], listed_in: str) -> Iterator[str]:
-    """What a run says of them, a line for each kind that occurs.
+    """Iterates over a run's messages about changed images, one for each kind that occurs.
 
     Args:
-      changed: how many pictures, by the kinds above.
+      changed: number of images by the kinds above.
       listed_in: the file that has these counts.
     """
 

@@ -1,4 +1,4 @@
-"""How many examples of each class there are, from TFDV's statistics."""
+"""Number of examples of each class, from TFDV's statistics."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,12 @@ _LEAST = 1000  # values that are counted each; TFDV's own default
 
 
 def counting_options(classes: int, schema: schema_pb2.Schema | None = None):
-    """`tfdv.StatsOptions` by which every one of `classes` labels is counted."""
+    """Returns `tfdv.StatsOptions` that count every one of `classes` labels.
+
+    Args:
+      classes: number of classes.
+      schema: passed on to TFDV.
+    """
     import tensorflow_data_validation as tfdv
 
     return tfdv.StatsOptions(schema=schema, num_rank_histogram_buckets=max(_LEAST, classes))
@@ -21,20 +26,29 @@ def counting_options(classes: int, schema: schema_pb2.Schema | None = None):
 def class_counts(
     statistics: statistics_pb2.DatasetFeatureStatistics, classes: int
 ) -> npt.NDArray[np.int64]:
-    """``[classes]``; labels outside are an anomaly of their own and not counted here.
+    """Reads the number of examples of each class.
+
+    Labels outside of [0, classes) are an anomaly of their own and not counted here.
+
+    Args:
+      statistics: of one split.
+      classes: number of classes.
+
+    Returns:
+      ``[classes]`` int64.
 
     Raises:
-      UserError: not every label was counted, which no other count can be told from.
+      UserError: the statistics do not hold the counts of all labels.
     """
     counts = np.zeros(classes, np.int64)
     for feature in statistics.features:
         if list(feature.path.step) == [features.LABEL]:
-            found = feature.string_stats
-            buckets = found.rank_histogram.buckets
-            if found.unique > len(buckets) and len(buckets) < classes:
+            stats = feature.string_stats
+            buckets = stats.rank_histogram.buckets
+            if stats.unique > len(buckets) and len(buckets) < classes:
                 raise UserError(
-                    f"statistics count only {len(buckets)} of {found.unique} labels: an older "
-                    "version made them. Run the pipeline again"
+                    f"Statistics count only {len(buckets)} of {stats.unique} labels: an "
+                    "older version made them. Run the pipeline again."
                 )
             for bucket in buckets:
                 if 0 <= int(bucket.label) < classes:

@@ -1,4 +1,4 @@
-"""A source becomes TFRecord shards, `labels.txt` and a manifest, all at once or not at all."""
+"""Converts a source to TFRecord shards, `labels.txt` and a manifest, completely or not at all."""
 
 from __future__ import annotations
 
@@ -57,17 +57,26 @@ def convert(
     examples_per_shard: int = EXAMPLES_PER_SHARD,
     workers: int | None = None,
 ) -> Manifest:
-    """Writes the source to `directory` as train, validation and test examples.
+    """Writes a source to `directory` as train, validation and test examples.
 
-    The validation images are a stratified sample of train that parts no copies, unless the source
-    has some itself. Train examples are shuffled by `seed`. The same source and settings give the
-    same bytes with any number of `workers` (processes; None takes what the machine has and the
-    source deserves). `notes` on the source go to the manifest.
-    A directory that holds this very conversion already is left untouched.
+    The validation images are a stratified sample of train that keeps copies together, unless the
+    source has a validation split. Train examples are shuffled by `seed`. The same source and
+    settings give the same bytes with any number of workers. A directory that holds this very
+    conversion already is left untouched.
+
+    Args:
+      source: the examples.
+      directory: receives the data set; an older conversion there is replaced.
+      validation_fraction: of train, in (0, 1).
+      seed: of validation split and shuffling.
+      policy: what happens to bad examples and leaks.
+      notes: remarks on the source, for the manifest.
+      examples_per_shard: the largest number of examples in a file.
+      workers: number of processes; None chooses by the machine and the size of the source.
 
     Raises:
-      UserError: a setting is out of range, test pictures are in train as well, a split has nothing
-        to learn from, or `directory` holds files of another origin.
+      UserError: a setting is out of range, test images are in train as well, a split has nothing to
+        learn from, or `directory` holds files of another origin.
     """
     settings = Settings(validation_fraction, seed, examples_per_shard)
     _check(settings, workers)
@@ -102,8 +111,8 @@ def convert(
             put_in_place(fresh, directory, Path(tmp) / "old")
     except OSError as error:
         raise UserError(
-            f"cannot write the converted data set to {directory}: {error}; "
-            "make room there, or choose another directory"
+            f"Cannot write the converted data set to {directory}: {error}. Free disk space, or "
+            "choose another directory."
         ) from error
     return manifest
 
@@ -117,43 +126,63 @@ def converted(
     policy: Policy,
     examples_per_shard: int = EXAMPLES_PER_SHARD,
 ) -> Manifest | None:
-    """The manifest, if `directory` holds what `convert` would make of a source so marked."""
+    """Returns the manifest if `directory` holds what `convert` would make of a source.
+
+    Args:
+      fingerprint: the source's.
+      directory: of the conversion.
+      validation_fraction: as in `convert`.
+      seed: as in `convert`.
+      policy: as in `convert`.
+      examples_per_shard: as in `convert`.
+    """
     settings = Settings(validation_fraction, seed, examples_per_shard)
     made_of = (CONVERTER_VERSION, fingerprint, settings, policy)
-    found = _whole(directory)
-    if found is None:
+    manifest = _load_intact(directory)
+    if manifest is None:
         return None
-    same = (found.converter_version, found.fingerprint, found.settings, found.policy) == made_of
-    return found if same else None
+    same = (
+        manifest.converter_version,
+        manifest.fingerprint,
+        manifest.settings,
+        manifest.policy,
+    ) == made_of
+    return manifest if same else None
 
 
 def _check(settings: Settings, workers: int | None) -> None:
     if not 0 < settings.validation_fraction < 1:
         raise UserError(
-            f"validation_fraction lies between 0 and 1, received {settings.validation_fraction}"
+            f"validation_fraction is {settings.validation_fraction}, not between 0 and 1. "
+            "Correct it."
         )
     if settings.seed < 0:
-        raise UserError(f"a seed is not negative, received {settings.seed}")
+        raise UserError(f"seed is {settings.seed}, and must not be negative. Correct it.")
     if settings.examples_per_shard < 1:
-        raise UserError(f"a shard holds 1 example or more, received {settings.examples_per_shard}")
+        raise UserError(
+            f"examples_per_shard is {settings.examples_per_shard}, and must be 1 or more. "
+            "Correct it."
+        )
     if workers is not None and workers < 1:
-        raise UserError(f"workers is 1 or more, received {workers}")
+        raise UserError(f"workers is {workers}, and must be 1 or more. Correct it.")
 
 
 def existing_conversion(directory: Path, made_of: tuple[int, str, Settings]) -> Manifest | None:
-    """The manifest of this very conversion, if `directory` holds it whole.
+    """Returns the manifest of this very conversion, if `directory` holds it complete.
 
-    `made_of` are the converter's version, the source's fingerprint and the settings.
+    Args:
+      directory: of the conversion.
+      made_of: the converter's version, the source's fingerprint and the settings.
     """
-    existing = _whole(directory)
+    existing = _load_intact(directory)
     if existing is None:
         return None
-    found = (existing.converter_version, existing.fingerprint, existing.settings)
-    return existing if found == made_of else None
+    existing_origin = (existing.converter_version, existing.fingerprint, existing.settings)
+    return existing if existing_origin == made_of else None
 
 
-def _whole(directory: Path) -> Manifest | None:
-    """The manifest of a conversion that `directory` holds whole, if there is one."""
+def _load_intact(directory: Path) -> Manifest | None:
+    """Returns the manifest of a conversion that `directory` holds complete, if there is one."""
     try:
         manifest = load_manifest(directory)
     except UserError:
@@ -162,26 +191,40 @@ def _whole(directory: Path) -> Manifest | None:
     try:
         if (directory / LABELS_FILE).read_bytes() != labels:
             return None
-        whole = all(is_whole(shard, directory) for shard in chain(*manifest.shards.values()))
+        all_whole = all(is_whole(shard, directory) for shard in chain(*manifest.shards.values()))
     except OSError:
         return None
-    return manifest if whole else None
+    return manifest if all_whole else None
 
 
 def refuse_foreign_files(directory: Path) -> None:
+    """Checks that replacing `directory` removes nothing but a conversion.
+
+    Raises:
+      UserError: `directory` is a file, or holds files that no conversion wrote.
+    """
     if not directory.exists():
         return
     if not directory.is_dir():
-        raise UserError(f"a data set is written to a directory, but {directory} is a file")
+        raise UserError(
+            f"{directory} is a file, and a data set is written to a directory. Choose another path."
+        )
     for path in sorted(directory.iterdir()):
         if path.name not in (LABELS_FILE, MANIFEST_FILE) and not _SHARD.fullmatch(path.name):
             raise UserError(
-                f"{directory} would be replaced, but holds {path.name}, which no conversion wrote; "
-                "move it away or choose another directory"
+                f"{directory} holds {path.name}, which no conversion wrote, and would be replaced. "
+                "Move it away or choose another directory."
             )
 
 
 def put_in_place(fresh: Path, directory: Path, old: Path) -> None:
+    """Renames a finished conversion into place; on failure the old one is put back.
+
+    Args:
+        fresh: the finished conversion.
+        directory: its final place.
+        old: where a conversion that is replaced is moved to.
+    """
     replaces = directory.exists()
     if replaces:
         directory.rename(old)
@@ -194,26 +237,30 @@ def put_in_place(fresh: Path, directory: Path, old: Path) -> None:
 
 
 def require_all_taught(label_names: Sequence[str], train_labels: Iterable[int]) -> None:
-    """`train_labels` are those of the train examples to be written.
+    """Checks that each class has a train example.
+
+    Args:
+      label_names: names of all classes.
+      train_labels: labels of the train examples to be written.
 
     Raises:
       UserError: a class has none.
     """
     if missing := _without(label_names, train_labels):
         raise UserError(
-            f"every class has pictures in train, or nothing teaches it. None is left of {missing}; "
-            "add some to train, or remove the class"
+            f"Classes without a picture in train: {missing}. Add pictures to train, or remove "
+            "the class."
         )
 
 
 def not_measured(label_names: Sequence[str], test_labels: Iterable[int]) -> list[str]:
-    """What is said of classes that no test example is of."""
+    """Returns a note on the classes that have no test example, if there are any."""
     missing = _without(label_names, test_labels)
     return [f"no test picture, so nothing is measured, of {missing}"] if missing else []
 
 
 def _without(label_names: Sequence[str], labels: Iterable[int]) -> str:
-    """The classes that none of `labels` is, in words; the first of them by name."""
+    """Names the classes that do not occur in `labels`, at most the first `_NAMED`."""
     present = set(labels)
     missing = [name for label, name in enumerate(label_names) if label not in present]
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
@@ -221,20 +268,21 @@ def _without(label_names: Sequence[str], labels: Iterable[int]) -> str:
 
 
 def labels_text(label_names: Sequence[str]) -> str:
+    """Returns the content of `labels.txt`: ``<id>:<name>`` a line."""
     return "".join(f"{label}:{name}\n" for label, name in enumerate(label_names))
 
 
 def _split(
     source: Source, settings: Settings, leaks: Collection[int]
 ) -> dict[str, npt.NDArray[np.int64]]:
-    """Which examples each split takes, by their place in the source."""
-    kept = np.array(
+    """Returns the indices of each split's examples in the source."""
+    is_kept = np.array(
         [i not in leaks and id_ not in source.skipped for i, id_ in enumerate(source.ids)], bool
     )
     labels, splits = source.labels, source.splits
-    test = np.flatnonzero(kept & (splits == TEST))
-    train = np.flatnonzero(kept & (splits == TRAIN))
-    validation = np.flatnonzero(kept & (splits == VALIDATION))
+    test = np.flatnonzero(is_kept & (splits == TEST))
+    train = np.flatnonzero(is_kept & (splits == TRAIN))
+    validation = np.flatnonzero(is_kept & (splits == VALIDATION))
     carved = not len(validation)
     if carved:
         is_held_out = held_out(
@@ -247,14 +295,13 @@ def _split(
         train, validation = train[~is_held_out], train[is_held_out]
     if not len(test):
         raise UserError(
-            "the gate measures the test examples, but there are none to be used; "
-            "add some to the data"
+            "No test examples can be used, and the gate measures on them. Add some to the data."
         )
     if carved and (not len(validation) or not len(train)):
         raise UserError(
-            f"validation_fraction {settings.validation_fraction} of {len(train) + len(validation)} "
-            f"images leaves {len(train)} for training and {len(validation)} for validation; both "
-            "need some"
+            f"validation_fraction={settings.validation_fraction} of "
+            f"{len(train) + len(validation)} images leaves {len(train)} for training and "
+            f"{len(validation)} for validation: both need some. Change it, or add images."
         )
     require_all_taught(source.label_names, labels[train])
     shuffled = np.random.default_rng(settings.seed).permutation(train)
@@ -284,20 +331,20 @@ def _write_shards(
             )
     if workers is None:
         workers = max(1, min(len(os.sched_getaffinity(0)), total // _IMAGES_PER_WORKER))
-    written: dict[str, Shard] = {}
+    shard_by_name: dict[str, Shard] = {}
     with progress("Converting", total, "images") as advance:
-        for shard in _written(sources, min(workers, len(sources))):
-            written[shard.file] = shard
+        for shard in _write_in_processes(sources, min(workers, len(sources))):
+            shard_by_name[shard.file] = shard
             advance(shard.examples)
-    shards = [written[shard_source.path.name] for shard_source in sources]
+    shards = [shard_by_name[shard_source.path.name] for shard_source in sources]
     return {
         split: tuple(shard for shard in shards if shard.file.startswith(f"{split}-"))
         for split in splits
     }
 
 
-def _written(sources: Sequence[ShardSource], workers: int) -> Iterator[Shard]:
-    """Shards in whatever order they are done. Each is written by one process alone."""
+def _write_in_processes(sources: Sequence[ShardSource], workers: int) -> Iterator[Shard]:
+    """Iterates over shards in the order of completion; each is written by one process alone."""
     if workers == 1:
         yield from map(write_shard, sources)
         return
@@ -308,8 +355,8 @@ def _written(sources: Sequence[ShardSource], workers: int) -> Iterator[Shard]:
                 yield future.result()
         except BrokenProcessPool as error:
             raise UserError(
-                f"one of {workers} converter processes died, most likely for want of memory; "
-                "convert with fewer workers"
+                f"One of {workers} converter processes died, most likely for want of memory. "
+                "Convert with fewer workers."
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)

@@ -1,8 +1,8 @@
-"""Pictures that do not fit one machine become TFRecord shards: a Beam pipeline.
+"""Converts images that do not fit one machine to TFRecord shards: a Beam pipeline.
 
-Each worker reads and checks pictures and sends their names, by a digest of their pixels, to the one
-part that they belong to. So equal pictures meet, whatever their names, and the same source and
-settings give the same bytes on any engine. What is bad goes the same way, with a reason.
+Each worker reads and checks images and sends their names to a partition that is chosen by a digest
+of their pixels. So equal images meet, whatever their names, and the same source and settings give
+the same bytes on any engine. Rejected images go the same way, with a reason.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from inception_finetune.components.dataset.convert import (
 )
 from inception_finetune.components.dataset.hold_out import bound
 from inception_finetune.components.dataset.layout import Layout
-from inception_finetune.components.dataset.leakage import settle
+from inception_finetune.components.dataset.leakage import apply_leakage_policy
 from inception_finetune.components.dataset.listing import Listing, write_listing
-from inception_finetune.components.dataset.look import look
 from inception_finetune.components.dataset.manifest import Manifest, Settings, write_manifest
-from inception_finetune.components.dataset.part import (
+from inception_finetune.components.dataset.partition import (
     OPEN,
-    Bad,
-    Listed,
-    OpenPicture,
+    ListedPicture,
+    RejectedPicture,
     Reports,
-    collect,
-    encoded_at,
-    place,
-    write_part,
+    UnassignedPicture,
+    collect_reports,
+    partition_key,
+    read_encoded,
+    write_partition,
 )
+from inception_finetune.components.dataset.probe import probe_image
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import LABELS_FILE, SPLITS, TEST, TRAIN, VALIDATION
 
@@ -59,15 +59,25 @@ def convert_listed(
     policy: Policy = STRICT,
     examples_per_shard: int = EXAMPLES_PER_SHARD,
 ) -> Manifest:
-    """Writes the pictures of a folder or list to `directory`, which all workers must see.
+    """Writes the images of a folder or list to `directory`, which all workers must see.
 
-    Where the source names no test pictures, `test_fraction` of all become test, and where it
-    names none for validation, `validation_fraction` of what is left to train: of each class, and
-    by a hash of seed and pixels, so that equal pictures are not parted.
+    Where the source names no test images, `test_fraction` of all become test, and where it names
+    none for validation, `validation_fraction` of the rest: of each class, and by a hash of seed and
+    pixels, so that copies stay together.
+
+    Args:
+      layout: the folder or list.
+      directory: receives the data set; an older conversion there is replaced.
+      validation_fraction: in [0, 1).
+      test_fraction: in [0, 1).
+      seed: of the splits and the shuffling.
+      beam_arguments: Beam's options, such as ``--runner=FlinkRunner``.
+      policy: what happens to bad examples and leaks.
+      examples_per_shard: about how many examples a partition has.
 
     Raises:
-      UserError: the source fits no layout, a split has nothing to learn from, or pictures are bad
-        or test pictures in train as well and the policy does not leave them out.
+      UserError: the source fits no layout, a split has nothing to learn from, or images are bad or
+        test images in train as well and the policy does not skip them.
     """
     refuse_foreign_files(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -87,18 +97,18 @@ def convert_listed(
         fresh.mkdir()
         parts = math.ceil(listing.count / examples_per_shard)
         _run(lines, fresh, parts, settings, policy, beam_arguments)
-        found = collect(fresh)
-        for identity, reason in found.bad.items():
-            skipped.bad(identity, reason, str(layout.path))
-        settle(found.leaks, skipped)
-        _check(found, listing, layout.path)
+        reports = collect_reports(fresh)
+        for identity, reason in reports.rejected.items():
+            skipped.reject(identity, reason, str(layout.path))
+        apply_leakage_policy(reports.leaks, skipped)
+        _check(reports, listing, layout.path)
         manifest = Manifest(
             *made_of,
             listing.label_names,
-            found.shards,
+            reports.shards,
             policy=policy,
             skipped=skipped.reasons,
-            notes=(*listing.notes, *not_measured(listing.label_names, found.labels[TEST])),
+            notes=(*listing.notes, *not_measured(listing.label_names, reports.labels[TEST])),
         )
         (fresh / LABELS_FILE).write_text(labels_text(listing.label_names), encoding="utf-8")
         write_manifest(manifest, fresh)
@@ -106,20 +116,19 @@ def convert_listed(
     return manifest
 
 
-def _check(found: Reports, listing: Listing, source: Path) -> None:
-    accounted = found.written + len(found.bad) + len(found.leaks)
-    if accounted != listing.count:
+def _check(reports: Reports, listing: Listing, source: Path) -> None:
+    accounted_for = reports.written + len(reports.rejected) + len(reports.leaks)
+    if accounted_for != listing.count:
         raise UserError(
-            f"every picture must be written or left out by name. {listing.count} of {source} are "
-            f"listed, {accounted} were written or named; convert again"
+            f"Pictures of {source} were lost: {listing.count} are listed, but {accounted_for} "
+            "were written or left out by name. Convert again."
         )
-    if missing := [split for split in SPLITS if not found.shards[split]]:
+    if missing := [split for split in SPLITS if not reports.shards[split]]:
         raise UserError(
-            f"each of train, validation and test needs a picture. {source} with "
-            f"{listing.count} pictures leaves {', '.join(missing)} empty; give more pictures "
-            "or larger dataset.validation_fraction and dataset.test_fraction"
+            f"{source} with {listing.count} pictures leaves {', '.join(missing)} empty. Give "
+            "more pictures, or larger dataset.validation_fraction and dataset.test_fraction."
         )
-    require_all_taught(listing.label_names, found.labels[TRAIN])
+    require_all_taught(listing.label_names, reports.labels[TRAIN])
 
 
 def _run(
@@ -150,10 +159,10 @@ def _run(
         )
         _ = (
             pictures
-            | "Part" >> beam.Map(lambda found: (place(found) % parts, found))
+            | "Part" >> beam.Map(lambda picture: (partition_key(picture) % parts, picture))
             | "Meet" >> beam.GroupByKey()
             | "Write"
-            >> beam.Map(write_part, str(fresh), parts, settings.seed, policy, AsDict(bounds))
+            >> beam.Map(write_partition, str(fresh), parts, settings.seed, policy, AsDict(bounds))
         )
 
 
@@ -162,32 +171,34 @@ def _lines(listing: str) -> Iterator[str]:
         yield from file
 
 
-def _read(line: str, policy: Policy) -> Listed | Bad:
+def _read(line: str, policy: Policy) -> ListedPicture | RejectedPicture:
     identity, address, label, split = json.loads(line)
-    encoded = encoded_at(address)
+    encoded = read_encoded(address)
     if isinstance(encoded, str):
-        return _bad(identity, encoded, address, policy)
-    seen = look(encoded)
-    if isinstance(seen, str):
-        return _bad(identity, seen, address, policy)
-    return Listed(identity, address, label, split, hashlib.sha256(encoded).digest(), seen)
+        return _reject(identity, encoded, address, policy)
+    info = probe_image(encoded)
+    if isinstance(info, str):
+        return _reject(identity, info, address, policy)
+    return ListedPicture(identity, address, label, split, hashlib.sha256(encoded).digest(), info)
 
 
-def _bad(identity: str, reason: str, address: str, policy: Policy) -> Bad:
-    Skipped(policy).bad(identity, reason, address)  # stops at once where the policy is to fail
-    return Bad(identity, reason)
+def _reject(identity: str, reason: str, address: str, policy: Policy) -> RejectedPicture:
+    Skipped(policy).reject(identity, reason, address)  # stops at once where the policy is to fail
+    return RejectedPicture(identity, reason)
 
 
-def _ranks(picture: Listed | Bad, settings: Settings) -> Iterator[tuple[int, OpenPicture]]:
-    """The label and ranks of a picture whose split the source leaves open."""
-    if isinstance(picture, Listed) and picture.split in OPEN:
-        yield picture.label, OpenPicture.of(picture, settings.seed)
+def _ranks(
+    picture: ListedPicture | RejectedPicture, settings: Settings
+) -> Iterator[tuple[int, UnassignedPicture]]:
+    """Yields label and ranks of an image whose split the source leaves open."""
+    if isinstance(picture, ListedPicture) and picture.split in OPEN:
+        yield picture.label, UnassignedPicture.of(picture, settings.seed)
 
 
 def _bounds(
-    of_label: tuple[int, Iterable[OpenPicture]], settings: Settings
+    of_label: tuple[int, Iterable[UnassignedPicture]], settings: Settings
 ) -> tuple[int, dict[str, int]]:
-    """The label and, by split, the rank below which its pictures are held out."""
+    """Returns the label and, by split, the rank below which its images are held out."""
     label, of_class = of_label[0], list(of_label[1])
     bounds = dict.fromkeys((TEST, VALIDATION), 0)
     if testable := [one.test_rank for one in of_class if one.may_be_test]:

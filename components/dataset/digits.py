@@ -27,10 +27,16 @@ _LARGEST_VALUE: Final = 16  # scikit-learn's scale of ink
 
 
 def write_digits_archive(target: Path) -> Path:
-    """Writes the 1,797 real 8x8 digits, enlarged to 32x32 RGB, as a tar.gz; returns `target`.
+    """Writes the 1,797 real 8x8 digits, enlarged to 32x32 RGB, as a tar.gz.
 
     The same libraries write the same bytes each time. The 360 test images are a stratified sample,
     so their writers also wrote training images: the digits check a pipeline, they are no benchmark.
+
+    Args:
+      target: path of the archive.
+
+    Returns:
+      `target`.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -56,7 +62,7 @@ def write_digits_archive(target: Path) -> Path:
 
 
 def _enlarge(images: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-    """[N, 8, 8] in 0..16 to [N, 3*32*32] in 0..255, the three channels alike."""
+    """Enlarges [N, 8, 8] in 0..16 to [N, 3*32*32] in 0..255, with three equal channels."""
     from PIL import Image
 
     grey = np.round(images * (255 / _LARGEST_VALUE)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""A picture of a data set: random images of each class, and below them chosen samples."""
+"""Draws a data set: random images of each class, and below them chosen samples."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from inception_finetune.components.dataset.show import CLASSES_SHOWN, describe_samples, place_of
-from inception_finetune.components.dataset.source import Shown
+from inception_finetune.components.dataset.show import (
+    CLASSES_SHOWN,
+    describe_samples,
+    example_index,
+)
+from inception_finetune.components.dataset.source import BrowsableSource
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import TRAIN
 
@@ -33,11 +37,18 @@ _GREY: Final = "#555555"
 
 
 def draw_grid(
-    source: Shown, target: Path, *, samples: Sequence[tuple[str, int]], seed: int
+    source: BrowsableSource, target: Path, *, samples: Sequence[tuple[str, int]], seed: int
 ) -> Path:
     """Draws 10 random train images of each class and the chosen samples as a PNG.
 
-    `samples` are (batch name, index); `seed` chooses the random images. Returns `target`.
+    Args:
+      source: the examples.
+      target: path of the PNG.
+      samples: (batch name, index) of each sample.
+      seed: chooses the random images.
+
+    Returns:
+      `target`.
 
     Raises:
       UserError: there is no such batch or index, or `target` cannot be written.
@@ -58,7 +69,7 @@ def draw_grid(
     return target
 
 
-def _draw_classes(source: Shown, part: SubFigure, seed: int) -> None:
+def _draw_classes(source: BrowsableSource, part: SubFigure, seed: int) -> None:
     names = source.label_names[:CLASSES_SHOWN]
     rows = [
         _random_images(source, label, np.random.default_rng([seed, label]))
@@ -85,12 +96,12 @@ def _draw_classes(source: Shown, part: SubFigure, seed: int) -> None:
 
 
 def _random_images(
-    source: Shown, label: int, random: np.random.Generator
+    source: BrowsableSource, label: int, random: np.random.Generator
 ) -> list[npt.NDArray[np.uint8]]:
-    """At most 10, none with a side above _LARGEST_SIDE."""
-    places = np.flatnonzero((source.labels == label) & np.isin(source.splits, (TRAIN, "")))
-    chosen = places[random.permutation(len(places))[:IMAGES_PER_CLASS]]
-    return [_small(source.pixels(int(place))) for place in chosen]
+    """Returns at most 10 images, none with a side above _LARGEST_SIDE."""
+    indices = np.flatnonzero((source.labels == label) & np.isin(source.splits, (TRAIN, "")))
+    sample = indices[random.permutation(len(indices))[:IMAGES_PER_CLASS]]
+    return [_small(source.pixels(int(index))) for index in sample]
 
 
 def _small(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -102,7 +113,7 @@ def _small(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _draw_samples(
-    source: Shown, part: SubFigure, samples: Sequence[tuple[str, int]], rows: int
+    source: BrowsableSource, part: SubFigure, samples: Sequence[tuple[str, int]], rows: int
 ) -> None:
     grid = part.subplots(rows, _SAMPLES_PER_ROW, squeeze=False)
     described = describe_samples(source, samples)
@@ -111,7 +122,7 @@ def _draw_samples(
     for axes, (name, index), sample in zip(grid.flat, samples, described, strict=False):
         shape = "x".join(map(str, sample.shape))
         axes.set_axis_on()
-        show_image(axes, source.pixels(place_of(source, name, index)))
+        show_image(axes, source.pixels(example_index(source, name, index)))
         axes.set_title(f"{sample.label}  {sample.label_name}", fontsize=11)
         axes.set_xlabel(
             f"{sample.id}\n{shape}, {sample.minimum} to {sample.maximum}", fontsize=8, color=_GREY
@@ -124,7 +135,12 @@ def _head(part: SubFigure, text: str) -> None:
 
 
 def show_image(axes: Axes, image: npt.NDArray[np.uint8]) -> None:
-    """The pixels as they are, without ticks or frame."""
+    """Draws the pixels as they are, without ticks or frame.
+
+    Args:
+      axes: to draw in.
+      image: [height, width, 3] uint8.
+    """
     axes.imshow(image, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -132,7 +148,7 @@ def show_image(axes: Axes, image: npt.NDArray[np.uint8]) -> None:
 
 
 def save_figure(figure: Figure, target: Path) -> None:
-    """Writes a PNG, all of it or nothing.
+    """Writes a PNG, completely or not at all.
 
     Raises:
       UserError: `target` cannot be written.
@@ -140,8 +156,10 @@ def save_figure(figure: Figure, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
-            drawn = Path(scratch) / "grid.png"
-            figure.savefig(drawn, bbox_inches="tight", pad_inches=0.2)
-            drawn.replace(target)
+            temporary = Path(scratch) / "grid.png"
+            figure.savefig(temporary, bbox_inches="tight", pad_inches=0.2)
+            temporary.replace(target)
     except OSError as error:
-        raise UserError(f"cannot write the picture grid to {target}: {error}") from error
+        raise UserError(
+            f"Cannot write the picture grid to {target}: {error}. Give another path."
+        ) from error

@@ -1,7 +1,7 @@
-"""Which layout a source on disk has: the one place that decides, and says what it had to guess.
+"""Recognises the layout of a source on disk, and notes what had to be guessed.
 
 A split is known by its name in any case, and by its usual spellings: ``Training``, ``val``. What
-looks like a split and has no name that tells which is refused, so that no class is learnt from it.
+looks like a split and has no known name is refused, so that no class is learned from it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NAMED: Final = 5  # names in a message
 
 @dataclass(frozen=True)
 class Layout:
-    """What a source is, and where its parts lie.
+    """The kind of a source, and where its parts lie.
 
     `parts` are (split, path): split folders or record files, or the source itself with a split of
     "" where it leaves the splits open or names them inside.
@@ -48,30 +48,31 @@ class Layout:
 
 
 def split_of(name: str) -> str | None:
-    """The split that goes by `name`, in any case; None where it is no split's name.
+    """Returns the split that goes by `name`, in any case; None if it is no split's name.
 
     Raises:
       UserError: it is a split's name, but not clear which one's.
     """
     if name.casefold() in _UNCLEAR:
-        raise UserError(
-            f"{name!r} may be validation or test, and nobody can tell which; "
-            f"call it {VALIDATION} or {TEST}"
-        )
+        raise UserError(f"{name!r} may mean validation or test. Call it {VALIDATION} or {TEST}.")
     return _SPELLINGS.get(name.casefold())
 
 
 def spelling_notes(names: Counter[str]) -> tuple[str, ...]:
-    """What is said of splits' names that are spelled in another way."""
+    """Returns a note on each split name that is spelled in another way.
+
+    Args:
+      names: split names, each with the number of its files.
+    """
     return tuple(
-        f"{name!r} is taken as {split_of(name)} ({_counted(count)})"
+        f"{name!r} is taken as {split_of(name)} ({_file_count(count)})"
         for name, count in sorted(names.items())
         if name not in SPLITS
     )
 
 
 def require_known_suffix(source: str) -> None:
-    """Refuses, before it is fetched, what is known by its name to be no archive or list.
+    """Refuses, before it is fetched, a source whose name shows that it cannot be read.
 
     Raises:
       UserError: it is a .csv, a .zip or another file that is not read.
@@ -79,26 +80,26 @@ def require_known_suffix(source: str) -> None:
     suffix = Path(source).suffix.lower()
     if suffix in (".csv", ".xls", ".xlsx", ".json", ".jsonl", ".parquet"):
         raise UserError(
-            f"a list is tab-separated text, .tsv or .txt: address<TAB>class, without a header. "
-            f"Received: {source}; save it so"
+            f"{source} is not a list that can be read: that is tab-separated text, .tsv or "
+            ".txt, of address<TAB>class lines without a header. Save it so."
         )
     if suffix in (".zip", ".rar", ".7z"):
         raise UserError(
-            f"an archive is a tar or tar.gz in CIFAR-10's layout. Received: {source}; unpack it, "
-            "and give the folder"
+            f"{source} is not an archive that can be read: that is a tar or tar.gz in "
+            "CIFAR-10's layout. Unpack it, and give the folder."
         )
     if suffix in (".tfrecord", ".tfrecords", *_PICTURES):
         raise UserError(
-            f"a data set is a folder, an archive or a list. Received: the file {source}; give "
-            "the folder that it lies in"
+            f"{source} is a single file, and a data set is a folder, an archive or a list. "
+            "Give the folder that it lies in."
         )
 
 
 def layout_of(source: Path) -> Layout:
-    """Decides what `source`, a folder or file, is.
+    """Recognises the layout of a folder or file.
 
     Raises:
-      UserError: it looks like no layout, or like two.
+      UserError: `source` looks like no layout, or like two.
     """
     if not source.is_dir():
         require_known_suffix(source.name)
@@ -115,8 +116,13 @@ def layout_of(source: Path) -> Layout:
     if len(tops) == 1 and split_of(tops[0].name) is None and not _loose_pictures(source):
         inner = tops[0]
         if folders(inner) or any(_is_of_records(path.name) for path in entries(inner)):
-            found = layout_of(inner)
-            return Layout(found.kind, found.path, found.parts, (f"looked at {inner}", *found.notes))
+            inner_layout = layout_of(inner)
+            return Layout(
+                inner_layout.kind,
+                inner_layout.path,
+                inner_layout.parts,
+                (f"looked at {inner}", *inner_layout.notes),
+            )
     return _pictures(source, tops)
 
 
@@ -126,7 +132,7 @@ def _is_of_records(name: str) -> bool:
 
 
 def _records(source: Path, records: list[Path], tops: list[Path]) -> Layout:
-    spelled: Counter[str] = Counter()
+    spellings: Counter[str] = Counter()
     parts: list[tuple[str, Path]] = []
     other = [top.name for top in tops if any(True for _ in files(top))]
     for path in records:
@@ -136,27 +142,27 @@ def _records(source: Path, records: list[Path], tops: list[Path]) -> Layout:
         splits = {split_of(word) for word in named}
         if len(splits) > 1:
             raise UserError(
-                f"a file of records is of one split, but {path} may be of {' or '.join(named)}; "
-                "call it train-*.tfrecord, validation-*.tfrecord or test-*.tfrecord"
+                f"Records in {path} may be of {' or '.join(named)}. Call the file "
+                "train-*.tfrecord, validation-*.tfrecord or test-*.tfrecord."
             )
         if not named:
             other.append(path.name)
             continue
         if match and match["gz"]:
             raise UserError(
-                f"records are read where they lie, not compressed, but {path} is; gunzip it"
+                f"Records in {path} are compressed, and are read where they lie. Gunzip the file."
             )
-        spelled[named[0]] += 1
+        spellings[named[0]] += 1
         parts.append((str(*splits), path))
     for split in (TRAIN, TEST):
         if split not in dict(parts):
             raise UserError(
-                f"records lie in files named train-*.tfrecord and test-*.tfrecord. {source} "
-                f"holds none of {split}, but {_some([path.name for path in entries(source)])}; "
-                "name them so, or add them"
+                f"{source} has no records of {split}, but "
+                f"{_join_names([path.name for path in entries(source)])}: records lie in files "
+                "named train-*.tfrecord and test-*.tfrecord. Rename the files, or add them."
             )
     parts.sort(key=lambda part: (SPLITS.index(part[0]), part[1].name))
-    notes = (*spelling_notes(spelled), *_not_looked_at(other, "train and test records"))
+    notes = (*spelling_notes(spellings), *_not_looked_at(other, "train and test records"))
     return Layout("records", source, tuple(parts), notes)
 
 
@@ -174,53 +180,54 @@ def _pictures(source: Path, tops: list[Path]) -> Layout:
     for split in (TRAIN, TEST):
         if split not in names:
             raise UserError(
-                f"a folder of pictures holds train/CLASS and test/CLASS. {source} lacks {split}: "
-                f"it holds {_some([top.name for top in tops])}; add it, or where these are all "
-                "classes, put class folders alone or a list (.tsv) in its place"
+                f"{source} lacks the folder {split}: it holds "
+                f"{_join_names([top.name for top in tops])}, and pictures lie in train/CLASS and "
+                "test/CLASS. Add it, or where these are all classes, give class folders alone or "
+                "a list (.tsv)."
             )
     for split, count in names.items():
         if count > 1:
-            twice = [top.name for other, top in splits if other == split]
+            names_of_split = [top.name for other, top in splits if other == split]
             raise UserError(
-                f"a split has one folder. {source} has {' and '.join(twice)} for {split}; "
-                "put them together"
+                f"{source} has several folders for {split}: {' and '.join(names_of_split)}. Put "
+                "them together."
             )
-    spelled = Counter({top.name: sum(1 for _ in files(top)) for _, top in splits})
+    spellings = Counter({top.name: sum(1 for _ in files(top)) for _, top in splits})
     others = [top for top in tops if split_of(top.name) is None]
-    counted = [f"{top.name} ({_counted(n)})" for top in others if (n := len(list(files(top))))]
-    notes = (*spelling_notes(spelled), *_not_looked_at(counted, "train and test"))
+    ignored = [f"{top.name} ({_file_count(n)})" for top in others if (n := len(list(files(top))))]
+    notes = (*spelling_notes(spellings), *_not_looked_at(ignored, "train and test"))
     splits.sort(key=lambda part: SPLITS.index(part[0]))
     return Layout("pictures", source, tuple(splits), notes)
 
 
 def _refuse_splits_as_classes(source: Path, below: dict[Path, set[str]]) -> None:
-    """No top folder has both a split's name and class folders in it: they are to be classes.
+    """Checks that top folders are classes, where none has both a split's name and class folders.
 
     Raises:
       UserError: they look like splits, or hold splits.
     """
     words = [_split_words(top.name) for top in below]
-    names = _some([top.name for top in below])
+    names = _join_names([top.name for top in below])
     exact = {split for top in below if (split := split_of(top.name))}
     if len(exact) > 1 or (all(words) and len(set().union(*words)) > 1):
         raise UserError(
-            f"the folders of {source} look like splits ({names}), not like classes; lay the "
-            "pictures out as train/CLASS and test/CLASS, or give a list (.tsv)"
+            f"Folders of {source} look like splits ({names}), not like classes. Lay the "
+            "pictures out as train/CLASS and test/CLASS, or give a list (.tsv)."
         )
-    often = Counter(name for inner in below.values() for name in inner)
-    shared = sorted(name for name, count in often.items() if count > 1)
+    name_counts = Counter(name for inner in below.values() for name in inner)
+    shared = sorted(name for name, count in name_counts.items() if count > 1)
     if len(shared) > 1 or any(split_of(name) for name in shared):
         raise UserError(
-            f"the folders of {source} ({names}) hold folders of the same names ({_some(shared)}), "
-            "so splits and classes cannot be told apart; lay the pictures out as train/CLASS and "
-            "test/CLASS, or give a list (.tsv)"
+            f"Folders of {source} ({names}) hold folders of the same names "
+            f"({_join_names(shared)}), so splits and classes cannot be told apart. Lay the "
+            "pictures out as train/CLASS and test/CLASS, or give a list (.tsv)."
         )
 
 
 def _split_words(name: str) -> set[str]:
-    """Splits that words in `name` stand for, as in seg_train or val2017."""
-    found = re.findall(r"[^\W\d_]+", name.casefold())
-    return {_SPELLINGS.get(word, word) for word in found if word in (*_SPELLINGS, *_UNCLEAR)}
+    """Returns the splits that words in `name` stand for, as in seg_train or val2017."""
+    words = re.findall(r"[^\W\d_]+", name.casefold())
+    return {_SPELLINGS.get(word, word) for word in words if word in (*_SPELLINGS, *_UNCLEAR)}
 
 
 def _loose_pictures(folder: Path) -> bool:
@@ -228,18 +235,18 @@ def _loose_pictures(folder: Path) -> bool:
 
 
 def looks_like_picture(path: Path) -> bool:
-    """By its name, which need not be one's: a picture outside of class folders is lost."""
+    """Judges by its name whether a file is an image: one outside of class folders would be lost."""
     return path.suffix.lower() in _PICTURES and not path.is_dir()
 
 
 def _not_looked_at(names: list[str], beside: str) -> tuple[str, ...]:
-    return (f"not looked at, beside {beside}: {_some(names)}",) if names else ()
+    return (f"not looked at, beside {beside}: {_join_names(names)}",) if names else ()
 
 
-def _counted(count: int) -> str:
+def _file_count(count: int) -> str:
     return "1 file" if count == 1 else f"{count:,} files"
 
 
-def _some(names: list[str]) -> str:
+def _join_names(names: list[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return (", ".join(names[:_NAMED]) or "nothing") + more

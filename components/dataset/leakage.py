@@ -1,4 +1,4 @@
-"""Test pictures that are in train or validation as well: they would flatter the gate."""
+"""Test images that are in train or validation as well: test accuracy would be overestimated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inception_finetune.components.features import TEST
 
 
 class Leak(NamedTuple):
-    """An example outside of test whose id or picture is in test too."""
+    """An example outside of test whose id or image is in test too."""
 
     id: str
     split: str  # its own
@@ -21,45 +21,50 @@ class Leak(NamedTuple):
 
 
 def leave_out_leaks(source: Source, skipped: Skipped) -> set[int]:
-    """Looks for ids, and for pictures that show the same, that stand in test and elsewhere.
+    """Finds ids and images that are in test and elsewhere, and applies the policy to them.
 
-    Returns the places outside of test that are to be left out.
+    Args:
+      source: the examples.
+      skipped: has the policy, and receives what is skipped.
+
+    Returns:
+      Indices of the examples outside of test that are to be skipped.
 
     Raises:
-      UserError: there are some, and the policy is to fail, or to leave out fewer.
+      UserError: there are leaks, and the policy is to fail, or to skip fewer.
     """
     if skipped.policy.on_leakage == "allow":
         return set()
-    kept = [index for index, id_ in enumerate(source.ids) if id_ not in source.skipped]
-    leaks = _leaks(source, kept)
-    settle(
+    indices = [index for index, id_ in enumerate(source.ids) if id_ not in source.skipped]
+    leaks = _leaks(source, indices)
+    apply_leakage_policy(
         [Leak(source.ids[i], str(source.splits[i]), source.ids[test]) for i, test in leaks], skipped
     )
     return {other for other, _ in leaks}
 
 
-def settle(leaks: Sequence[Leak], skipped: Skipped) -> None:
-    """Lists what is left out.
+def apply_leakage_policy(leaks: Sequence[Leak], skipped: Skipped) -> None:
+    """Fails on leaks, or records them as skipped.
 
     Raises:
-      UserError: there are leaks, and the policy is to fail, or to leave out fewer.
+      UserError: there are leaks, and the policy is to fail, or to skip fewer.
     """
     if leaks and skipped.policy.on_leakage == "fail":
         raise UserError(
-            "no test picture may be in train or validation, or the test flatters. "
-            f"Received: {len(leaks)} that are, such as {leaks[0].id} of {leaks[0].split} = "
-            f"{leaks[0].test_id} of {TEST}; remove them, or leave the copies outside of test out "
-            "with dataset.on_leakage=skip (allow keeps them)"
+            f"Pictures of {TEST} are in train or validation as well ({len(leaks)} in all), "
+            f"such as {leaks[0].id} of {leaks[0].split} = {leaks[0].test_id} of {TEST}: test "
+            "accuracy would be overestimated. Remove them, or set dataset.on_leakage=skip to "
+            "leave the copies outside of test out (allow keeps them)."
         )
     for leak in leaks:
         reason = f"it is {leak.test_id} of {TEST} too"
         skipped.leave_out(f"{leak.id} of {leak.split}", reason, leak.split)
 
 
-def _leaks(source: Source, kept: Iterable[int]) -> list[tuple[int, int]]:
-    """(place outside of test, place in test) of each example outside of test that is one."""
+def _leaks(source: Source, indices: Iterable[int]) -> list[tuple[int, int]]:
+    """Returns (index outside of test, index in test) of each leak."""
     places: defaultdict[str | bytes, list[int]] = defaultdict(list)
-    for index in kept:
+    for index in indices:
         places[source.digests[index]].append(index)
         places[source.ids[index]].append(index)
     leaks: dict[int, int] = {}

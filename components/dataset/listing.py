@@ -1,4 +1,4 @@
-"""A folder of pictures, or a list of their addresses, as lines that any worker can take up.
+"""A folder of images, or a list of their addresses, as lines that any worker can process.
 
 `components.dataset.layout` decides which folders are splits; a list is UTF-8 text of
 ``address<TAB>class`` or ``address<TAB>class<TAB>split`` lines without a header. Addresses are
@@ -18,25 +18,29 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from inception_finetune.components.dataset.bad_examples import Policy, Skipped
+from inception_finetune.components.dataset.encoded_source import (
+    EncodedExample,
+    EncodedSource,
+    check_examples,
+)
 from inception_finetune.components.dataset.layout import (
     Layout,
     looks_like_picture,
     spelling_notes,
     split_of,
 )
-from inception_finetune.components.dataset.part import encoded_at
-from inception_finetune.components.dataset.stored import Found, StoredExamples, check_all
+from inception_finetune.components.dataset.partition import read_encoded
 from inception_finetune.components.dataset.tree import entries, files, folders, identity_of
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import SPLITS, TEST, TRAIN
 
-_PLAIN_FILE: Final = "a class' folder holds plain files and folders, and none that it lies in"
-_IN_A_CLASS: Final = "a picture lies in a class' folder, here it lies beside them"
-_HEADER: Final = "a list has no header, and each line of it is a picture's, here line 1 is none"
+_PLAIN_FILE: Final = "it is no plain file, nor a folder that can be entered"
+_IN_A_CLASS: Final = "it lies beside the class folders, not in one"
+_HEADER: Final = "it is a header, and every line of a list is a picture"
 
 
 class Entry(NamedTuple):
-    """One picture; `split` is "" where the source leaves it open."""
+    """One image; `split` is "" where the source leaves it open."""
 
     id: str
     address: str
@@ -46,7 +50,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """What a listing's file holds: a JSON array ``[id, address, label, split]`` a line."""
+    """Describes a listing: a file with a JSON array ``[id, address, label, split]`` a line."""
 
     label_names: tuple[str, ...]
     count: int
@@ -56,10 +60,16 @@ class Listing:
 
 
 def write_listing(layout: Layout, target: Path, skipped: Skipped) -> Listing:
-    """Writes the pictures of a folder or list to `target`, a line each.
+    """Writes the images of a folder or list, one line each.
+
+    Args:
+      layout: the folder or list.
+      target: path of the listing.
+      skipped: receives what is no image.
 
     Raises:
-      UserError: there are no two classes, train lacks one, or a line or file fits no layout.
+      UserError: there are fewer than two classes, train lacks one, or a line or file fits no
+        layout.
     """
     source, counts = layout.path, Counter[tuple[str, str]]()
     for entry in _entries(layout, skipped):
@@ -68,17 +78,17 @@ def write_listing(layout: Layout, target: Path, skipped: Skipped) -> Listing:
     splits = frozenset(split for _, split in counts)
     if len(names) < 2 or not all(name.isprintable() for name in names):
         raise UserError(
-            f"pictures lie in two or more class folders, or have two or more classes in a list, "
-            f"with printable names. {source} has {list(names)}"
+            f"{source} has the classes {list(names)}: two or more with printable names are "
+            "needed. Add class folders, or classes to the list."
         )
     if TEST in splits and not splits & {TRAIN, ""}:
-        raise UserError(f"{source} names test pictures but none to train on; add a train folder")
+        raise UserError(f"{source} has test pictures but none to train on. Add a train folder.")
     for name in names:
         if not counts[name, TRAIN] + counts[name, ""]:
-            there = " and ".join(split for split in SPLITS if counts[name, split])
+            present_in = " and ".join(split for split in SPLITS if counts[name, split])
             raise UserError(
-                f"every class has pictures in train. Received: {name!r} in {there} of {source} "
-                "alone; add it to train, or remove it"
+                f"Class {name!r} of {source} has pictures in {present_in}, but none in train. Add "
+                "some to train, or remove the class."
             )
     numbers = {name: number for number, name in enumerate(names)}
     notes = notes_on(layout, names)
@@ -91,35 +101,39 @@ def write_listing(layout: Layout, target: Path, skipped: Skipped) -> Listing:
     return Listing(names, counts.total(), splits, digest.hexdigest(), notes)
 
 
-def read_listed(layout: Layout, policy: Policy) -> StoredExamples:
-    """Reads and checks every picture of a folder or list on this machine; keeps none in memory.
+def read_listed(layout: Layout, policy: Policy) -> EncodedSource:
+    """Reads and checks every image of a folder or list on this machine; keeps none in memory.
+
+    Args:
+      layout: the folder or list.
+      policy: what happens to bad images.
 
     Raises:
-      UserError: pictures are bad and the policy does not leave them out.
+      UserError: images are bad and the policy does not skip them.
     """
     skipped = Skipped(policy)
     names = tuple(sorted({entry.label_name for entry in _entries(layout, skipped)}))
     numbers = {name: number for number, name in enumerate(names)}
 
-    def found() -> Iterator[Found]:
+    def read_examples() -> Iterator[EncodedExample]:
         for entry in _entries(layout, skipped):
-            encoded = encoded_at(entry.address)
+            encoded = read_encoded(entry.address)
             if isinstance(encoded, str):
-                skipped.bad(entry.id, encoded, entry.address)
+                skipped.reject(entry.id, encoded, entry.address)
             else:
                 label = numbers[entry.label_name]
-                yield Found(entry.id, entry.split, label, entry.address, 0, encoded)
+                yield EncodedExample(entry.id, entry.split, label, entry.address, 0, encoded)
 
-    return check_all(found(), names, "", skipped)
+    return check_examples(read_examples(), names, "", skipped)
 
 
 def _entries(layout: Layout, skipped: Skipped) -> Iterator[Entry]:
-    """Each picture, in an order that does not depend on the file system."""
+    """Iterates over the images in an order that does not depend on the file system."""
     return _in_folder(layout, skipped) if layout.kind == "pictures" else _in_list(layout, skipped)
 
 
 def _state(address: str) -> str:
-    """What shows that a local file changed; "" of any other."""
+    """Returns what changes with a local file; "" for a remote one."""
     try:
         status = Path(address).stat()
     except (OSError, ValueError):
@@ -132,7 +146,7 @@ def _in_folder(layout: Layout, skipped: Skipped) -> Iterator[Entry]:
     root = layout.path
     for place in {root, *(path for _, path in layout.parts)}:
         for path in filter(looks_like_picture, entries(place)):
-            skipped.bad(identity_of(path, root), _IN_A_CLASS, str(root))
+            skipped.reject(identity_of(path, root), _IN_A_CLASS, str(root))
     around = frozenset({os.path.realpath(root)})
     for split, top in layout.parts:
         for folder in folders(top):
@@ -141,7 +155,7 @@ def _in_folder(layout: Layout, skipped: Skipped) -> Iterator[Entry]:
                 if path.is_file():
                     yield Entry(identity_of(path, root), str(path.resolve()), label_name, split)
                 else:
-                    skipped.bad(identity_of(path, root), _PLAIN_FILE, str(root))
+                    skipped.reject(identity_of(path, root), _PLAIN_FILE, str(root))
 
 
 def _in_list(layout: Layout, skipped: Skipped) -> Iterator[Entry]:
@@ -149,7 +163,7 @@ def _in_list(layout: Layout, skipped: Skipped) -> Iterator[Entry]:
     for number, address, label_name, split in _rows(layout.path):
         if number == header:
             received = "\t".join(filter(None, (address, label_name, split)))
-            skipped.bad(f"line 1 ({received!r})", _HEADER, str(layout.path))
+            skipped.reject(f"line 1 ({received!r})", _HEADER, str(layout.path))
             continue
         if split and not split_of(split):
             raise _wrong_line(layout.path, number, f"{address}\t{label_name}\t{split}")
@@ -159,7 +173,7 @@ def _in_list(layout: Layout, skipped: Skipped) -> Iterator[Entry]:
 
 
 def _header(path: Path) -> int | None:
-    """1 where the first line is no picture's: there is no such file, and no other of its class."""
+    """Returns 1 if the first line is a header: neither its file nor its class occurs elsewhere."""
     rows = _rows(path)
     first = next(rows, None)
     if first is None or first[0] != 1 or "://" in first[1] or (path.parent / first[1]).exists():
@@ -168,13 +182,13 @@ def _header(path: Path) -> int | None:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
-    """Number, address, class and split of each line, without blanks around them."""
+    """Iterates over number, address, class and split of each line, stripped of blanks."""
     try:
         with path.open(encoding="utf-8-sig") as file:  # spreadsheets begin a file with a BOM
             for number, line in enumerate(file, start=1):
                 if "\0" in line:
                     raise UserError(
-                        f"a list is UTF-8 text. {path} holds NUL in line {number}; save it so"
+                        f"List {path} is not UTF-8 text: line {number} holds NUL. Save it as UTF-8."
                     )
                 if not line.strip():
                     continue
@@ -185,26 +199,26 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
                 yield number, address, label_name, rest[1] if rest[1:] else ""
     except UnicodeDecodeError as error:
         raise UserError(
-            f"a list is UTF-8 text. {path} is not ({error.reason}); save it so"
+            f"List {path} is not UTF-8 text: {error.reason}. Save it as UTF-8."
         ) from None
 
 
 def _wrong_line(path: Path, number: int, line: str) -> UserError:
     return UserError(
-        f"a line reads address<TAB>class or address<TAB>class<TAB>split, with a split of "
-        f"{', '.join(SPLITS)}. {path} line {number}: {line!r}"
+        f"Line {number} of list {path} is {line!r}, not address<TAB>class or "
+        f"address<TAB>class<TAB>split with a split of {', '.join(SPLITS)}. Correct it."
     )
 
 
 def notes_on(layout: Layout, names: tuple[str, ...]) -> tuple[str, ...]:
-    """What is said of the layout, class folders, class names and a list's splits."""
+    """Returns notes on the layout, class folders, class names and a list's splits."""
     return (*layout.notes, *_notes(layout, names))
 
 
 def _notes(layout: Layout, names: tuple[str, ...]) -> Iterator[str]:
     if layout.kind == "list":
-        spelled = Counter(split for _, _, _, split in _rows(layout.path) if split_of(split))
-        yield from (note.replace("file", "line") for note in spelling_notes(spelled))
+        spellings = Counter(split for _, _, _, split in _rows(layout.path) if split_of(split))
+        yield from (note.replace("file", "line") for note in spelling_notes(spellings))
     else:
         for _, top in layout.parts:
             for folder in folders(top):

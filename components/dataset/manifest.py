@@ -1,4 +1,4 @@
-"""The manifest of a conversion: what it was made of and with, and what it consists of."""
+"""The manifest of a conversion: what it was made of and with, and which files it has."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANIFEST_FILE: Final = "manifest.json"
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides, with the archive, over every byte of a conversion."""
+    """All settings that the bytes of a conversion depend on, besides the source."""
 
     validation_fraction: float
     seed: int
@@ -28,6 +28,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Shard:
+    """A TFRecord file of a conversion."""
+
     file: str
     examples: int
     size: int  # bytes
@@ -37,6 +39,8 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
+    """Describes a conversion."""
+
     converter_version: int
     fingerprint: str  # of the archive
     settings: Settings
@@ -48,12 +52,12 @@ class Manifest:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Examples in each split."""
+        """Number of examples in each split."""
         return {split: sum(s.examples for s in shards) for split, shards in self.shards.items()}
 
     @property
     def changed(self) -> dict[str, int]:
-        """Pictures that training sees otherwise than their files have them, by kind."""
+        """Number of images that training sees differently from their files, by kind."""
         total: Counter[str] = Counter()
         for shard in chain(*self.shards.values()):
             total.update(shard.changed)
@@ -71,14 +75,14 @@ def load_manifest(directory: Path) -> Manifest:
         return _parse(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(
-            f"{directory} holds no converted data set: {MANIFEST_FILE} is missing; convert again"
+            f"{directory} holds no converted data set: {MANIFEST_FILE} is missing. Convert again."
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is damaged: {error!r}; convert again") from error
+        raise UserError(f"Manifest {path} is damaged: {error!r}. Convert again.") from error
 
 
 def is_whole(shard: Shard, directory: Path) -> bool:
-    """Whether the shard's file holds the very bytes that were written; 1 GB takes a second."""
+    """Returns whether a shard's file holds the bytes that were written; 1 GB takes a second."""
     path = directory / shard.file
     if path.stat().st_size != shard.size:
         return False
@@ -87,6 +91,7 @@ def is_whole(shard: Shard, directory: Path) -> bool:
 
 
 def write_manifest(manifest: Manifest, directory: Path) -> None:
+    """Writes the manifest at once or not at all."""
     content = asdict(manifest) | {"counts": manifest.counts, "changed": manifest.changed}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     temporary = directory / f"{MANIFEST_FILE}.part"

@@ -1,9 +1,9 @@
-"""TFRecords that somebody else's converter wrote, read without trusting them.
+"""Reads TFRecords that another converter wrote, without trusting them.
 
 A folder with `labels.txt` (``0:cat``, ``1:dog``, …) and files of train, test and perhaps validation
 (`components.dataset.layout` knows their names), of `tf.train.Example` with ``image/encoded`` (PNG
-or JPEG) and ``image/class/label``, as TF-Slim's converters write them. ``image/id`` is taken where
-it is given; all other features are left alone.
+or JPEG) and ``image/class/label``, as TF-Slim's converters write them. ``image/id`` is used where
+it is present; all other features are ignored.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inception_finetune.components.dataset.bad_examples import Policy, Skipped
-from inception_finetune.components.dataset.layout import Layout
-from inception_finetune.components.dataset.stored import (
-    Found,
-    StoredExamples,
-    check_all,
-    fingerprint_of,
+from inception_finetune.components.dataset.encoded_source import (
+    EncodedExample,
+    EncodedSource,
+    check_examples,
+    files_fingerprint,
 )
+from inception_finetune.components.dataset.layout import Layout
 from inception_finetune.components.dataset.tfrecord import read_frames
 from inception_finetune.components.dataset.unpickle import describe
 from inception_finetune.components.errors import UserError
@@ -30,29 +30,33 @@ if TYPE_CHECKING:
 
 
 def records_fingerprint(layout: Layout) -> str:
-    """Another one where any file, its name or what is said of the layout is."""
+    """Returns a hash that changes with any file, its name, and the notes on the layout."""
     files = [_labels_file(layout.path), *(path for _, path in layout.parts)]
-    return fingerprint_of(files, layout.path, repr((layout.parts, layout.notes)))
+    return files_fingerprint(files, layout.path, repr((layout.parts, layout.notes)))
 
 
-def read_records(layout: Layout, policy: Policy) -> StoredExamples:
+def read_records(layout: Layout, policy: Policy) -> EncodedSource:
     """Reads and checks every record.
+
+    Args:
+      layout: the folder.
+      policy: what happens to bad records.
 
     Raises:
       UserError: the labels are missing, a file is cut or its framing damaged, or examples are bad
-        and the policy does not leave them out.
+        and the policy does not skip them.
     """
     label_names, skipped = _label_names(_labels_file(layout.path)), Skipped(policy)
-    found = _found(layout.parts, len(label_names), skipped)
-    return check_all(found, label_names, records_fingerprint(layout), skipped)
+    examples = _read_examples(layout.parts, len(label_names), skipped)
+    return check_examples(examples, label_names, records_fingerprint(layout), skipped)
 
 
 def _labels_file(directory: Path) -> Path:
     path = directory / LABELS_FILE
     if not path.is_file():
         raise UserError(
-            f"{directory} lacks {LABELS_FILE}, which names the labels of its records; write it: "
-            "0:cat in the first line, 1:dog in the second and so on"
+            f"{directory} lacks {LABELS_FILE}, which names the labels of its records. Write "
+            "it: 0:cat in the first line, 1:dog in the second and so on."
         )
     return path
 
@@ -61,7 +65,7 @@ def _label_names(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} must be UTF-8 text: {error}; write it again") from None
+        raise UserError(f"{path} is not UTF-8 text: {error}. Write it again.") from None
     names = tuple(
         line.removeprefix(f"{number}:").strip()
         for number, line in enumerate(lines)
@@ -69,50 +73,54 @@ def _label_names(path: Path) -> tuple[str, ...]:
     )
     if len(names) < max(2, len(lines)) or len(set(names)) < len(names) or not all(names):
         raise UserError(
-            f"{path} must hold one distinct name a line, 0:cat, 1:dog and so on, two or more. "
-            f"Received: {describe(lines)}; correct it"
+            f"{path} reads {describe(lines)}, not one distinct name a line, 0:cat, 1:dog and "
+            "so on, two or more. Correct it."
         )
     return names
 
 
-def _found(parts: Sequence[tuple[str, Path]], classes: int, skipped: Skipped) -> Iterator[Found]:
+def _read_examples(
+    parts: Sequence[tuple[str, Path]], classes: int, skipped: Skipped
+) -> Iterator[EncodedExample]:
     for split, path in parts:
         count = 0
         for offset, record in read_frames(path):
             place = f"{path.name}:{count}"
             count += 1
             if record is None:
-                skipped.bad(place, "a record fits its checksum", str(path))
+                skipped.reject(place, "record does not fit its checksum", str(path))
                 continue
             example = _example(record)
             if isinstance(example, str):
-                skipped.bad(place, example, str(path))
+                skipped.reject(place, example, str(path))
                 continue
             identity = _bytes(example, IMAGE_ID)
             id_ = place if identity is None else identity.decode(errors="backslashreplace")
             encoded, label = _bytes(example, IMAGE_ENCODED), _whole_number(example, LABEL)
             if encoded is None:
-                reason = f"{IMAGE_ENCODED} is the bytes of one picture"
-                skipped.bad(id_, f"{reason}, here {_describe(example, IMAGE_ENCODED)}", str(path))
+                value = _describe(example, IMAGE_ENCODED)
+                reason = f"{IMAGE_ENCODED} is {value}, not the bytes of one picture"
+                skipped.reject(id_, reason, str(path))
             elif label is None or not 0 <= label < classes:
-                reason = f"{LABEL} is one whole number in [0, {classes})"
-                skipped.bad(id_, f"{reason}, here {_describe(example, LABEL)}", str(path))
+                value = _describe(example, LABEL)
+                reason = f"{LABEL} is {value}, not one whole number in [0, {classes})"
+                skipped.reject(id_, reason, str(path))
             else:
                 start = offset + record.index(encoded)
-                yield Found(id_, split, label, str(path), start, encoded)
+                yield EncodedExample(id_, split, label, str(path), start, encoded)
         if not count:
-            raise UserError(f"{path} is empty, but a file of records holds one or more; remove it")
+            raise UserError(f"{path} is empty, and a file of records holds one or more. Remove it.")
 
 
 def _example(record: bytes) -> Any:
-    """The features by name, or the rule that is broken."""
+    """Returns the features by name, or the reason why the record is rejected."""
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
     try:
         return tf.train.Example.FromString(record).features.feature
     except DecodeError:
-        return "a record is a serialized tf.train.Example"
+        return "it is not a serialized tf.train.Example"
 
 
 def _bytes(features: Any, key: str) -> bytes | None:
@@ -127,8 +135,8 @@ def _whole_number(features: Any, key: str) -> int | None:
 
 def _describe(features: Any, key: str) -> str:
     if key not in features:
-        return "it is missing"
+        return "missing"
     feature: Feature = features[key]
     kind = feature.WhichOneof("kind")
     values = list(getattr(feature, kind).value) if kind else []
-    return f"it is {describe(values)}"
+    return describe(values)

@@ -9,6 +9,8 @@ from inception_finetune.components.settings import Fraction, Section
 
 
 class Dataset(Section):
+    """Where the images come from, how they are split, and what happens to bad ones."""
+
     # "cifar10", "digits", a path or URL of a CIFAR-layout archive, a folder of pictures or of
     # TFRecords, or a list of pictures (.tsv): see docs/data.md.
     archive: str = "cifar10"
@@ -24,4 +26,5 @@ class Dataset(Section):
 
     @property
     def policy(self) -> Policy:
+        """What happens to bad examples and leaks."""
         return Policy(self.on_bad_example, self.max_bad_examples, self.on_leakage)

@@ -1,4 +1,4 @@
-"""One TFRecord shard of images; all that a converter's process runs and has to import."""
+"""Writes one TFRecord shard of images; imports no more than a converter's process needs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from inception_finetune.components.features import (
 
 @dataclass(frozen=True)
 class ShardSource:
-    """`labels` is [N] int64; `pictures` and `ids` are N as well."""
+    """The content of a shard: N `pictures`, `labels` [N] int64 and N `ids`."""
 
     path: Path
     pictures: Pictures
@@ -34,7 +34,11 @@ class ShardSource:
 
 
 def write_shard(source: ShardSource) -> Shard:
-    """Writes the examples in their order and returns what the manifest says of them."""
+    """Writes the examples in their order.
+
+    Returns:
+      The shard's entry in the manifest.
+    """
     digest = hashlib.sha256()
     size = 0
     changed: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What is in a data set: counts, labels, oddities and pictures, before anything is trained."""
+"""Summarises a data set before anything is trained: counts, labels, oddities, samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from inception_finetune.components.dataset.archive import NO_LABEL
-from inception_finetune.components.dataset.source import Shown
+from inception_finetune.components.dataset.source import BrowsableSource
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import TEST, VALIDATION
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 FIRST_LABELS: Final = 20  # as many as the original article prints
-# CIFAR-10 is 1.0 and the digits are 1.1; from here on accuracy alone begins to flatter.
+# CIFAR-10 is 1.0 and the digits are 1.1; from here on accuracy alone is misleading.
 IMBALANCE_RATIO: Final = 1.5  # images of the largest class over those of the smallest
 _EXAMPLES_NAMED: Final = 3  # in the text of a problem
 CLASSES_SHOWN: Final = 50  # in the tables and the picture
@@ -27,6 +27,8 @@ CLASSES_SHOWN: Final = 50  # in the tables and the picture
 
 @dataclass(frozen=True)
 class BatchSummary:
+    """The examples of one batch, or of one split where a source has no batches."""
+
     name: str
     split: str
     count: int
@@ -36,6 +38,8 @@ class BatchSummary:
 
 @dataclass(frozen=True)
 class Summary:
+    """The counts of a data set, and its problems."""
+
     label_names: tuple[str, ...]
     batches: tuple[BatchSummary, ...]
     duplicates: tuple[tuple[str, ...], ...]  # groups of image ids with the very same pixels
@@ -46,6 +50,8 @@ class Summary:
 
 @dataclass(frozen=True)
 class Sample:
+    """Properties of one image."""
+
     id: str  # "<batch>:<index>"
     shape: tuple[int, ...]
     minimum: int
@@ -54,8 +60,8 @@ class Sample:
     label_name: str
 
 
-def summarize(source: Shown) -> Summary:
-    """Counts labels and looks for duplicate and blank images and class imbalance."""
+def summarize(source: BrowsableSource) -> Summary:
+    """Counts labels and searches for duplicate and blank images and class imbalance."""
     same = _identical_images(source)
     groups = tuple(tuple(source.ids[i] for i in indices) for indices in same)
     leaks = tuple(
@@ -74,26 +80,34 @@ def summarize(source: Shown) -> Summary:
     return Summary(source.label_names, batches, groups, leaks, blanks, tuple(problems))
 
 
-def group_names(source: Shown) -> list[str]:
-    """In the order of the examples.
+def group_names(source: BrowsableSource) -> list[str]:
+    """Returns the batches or splits, in the order of the examples.
 
     Raises:
       UserError: there are no examples.
     """
     if not len(source.ids):
-        raise UserError("a data set holds examples, but all of this one were left out; mend it")
+        raise UserError(
+            "No examples are left in this data set: all of them were left out. Correct the data."
+        )
     return list(dict.fromkeys(source.groups.tolist()))
 
 
-def describe_samples(source: Shown, samples: Sequence[tuple[str, int]]) -> tuple[Sample, ...]:
-    """Shape, range and label of the images that (batch name, index) choose.
+def describe_samples(
+    source: BrowsableSource, samples: Sequence[tuple[str, int]]
+) -> tuple[Sample, ...]:
+    """Returns shape, range and label of chosen images.
+
+    Args:
+      source: the examples.
+      samples: (batch name, index) of each.
 
     Raises:
       UserError: there is no such batch or index.
     """
     described = []
     for name, number in samples:
-        index = place_of(source, name, number)
+        index = example_index(source, name, number)
         image, label = source.pixels(index), int(source.labels[index])
         described.append(
             Sample(
@@ -108,19 +122,28 @@ def describe_samples(source: Shown, samples: Sequence[tuple[str, int]]) -> tuple
     return tuple(described)
 
 
-def place_of(source: Shown, name: str, number: int) -> int:
-    """Where the image stands that has this number in a batch, or else in a split.
+def example_index(source: BrowsableSource, name: str, number: int) -> int:
+    """Returns the index of an image in the source.
+
+    Args:
+      source: the examples.
+      name: of a batch, or else of a split.
+      number: of the image in it.
 
     Raises:
       UserError: there is no such batch or number.
     """
     names = group_names(source)
     if name not in names:
-        raise UserError(f"no batch {name!r} in this archive; it has {', '.join(names)}")
-    places = np.flatnonzero(source.groups == name)
-    if not 0 <= number < len(places):
-        raise UserError(f"{name} has images 0 to {len(places) - 1}, received {number}")
-    return int(places[number])
+        raise UserError(
+            f"No batch {name!r} in this archive: it has {', '.join(names)}. Give one of these."
+        )
+    indices = np.flatnonzero(source.groups == name)
+    if not 0 <= number < len(indices):
+        raise UserError(
+            f"{name} has images 0 to {len(indices) - 1}, not {number}. Give one of these numbers."
+        )
+    return int(indices[number])
 
 
 def print_summary(summary: Summary, console: Console) -> None:
@@ -157,6 +180,7 @@ def print_summary(summary: Summary, console: Console) -> None:
 
 
 def print_samples(samples: Sequence[Sample], console: Console) -> None:
+    """Prints a table of samples; fits 80 columns."""
     from rich.markup import escape
 
     table = _table("Samples")
@@ -177,25 +201,25 @@ def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
 
 
-def _summarize(source: Shown, name: str) -> BatchSummary:
-    places = np.flatnonzero(source.groups == name)
-    labels = source.labels[places]
+def _summarize(source: BrowsableSource, name: str) -> BatchSummary:
+    indices = np.flatnonzero(source.groups == name)
+    labels = source.labels[indices]
     counts = np.bincount(labels[labels != NO_LABEL], minlength=len(source.label_names))
     return BatchSummary(
         name=name,
-        split=str(source.splits[places[0]]),
-        count=len(places),
+        split=str(source.splits[indices[0]]),
+        count=len(indices),
         label_counts=tuple(counts.tolist()),
         first_labels=tuple(labels[:FIRST_LABELS].tolist()),
     )
 
 
-def _identical_images(source: Shown) -> list[list[int]]:
-    """The places of each group of images with the very same pixels."""
+def _identical_images(source: BrowsableSource) -> list[list[int]]:
+    """Returns the indices of each group of images with the very same pixels."""
     by_pixels: defaultdict[bytes, list[int]] = defaultdict(list)
     for index, digest in enumerate(source.digests):
         by_pixels[digest].append(index)
-    return [places for places in by_pixels.values() if len(places) > 1]
+    return [indices for indices in by_pixels.values() if len(indices) > 1]
 
 
 def _describe_duplicates(
@@ -204,13 +228,14 @@ def _describe_duplicates(
     problems = []
     if leaks:
         problems.append(
-            f"{_images(len(leaks), 'stands', 'stand')} in train and in test, so the test flatters: "
-            + _some([" = ".join(group) for group in leaks])
+            f"{_images(len(leaks), 'stands', 'stand')} in train and in test, so test "
+            "accuracy would be overestimated: "
+            + _join_names([" = ".join(group) for group in leaks])
         )
     if others := [group for group in groups if group not in leaks]:
         problems.append(
             f"{_images(len(others), 'occurs', 'occur')} more than once: "
-            + _some([" = ".join(group) for group in others])
+            + _join_names([" = ".join(group) for group in others])
         )
     return problems
 
@@ -218,7 +243,7 @@ def _describe_duplicates(
 def _describe_blanks(blanks: Sequence[str]) -> list[str]:
     if not blanks:
         return []
-    return [f"{_images(len(blanks), 'is', 'are')} of a single colour: {_some(blanks)}"]
+    return [f"{_images(len(blanks), 'is', 'are')} of a single colour: {_join_names(blanks)}"]
 
 
 def _describe_imbalance(names: Sequence[str], batches: Sequence[BatchSummary]) -> list[str]:
@@ -238,6 +263,6 @@ def _images(count: int, singular: str, plural: str) -> str:
     return f"1 image {singular}" if count == 1 else f"{count:,} images {plural}"
 
 
-def _some(texts: Sequence[str]) -> str:
+def _join_names(texts: Sequence[str]) -> str:
     more = len(texts) - _EXAMPLES_NAMED
     return ", ".join(texts[:_EXAMPLES_NAMED]) + (f" and {more} more" if more > 0 else "")

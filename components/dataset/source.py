@@ -1,4 +1,4 @@
-"""What a conversion reads from: an archive, a folder of pictures, or records from elsewhere."""
+"""What a conversion reads from: an archive, a folder of images, or foreign records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inception_finetune.components.dataset.png import encode_png
 
 
 def open_address(address: str) -> IO[bytes]:
-    """A file of this machine, or what Beam's file systems open."""
+    """Opens a local file, or what Beam's file systems open."""
     if "://" not in address:
         return Path(address).open("rb")
     from apache_beam.io.filesystems import FileSystems
@@ -23,72 +23,81 @@ def open_address(address: str) -> IO[bytes]:
 
 
 class Picture(NamedTuple):
+    """An encoded image and its properties."""
+
     encoded: bytes
     format: str  # "png" or "jpeg"
     height: int  # pixels
     width: int
-    changes: tuple[str, ...] = ()  # what training sees otherwise, as `look` has it
+    changes: tuple[str, ...] = ()  # kinds of `dataset.changes`
 
 
 class Pictures(Protocol):
-    """Some pictures, one after another; goes to another process as it is."""
+    """A series of images, which can be pickled for another process."""
 
     def __iter__(self) -> Iterator[Picture]: ...
 
 
 class Source(Protocol):
-    """Examples that have been checked, all in one order; those in `skipped` are to be left out."""
+    """Checked examples in a fixed order; those in `skipped` are not to be written."""
 
     @property
-    def label_names(self) -> tuple[str, ...]: ...
+    def label_names(self) -> tuple[str, ...]:
+        """Name of each class, by label."""
+
     @property
     def fingerprint(self) -> str:
-        """Another one where any picture, label or name is."""
+        """A hash that changes with any image, label or name."""
         ...
 
     @property
     def skipped(self) -> Mapping[str, str]:
-        """Id -> reason, of bad examples."""
+        """The reason for each bad example, by id."""
         ...
 
     @property
-    def ids(self) -> Sequence[str]: ...
+    def ids(self) -> Sequence[str]:
+        """[N] unique ids."""
+
     @property
     def splits(self) -> npt.NDArray[np.str_]:
-        """[N]: train, test, and validation where the source has one itself."""
+        """[N] str: train, test, and validation where the source has one itself."""
         ...
 
     @property
-    def labels(self) -> npt.NDArray[np.int64]: ...
+    def labels(self) -> npt.NDArray[np.int64]:
+        """[N] int64."""
+
     @property
     def digests(self) -> Sequence[bytes]:
-        """[N] hashes: the same where pictures show the same."""
+        """[N] hashes, equal where images show the same."""
         ...
 
-    def pictures(self, indices: npt.NDArray[np.int64]) -> Pictures: ...
+    def pictures(self, indices: npt.NDArray[np.int64]) -> Pictures:
+        """Returns the images of these indices."""
 
 
-class Shown(Source, Protocol):
-    """A source that can be looked at: `data show`."""
+class BrowsableSource(Source, Protocol):
+    """A source whose images can be shown, for `data show`."""
 
     @property
     def groups(self) -> npt.NDArray[np.str_]:
-        """[N]: what an example is counted under: its file in an archive, else its split."""
+        """[N] str: what an example is counted under: its file in an archive, else its split."""
         ...
 
     @property
     def blanks(self) -> npt.NDArray[np.bool_]:
-        """[N]: whether all pixels have one colour."""
+        """[N] bool: whether all pixels have one colour."""
         ...
 
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
-        """[height, width, 3]"""
+        """Returns an image, [height, width, 3] uint8."""
         ...
 
 
 @dataclass(frozen=True)
 class ArrayPictures:
-    """`images` is [N, side, side, 3] uint8."""
+    """Images in memory; `images` is [N, side, side, 3] uint8."""
 
     images: npt.NDArray[np.uint8]
 
@@ -98,8 +107,8 @@ class ArrayPictures:
             yield Picture(encode_png(image), "png", height, width)
 
 
-class Place(NamedTuple):
-    """Where the bytes of an encoded picture lie, and what they have been found to hold."""
+class EncodedLocation(NamedTuple):
+    """Where the bytes of an encoded image lie, and its properties."""
 
     path: str
     offset: int  # bytes
@@ -111,14 +120,14 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class StoredPictures:
-    """Encoded pictures in files; only one is in memory at a time."""
+class EncodedPictures:
+    """Encoded images in files; only one is in memory at a time."""
 
-    places: tuple[Place, ...]
+    locations: tuple[EncodedLocation, ...]
 
     def __iter__(self) -> Iterator[Picture]:
-        for place in self.places:
-            with open_address(place.path) as file:
-                file.seek(place.offset)
-                encoded = file.read(place.length)
-            yield Picture(encoded, *place[3:])
+        for location in self.locations:
+            with open_address(location.path) as file:
+                file.seek(location.offset)
+                encoded = file.read(location.length)
+            yield Picture(encoded, *location[3:])

@@ -15,7 +15,7 @@ from inception_finetune.components.errors import UserError
 
 _HEAD: Final = struct.Struct("<QI")  # length and its checksum
 _CHECKSUM: Final = struct.Struct("<I")
-_MEND: Final = "write the file again (compressed files are not read)"
+_REMEDY: Final = "Write the file again (compressed files are not read)."
 
 # The part of tensorflow/core/example/{example,feature}.proto that images need.
 _EXAMPLE_PROTO: Final = """
@@ -43,7 +43,7 @@ _EXAMPLE_PROTO: Final = """
 
 
 def serialize_example(features: Mapping[str, bytes | int]) -> bytes:
-    """A serialized `tf.train.Example` with one value a feature; the same bytes each time."""
+    """Serializes a `tf.train.Example` with one value a feature, to the same bytes each time."""
     example = _example_class()()
     for key, value in features.items():
         feature = example.features.feature[key]
@@ -55,17 +55,20 @@ def serialize_example(features: Mapping[str, bytes | int]) -> bytes:
 
 
 def frame(record: bytes) -> bytes:
-    """A record as it stands in a TFRecord file: length, its checksum, data, its checksum."""
+    """Frames a record for a TFRecord file: length, its checksum, data, its checksum."""
     length = struct.pack("<Q", len(record))
     return b"".join((length, _masked_crc(length), record, _masked_crc(record)))
 
 
 def read_frames(path: Path) -> Iterator[tuple[int, bytes | None]]:
-    """Offset in the file and bytes of each record; None where its checksum does not fit.
+    """Iterates over the records of a file.
+
+    Yields:
+      Offset of the data in bytes, and the record; None where its checksum does not fit.
 
     Raises:
-      UserError: a length is damaged or the file ends in a record: where the others begin, and how
-        many they are, cannot be told then.
+      UserError: a length is damaged or the file ends within a record, so that the following records
+        cannot be found.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -74,12 +77,12 @@ def read_frames(path: Path) -> Iterator[tuple[int, bytes | None]]:
             head = file.read(_HEAD.size)
             length, checksum = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, -1)
             if checksum != _masked_crc_number(head[:8]):
-                raise UserError(f"{path} is no TFRecord file from byte {offset} on; {_MEND}")
+                raise UserError(f"{path} is not a TFRecord file from byte {offset} on. {_REMEDY}")
             start = offset + _HEAD.size
             offset = start + length + _CHECKSUM.size
             if offset > size:
                 raise UserError(
-                    f"{path} ends in the middle of a record, at byte {size} of {offset}; {_MEND}"
+                    f"{path} ends in the middle of a record, at byte {size} of {offset}. {_REMEDY}"
                 )
             record = file.read(length)
             [checksum] = _CHECKSUM.unpack(file.read(_CHECKSUM.size))
@@ -87,7 +90,10 @@ def read_frames(path: Path) -> Iterator[tuple[int, bytes | None]]:
 
 
 def _masked_crc(data: bytes) -> bytes:
-    """https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details"""
+    """Checksum of `data`, in TFRecord's format.
+
+    https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
+    """
     return _CHECKSUM.pack(_masked_crc_number(data))
 
 
@@ -98,7 +104,7 @@ def _masked_crc_number(data: bytes) -> int:
 
 @cache
 def _example_class() -> Any:
-    """In a descriptor pool of its own, so that it does not meet TensorFlow's in one process."""
+    """Makes the message class in a descriptor pool of its own, apart from TensorFlow's."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
     file = text_format.Parse(_EXAMPLE_PROTO, descriptor_pb2.FileDescriptorProto())

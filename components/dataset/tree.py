@@ -1,4 +1,4 @@
-"""What lies below a folder: in sorted order, links followed, without what systems leave there."""
+"""Lists a folder's content in sorted order, following links and ignoring system files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OF_SYSTEMS: Final = frozenset(
 
 
 def entries(folder: Path) -> list[Path]:
-    """What lies in `folder` itself, without what systems leave there.
+    """Lists the content of `folder` itself, without system files.
 
     Raises:
       UserError: it cannot be listed.
@@ -29,31 +29,32 @@ def entries(folder: Path) -> list[Path]:
         )
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be listed: {error.strerror}; make it readable, or move it away"
+            f"{folder} cannot be listed: {error.strerror}. Make it readable, or move it away."
         ) from error
 
 
 def folders(folder: Path) -> list[Path]:
-    """The folders in `folder`, links to folders among them."""
+    """Lists the folders in `folder`, links to folders among them."""
     return [path for path in entries(folder) if path.is_dir()]
 
 
 def files(folder: Path, inside: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """All but folders below `folder`, however deep.
+    """Iterates over all files below `folder`, however deep.
 
-    A link to a folder that it lies in itself is not entered: it comes as if it were a file.
+    A link to a folder that contains it is not followed but yielded as if it were a file.
 
     Args:
+      folder: where to begin.
       inside: real paths of the folders around `folder`.
     """
-    around = inside | {os.path.realpath(folder)}
+    enclosing = inside | {os.path.realpath(folder)}
     for path in entries(folder):
-        if path.is_dir() and os.path.realpath(path) not in around:
-            yield from files(path, around)
+        if path.is_dir() and os.path.realpath(path) not in enclosing:
+            yield from files(path, enclosing)
         else:
             yield path
 
 
 def identity_of(path: Path, root: Path) -> str:
-    """The path below `root`; what is not UTF-8 in it is written with escapes."""
+    """Returns the path relative to `root`; bytes that are not UTF-8 are escaped."""
     return str(path.relative_to(root)).encode(errors="backslashreplace").decode()

@@ -1,8 +1,8 @@
-"""Pickled dictionaries of unknown origin, read without calling anything that they name.
+"""Reads pickled dictionaries from untrusted sources, without calling anything that they name.
 
-Unpickling calls what the file names, with the arguments that it gives. Here it gets nothing of
-NumPy's into its hands: stand-ins take down what the file says of an array, and the array is built
-from that once all of it has been checked.
+Unpickling calls what the file names, with arguments from the file. Here nothing of NumPy is called:
+placeholder objects record what the file says of an array, and the array is built from that once all
+of it has been checked.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _LARGEST_ITEM: Final = 8  # bytes, of an int64
 
 
 def load_dictionary(data: bytes) -> dict[str, Any]:
-    """A pickled dictionary of built-in values and arrays of whole numbers.
+    """Loads a pickled dictionary of built-in values and integer arrays.
 
-    Keys are text, whether Python 2 or 3 wrote them; other byte strings stay bytes.
+    Keys become text, whether Python 2 or 3 wrote them; other byte strings stay bytes.
 
     Raises:
-      UserError: it is damaged, or refers to anything else than arrays of whole numbers.
+      UserError: it is damaged, or refers to anything else than integer arrays.
     """
     try:
         _check_memo(data)
         content = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
         if not isinstance(content, dict):
-            raise UserError(f"a batch is a dictionary, received {describe(content)}")
+            raise UserError(f"it holds {describe(content)}, not a dictionary")
         return {text(key): _array(value) for key, value in content.items()}
     except UserError:
         raise
@@ -48,16 +48,20 @@ def load_dictionary(data: bytes) -> dict[str, Any]:
 
 
 def text(value: Any) -> str:
-    """Python 2's byte strings and Python 3's text alike as text."""
+    """Returns Python 2's byte strings and Python 3's text alike as text.
+
+    Raises:
+      UserError: `value` is neither.
+    """
     if isinstance(value, bytes):
         return value.decode("utf-8")
     if isinstance(value, str):
         return value
-    raise UserError(f"a name is text, received {describe(value)}")
+    raise UserError(f"{describe(value)} is not text, as a name is")
 
 
 def describe(value: Any) -> str:
-    """A short form of any value that a pickle may hold, however long or deep it is."""
+    """Returns a short form of any value that a pickle may hold, however long or deep it is."""
     try:
         return reprlib.repr(value)
     except (ValueError, RecursionError):  # repr() refuses numbers of thousands of digits
@@ -65,7 +69,7 @@ def describe(value: Any) -> str:
 
 
 def _check_memo(data: bytes) -> None:
-    """The memo is an array as long as its largest place: ten bytes could claim 32 GB."""
+    """Refuses a sparse memo: an array up to its largest index, ten bytes could claim 32 GB."""
     for count, (opcode, place, _) in enumerate(pickletools.genops(data)):
         if opcode.name in _MEMO_WRITES and place is not None and place > count:
             raise UserError(f"it claims place {place} of the memo at its instruction {count}")
@@ -101,25 +105,25 @@ def _latin1(value: str, encoding: str) -> bytes:
 
 
 class _PickledType:
-    """An element type; only whole numbers have a use in a batch."""
+    """An element type; only integers have a use in a batch."""
 
     def __init__(self, code: Any) -> None:
         code = text(code)
         dtype = np.dtype(code) if code[:1] in ("i", "u") and code[1:].isdecimal() else None
         if dtype is None or dtype.itemsize > _LARGEST_ITEM:
-            raise UserError(f"its arrays hold whole numbers, received the type {describe(code)}")
+            raise UserError(f"its arrays have the type {describe(code)}, not whole numbers")
         self.dtype = dtype
 
     def __setstate__(self, state: Any) -> None:
         """`state` is (version, byte order, subtype, names, fields, …)."""
         order, *structure = state[1:5]
         if any(part is not None for part in structure):
-            raise UserError("its arrays hold whole numbers, received a structured type")
+            raise UserError("its arrays have a structured type, not whole numbers")
         self.dtype = self.dtype.newbyteorder(text(order))
 
 
 class _PickledArray:
-    """An array: NumPy makes an empty one, which then takes this state."""
+    """An array: NumPy creates an empty one, which then receives this state."""
 
     array: npt.NDArray[Any] | None = None
 
@@ -131,12 +135,12 @@ class _PickledArray:
         _, shape, element, fortran, elements = state
         dtype = element.dtype
         if not all(isinstance(length, int) and length >= 0 for length in shape):
-            raise UserError(f"an array has no negative length, received {describe(shape)}")
+            raise UserError(f"it has an array of a negative length: {describe(shape)}")
         expected = math.prod(shape) * dtype.itemsize
         if len(elements) != expected:
             raise UserError(
-                f"an array of shape {describe(shape)} takes {expected} bytes, "
-                f"received {len(elements)}"
+                f"it has {len(elements)} bytes for an array of shape {describe(shape)}, which "
+                f"takes {expected}"
             )
         self.array = np.frombuffer(elements, dtype).reshape(shape, order="F" if fortran else "C")
 

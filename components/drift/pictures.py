@@ -1,4 +1,4 @@
-"""What can be measured of a picture without a model: size, brightness, contrast, colours."""
+"""Statistics of an image that need no model: size, brightness, contrast, colours."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -27,12 +27,21 @@ STATISTICS: Final = (
 
 
 class Measured(NamedTuple):
+    """Statistics of readable images, and which images are readable."""
+
     statistics: npt.NDArray[np.float64]  # [N, len(STATISTICS)], of the pictures that can be read
     readable: npt.NDArray[np.bool_]  # [all], which ones these are
 
 
 def measure(encoded: Sequence[bytes], advance: Advance) -> Measured:
-    """Sizes in pixels, all else in levels of 0 to 255; contrast is brightness' deviation."""
+    """Computes the statistics of encoded images.
+
+    Sizes are in pixels, all others in levels of 0 to 255; contrast is the deviation of brightness.
+
+    Args:
+      encoded: PNG or JPEG bytes.
+      advance: is called after each image.
+    """
     rows, readable = [], []
     for one in encoded:
         advance(1)

@@ -1,4 +1,4 @@
-"""New records on disk: which files they are in, how many they are, and a sample of them."""
+"""New records on disk: their files, their number, and a random sample."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -19,12 +19,14 @@ SUFFIXES = (".tfrecord", _COMPRESSED)
 
 
 class Sample(NamedTuple):
+    """A random sample of records."""
+
     total: int  # number of all records
     serialized: tuple[bytes, ...]  # the chosen ones
 
 
 def record_files(places: Sequence[Path]) -> list[str]:
-    """The TFRecord files among `places`, and those in the folders among them.
+    """Lists the TFRecord files among `places`, and those in the folders among them.
 
     Raises:
       UserError: a place does not exist, or a folder holds no such file.
@@ -32,64 +34,70 @@ def record_files(places: Sequence[Path]) -> list[str]:
     files: list[str] = []
     for place in places:
         if not place.exists():
-            raise UserError(f"no such file or folder: {place}; check the path")
-        found = [place] if place.is_file() else sorted(place.iterdir())
-        records = [str(path) for path in found if path.name.endswith(SUFFIXES)]
+            raise UserError(f"No such file or folder: {place}. Check the path.")
+        candidates = [place] if place.is_file() else sorted(place.iterdir())
+        records = [str(path) for path in candidates if path.name.endswith(SUFFIXES)]
         if not records:
             raise UserError(
-                f"records must lie in files that end in {' or '.join(SUFFIXES)}. "
-                f"Received: {place}; give such a file, or a folder of them"
+                f"{place} holds no records: their files must end in {' or '.join(SUFFIXES)}. Give "
+                "such a file, or a folder of them."
             )
         files += records
     return files
 
 
 def read_records(file: str) -> Iterator[bytes]:
-    """The records of one file, compressed where its name says so.
+    """Iterates over the records of one file, compressed where its name says so.
 
     Raises:
       UserError: the file is damaged, or a record is no `tf.train.Example`.
     """
     compression = COMPRESSION if file.endswith(_COMPRESSED) else ""
-    whole = 0
+    intact = 0
     try:
         for record in tf.data.TFRecordDataset(file, compression).as_numpy_iterator():
             tf.train.Example.FromString(record)
-            whole += 1
+            intact += 1
             yield record
     except (tf.errors.DataLossError, DecodeError) as error:
         raise UserError(
-            f"a record must be a whole tf.train.Example. Received: another in {file}, after "
-            f"{whole} whole ones ({str(error).splitlines()[0][:120]}); write that file again"
+            f"Record {intact + 1} of {file} is not a whole tf.train.Example "
+            f"({str(error).splitlines()[0][:120]}). Write that file again."
         ) from error
 
 
 def sample_records(files: Sequence[str], size: int, seed: int, advance: Advance) -> Sample:
-    """Counts the records, and draws `size` of them at random, all if they are fewer.
+    """Counts the records and draws a random sample.
 
-    The sample alone is held in memory: of a stream of unknown length, each record has the same
+    Only the sample is held in memory: of a stream of unknown length, each record has the same
     chance (reservoir sampling; Vitter 1985, algorithm R).
+
+    Args:
+      files: TFRecord files.
+      size: of the sample; all records if they are fewer.
+      seed: of the sample.
+      advance: is called after each record.
 
     Raises:
       UserError: a file is damaged, or there is no record.
     """
     random = np.random.default_rng(seed)
-    chosen: list[bytes] = []
+    sample: list[bytes] = []
     total = 0
     for record in itertools.chain.from_iterable(map(read_records, files)):
         total += 1
         advance(1)
-        if len(chosen) < size:
-            chosen.append(record)
+        if len(sample) < size:
+            sample.append(record)
         elif (place := int(random.integers(total))) < size:
-            chosen[place] = record
+            sample[place] = record
     if not total:
-        raise UserError(f"no record in {', '.join(files)}; give files that hold examples")
-    return Sample(total, tuple(chosen))
+        raise UserError(f"No records in {', '.join(files)}. Give files that hold examples.")
+    return Sample(total, tuple(sample))
 
 
 def encoded_pictures(serialized: Sequence[bytes]) -> list[bytes]:
-    """The pictures' bytes; empty where a record has none."""
+    """Returns the images' bytes; empty where a record has none."""
     pictures = []
     for record in serialized:
         feature = tf.train.Example.FromString(record).features.feature

@@ -1,4 +1,4 @@
-"""TFDV's part: do new records fit the curated schema, and do their labels occur as often?"""
+"""Checks with TFDV whether new records fit the curated schema and their labels occur as often."""
 
 import tempfile
 from collections.abc import Sequence
@@ -18,6 +18,8 @@ from inception_finetune.components.drift.two_sample import largest_chance_shift
 
 
 class Labels(NamedTuple):
+    """Counts of labels in reference and new records, and how far they differ."""
+
     reference: npt.NDArray[np.int64]  # [classes] counts
     new: npt.NDArray[np.int64]  # [classes] counts; all 0 where the records have no labels
     shift: float  # of the class whose share moved most, in [0, 1]
@@ -25,6 +27,8 @@ class Labels(NamedTuple):
 
 
 class SchemaCheck(NamedTuple):
+    """Anomalies of new records, and the comparison of labels."""
+
     anomalies: tuple[tuple[str, str], ...]  # feature and what is wrong with it, in TFDV's words
     labels: Labels
 
@@ -37,7 +41,12 @@ _GIVEN: Final = (features.IMAGE_ENCODED, features.LABEL)
 def statistics_of(
     files: Sequence[str], schema: schema_pb2.Schema
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """As StatisticsGen makes them of a split, of what `given` asks for alone."""
+    """Computes statistics as StatisticsGen does, of the features that `given` keeps.
+
+    Args:
+      files: TFRecord files.
+      schema: the curated schema.
+    """
     import tensorflow_data_validation as tfdv
     from tfx_bsl.public import tfxio
 
@@ -59,20 +68,21 @@ def statistics_of(
 
 
 def given(schema: schema_pb2.Schema, *, labelled: bool = True) -> schema_pb2.Schema:
-    """The part of the curated schema that new records are held to.
+    """Reduces the curated schema to the part that new records are checked against.
 
     Args:
-      labelled: whether they need labels: records from production have none.
+      schema: the curated schema.
+      labelled: whether labels are required: records from production have none.
     """
-    kept = schema_pb2.Schema()
-    kept.CopyFrom(schema)
-    del kept.feature[:]
-    kept.feature.extend(feature for feature in schema.feature if feature.name in _GIVEN)
+    part = schema_pb2.Schema()
+    part.CopyFrom(schema)
+    del part.feature[:]
+    part.feature.extend(feature for feature in schema.feature if feature.name in _GIVEN)
     if not labelled:
-        label = _label_of(kept)
+        label = _label_of(part)
         label.ClearField("presence")
         label.ClearField("shape")  # TFDV holds what has a shape to be always there
-    return kept
+    return part
 
 
 def check_schema(
@@ -82,11 +92,17 @@ def check_schema(
     settings: Drift,
     level: float,
 ) -> SchemaCheck:
-    """Anomalies of `new`, a shift of its labels against `reference` among them.
+    """Finds anomalies of new records, including a shift of their labels.
 
-    `schema` is what `given` made. The shift is TFDV's L-infinity distance. It may be what chance
-    makes of samples of this size, but for a share of `level` of all cases, or what `settings` say
-    is too little to matter.
+    The shift is TFDV's L-infinity distance. Allowed is what chance makes of samples of this size,
+    but for a share of `level` of all cases, or `settings.label_shift` if that is more.
+
+    Args:
+      new: statistics of the new records.
+      reference: statistics of the train split.
+      schema: as `given` returns it.
+      settings: of the comparison.
+      level: rate of false alarms of this test.
     """
     import tensorflow_data_validation as tfdv
 
@@ -101,29 +117,29 @@ def check_schema(
         )
         allowed = max(allowed, chance)
         label.drift_comparator.infinity_norm.threshold = allowed
-    found = tfdv.validate_statistics(new, checked, previous_statistics=reference)
+    anomalies_proto = tfdv.validate_statistics(new, checked, previous_statistics=reference)
     anomalies = tuple(
         (name, reason.description)
-        for name, anomaly in sorted(found.anomaly_info.items())
+        for name, anomaly in sorted(anomalies_proto.anomaly_info.items())
         for reason in anomaly.reason
     )
     shifts = [
-        measured.value
-        for info in found.drift_skew_info
+        measurement.value
+        for info in anomalies_proto.drift_skew_info
         if list(info.path.step) == [features.LABEL]
-        for measured in info.drift_measurements
+        for measurement in info.drift_measurements
     ]
     return SchemaCheck(anomalies, Labels(*counts, max(shifts, default=0.0), allowed))
 
 
 def _only_given(serialized: bytes) -> bytes:
-    """A record of any number of features becomes one of two."""
-    found = tf.train.Example.FromString(serialized).features.feature
-    kept = tf.train.Example()
+    """Reduces a record to the features `_GIVEN`."""
+    source_features = tf.train.Example.FromString(serialized).features.feature
+    reduced = tf.train.Example()
     for key in _GIVEN:
-        if key in found:
-            kept.features.feature[key].CopyFrom(found[key])
-    return bytes(kept.SerializeToString())
+        if key in source_features:
+            reduced.features.feature[key].CopyFrom(source_features[key])
+    return bytes(reduced.SerializeToString())
 
 
 def _label_of(schema: schema_pb2.Schema) -> schema_pb2.Feature:

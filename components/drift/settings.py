@@ -8,7 +8,7 @@ from inception_finetune.components.settings import Fraction, Section
 
 
 class Drift(Section):
-    """How new images are compared with those that were trained on."""
+    """How new images are compared with the training images."""
 
     # Chance that images of which nothing has changed raise an alarm, over all tests together.
     false_alarm: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
@@ -22,7 +22,7 @@ class Drift(Section):
         least = 20 / self.false_alarm  # several tests share the chance: each needs finer p-values
         if self.permutations < least:
             raise ValueError(
-                f"drift.permutations must be at least 20 / drift.false_alarm = {least:.0f}, "
-                f"here it is {self.permutations}"
+                f"drift.permutations is {self.permutations}, too few for drift.false_alarm: at "
+                f"least 20 / {self.false_alarm} = {least:.0f} are needed. Raise one of them"
             )
         return self

@@ -1,4 +1,4 @@
-"""Tests of whether two samples come from the same distribution, with a known rate of false alarms.
+"""Tests whether two samples come from the same distribution, with a known rate of false alarms.
 
 Each gives a p-value: the chance of a difference as large as this one where nothing differs. They
 are calibrated by permutation, or exact, so that no threshold has to be guessed.
@@ -13,6 +13,8 @@ _AT_ONCE = 500  # permutations in one product of matrices
 
 
 class Distance(NamedTuple):
+    """A distance between two samples, and its p-value."""
+
     value: float
     p: float
 
@@ -24,13 +26,19 @@ def maximum_mean_discrepancy(
     permutations: int,
     seed: int,
 ) -> Distance:
-    """Squared distance of two samples of vectors, ``[N, D]`` and ``[M, D]``, and its p-value.
+    """Computes the squared distance of two samples of vectors, and its p-value.
 
     The kernel two-sample test of Gretton et al. 2012 (JMLR 13, 723-773): the unbiased estimate
-    under a Gaussian kernel, as wide as the median distance of the pooled sample, against what it
-    is when the pooled sample is divided at random. On a classifier's representation, with a
-    sample that it was not trained on as the reference, Rabanser et al. 2019 ("Failing Loudly",
-    NeurIPS) find it among the best detectors of shift.
+    under a Gaussian kernel, as wide as the median distance of the pooled sample, against what it is
+    when the pooled sample is divided at random. On a classifier's representation, with a sample
+    that it was not trained on as the reference, Rabanser et al. 2019 ("Failing Loudly", NeurIPS)
+    find it among the best detectors of shift.
+
+    Args:
+      reference: ``[N, D]``.
+      new: ``[M, D]``.
+      permutations: number of random divisions.
+      seed: of the permutations.
     """
     pooled = np.concatenate([reference, new]).astype(np.float64)
     kernel = _kernel(pooled)
@@ -50,7 +58,7 @@ def maximum_mean_discrepancy(
 
 
 def _kernel(pooled: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """``[N+M, N+M]``, zero on the diagonal: no vector is compared with itself."""
+    """Returns ``[N+M, N+M]``, zero on the diagonal: no vector is compared with itself."""
     norms = (pooled**2).sum(axis=1)
     squared = np.maximum(norms[:, None] + norms[None, :] - 2 * pooled @ pooled.T, 0)
     median = np.median(squared[np.triu_indices(len(pooled), k=1)])
@@ -62,7 +70,7 @@ def _kernel(pooled: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _discrepancies(
     kernel: npt.NDArray[np.float64], first: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Unbiased squared discrepancies ``[P]``; `first` is 1 where a row's first sample is."""
+    """Returns unbiased squared discrepancies ``[P]``; `first` is 1 for a row's first sample."""
     n = first[0].sum()
     m = len(kernel) - n
     within_first = ((first @ kernel) * first).sum(axis=1)
@@ -79,11 +87,14 @@ def largest_chance_shift(
     permutations: int,
     seed: int,
 ) -> float:
-    """How far the share of some class moves by chance alone, but for one case in ``1/level``.
+    """Returns how far a class's share moves by chance alone, but for one case in ``1/level``.
 
     Args:
-      reference: [classes] int, examples of each class, at least one in all.
-      new: [classes] int, the same of the new data.
+      reference: ``[classes]`` int64 counts, at least one in all.
+      new: ``[classes]`` int64 counts, the same of the new data.
+      level: share of cases that may exceed the result.
+      permutations: number of random divisions.
+      seed: of the permutations.
     """
     pooled = reference + new
     drawn = np.random.default_rng(seed).multivariate_hypergeometric(

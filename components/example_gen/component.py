@@ -9,7 +9,7 @@ from inception_finetune.components.example_gen.executor import Executor
 
 
 class ImportExampleGen(FileBasedExampleGen):
-    """TFRecord files of `tf.train.Example`, one pattern for each split, to an Examples artifact."""
+    """Imports TFRecord files of `tf.train.Example`, one pattern for each split."""
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 

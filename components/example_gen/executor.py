@@ -1,4 +1,4 @@
-"""Records to examples in a stream: no shuffle, which an engine without disks keeps in memory."""
+"""Streams records to examples, without the shuffle that an engine without disks keeps in memory."""
 
 from typing import Any
 
@@ -17,17 +17,17 @@ _Artifacts = dict[str, list[types.Artifact]]
 
 
 class Executor(executor.Executor):
-    """TFX's, without the shuffle before records are written; and they stay the bytes that they are.
+    """TFX's executor, without the shuffle before records are written; their bytes stay unchanged.
 
-    The conversion has spread the examples over files, and whatever trains on them orders them by
-    a hash of their ids, so that nothing is gained by a shuffle. In memory it costs 3.6 bytes for
-    each byte of the records.
+    The conversion has spread the examples over files, and training orders them by a hash of their
+    ids, so that nothing is gained by a shuffle. In memory it would cost 3.6 bytes for each byte of
+    the records.
     """
 
     def Do(  # noqa: N802 - TFX's name
         self, input_dict: _Artifacts, output_dict: _Artifacts, exec_properties: dict[str, Any]
     ) -> None:
-        """Writes each input split to a split of the same name."""
+        """Writes each input split to a split of the same name; arguments are TFX's."""
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(output_dict[specs.EXAMPLES_KEY])
         config = example_gen_pb2.Input()

@@ -1,1 +1,1 @@
-"""From stored bytes to the network's input: decoding, EXIF, Transform, views, schema."""
+"""From encoded bytes to the network's input: decoding, EXIF, Transform, views, schema."""

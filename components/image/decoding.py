@@ -1,4 +1,4 @@
-"""What a picture may be, in graph form: the one decoder of training, gate and served model."""
+"""Decoding of images in graph form: the one decoder of training, gate and served model."""
 
 from typing import Final, NamedTuple
 
@@ -24,7 +24,7 @@ _FOUR: Final = 4  # channels: with alpha; CMYK
 
 
 class Head(NamedTuple):
-    """What a file says of its picture before the pixels, all scalars."""
+    """Properties of an image that its file declares before the pixels; all are scalars."""
 
     orientation: tf.Tensor  # int32, 1 to 8
     has_alpha: tf.Tensor  # bool: some of it may be transparent
@@ -34,21 +34,27 @@ class Head(NamedTuple):
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
-    """Encoded PNG or JPEG bytes (scalar) to ``[height, width, 3]`` uint8, as it is to be shown.
+    """Decodes an image as it is to be shown.
 
-    EXIF's orientation is applied, and what is transparent lies on white. Grey is repeated over the
-    channels, palettes become colours, CMYK becomes RGB, 16 bits lose the lower 8. Of an animated
-    PNG the first picture counts.
+    EXIF's orientation is applied, and transparent pixels are blended with white. Grey is repeated
+    over the channels, palettes become colours, CMYK becomes RGB, and 16 bits lose the lower 8. Of
+    an animated PNG the first image is taken.
+
+    Args:
+      encoded: scalar string, PNG or JPEG bytes.
+
+    Returns:
+      ``[height, width, 3]`` uint8.
 
     Raises:
-      tf.errors.InvalidArgumentError: not PNG or JPEG, damaged, or more than MAX_PIXELS; what the
-        header promises is checked before memory is taken for it.
+      tf.errors.InvalidArgumentError: not a PNG or JPEG, damaged, or more than MAX_PIXELS. The size
+        in the header is checked before memory is allocated for it.
     """
     return decode_with_head(encoded)[0]
 
 
 def decode_with_head(encoded: tf.Tensor) -> tuple[tf.Tensor, Head]:
-    """As `decode`, and what the file says of the picture."""
+    """As `decode`; also returns what the file declares about the image."""
     encoded = _in_bounds(encoded)
     head = _head(encoded)
 
@@ -73,15 +79,28 @@ def decode_with_head(encoded: tf.Tensor) -> tuple[tf.Tensor, Head]:
 
 
 def decode_all(encoded: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """All that a PNG which `decode` can read holds, turned: ``[height, width, 4]`` uint16.
+    """Decodes all channels and bits of a PNG that `decode` can read.
 
-    The last channel is alpha; values of fewer bits are spread over 0 to 65535.
+    Args:
+      encoded: scalar string, PNG bytes.
+      orientation: int32 scalar, EXIF's orientation from 1 to 8.
+
+    Returns:
+      ``[height, width, 4]`` uint16, turned upright. The last channel is alpha; values of fewer bits
+      are scaled to 0 to 65535.
     """
     return exif.turn(tf.io.decode_png(encoded, channels=_FOUR, dtype=tf.uint16), orientation)
 
 
 def are_whole(encoded: tf.Tensor) -> tf.Tensor:
-    """Which of ``[B]`` encoded pictures `decode` can read: ``[B]`` bool. Never an error."""
+    """Tests which images `decode` can read, without ever raising an error.
+
+    Args:
+      encoded: ``[B]`` strings.
+
+    Returns:
+      ``[B]`` bool.
+    """
     count = tf.size(encoded)
 
     # tf.data prepares the function anew at each call, which for all of `decode` takes ten times as
@@ -96,12 +115,12 @@ def are_whole(encoded: tf.Tensor) -> tf.Tensor:
     )
     return readable.reduce(
         tf.zeros([count], tf.bool),
-        lambda whole, found: tf.tensor_scatter_nd_update(whole, [[found[0]]], [found[1] > 0]),
+        lambda whole, item: tf.tensor_scatter_nd_update(whole, [[item[0]]], [item[1] > 0]),
     )
 
 
 def _in_bounds(encoded: tf.Tensor) -> tf.Tensor:
-    """The same bytes, or an error where the header promises no picture or too large a one."""
+    """Returns the same bytes; fails if the header declares no image or too large a one."""
     sides = tf.cond(
         _is_png(encoded),
         lambda: _two_numbers(encoded, _SIDES)[::-1],
@@ -117,12 +136,12 @@ def _in_bounds(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _as_stored(encoded: tf.Tensor) -> tf.Tensor:
-    """The pixels as they lie in the file, without their alpha."""
+    """Decodes the pixels as they are stored, without their alpha."""
     return tf.io.decode_image(encoded, channels=features.CHANNELS, expand_animations=False)
 
 
 def _on_ground(image: tf.Tensor) -> tf.Tensor:
-    """``[height, width, 4]`` uint8 with alpha to three channels; opaque pixels stay as they are."""
+    """Blends ``[height, width, 4]`` uint8 with white; opaque pixels stay as they are."""
     wide = tf.cast(image, tf.uint16)  # no product below needs more
     colours, alpha = wide[..., : features.CHANNELS], wide[..., features.CHANNELS :]
     opaque = tf.constant(255, tf.uint16)
@@ -170,7 +189,7 @@ def _png_head(encoded: tf.Tensor) -> Head:
 
 
 def _from_chunks(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """What chunks before the pixels say: of transparency, orientation, animation."""
+    """Reads transparency, orientation and animation from the chunks before the pixels."""
     size = tf.cast(tf.strings.length(encoded), tf.int64)
     wanted = tf.constant([_TRANSPARENCY, _EXIF, _ANIMATION])
 
@@ -200,7 +219,7 @@ def _from_chunks(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 
 
 def _two_numbers(encoded: tf.Tensor, at: int | tf.Tensor) -> tf.Tensor:
-    """Of 4 bytes each: ``[2]`` int32; zeros where the file ends before."""
+    """Reads two numbers of 4 bytes: ``[2]`` int32; zeros where the file ends before."""
     size = tf.cast(tf.strings.length(encoded), tf.int64)
     eight = tf.strings.substr(
         encoded, tf.minimum(tf.cast(at, tf.int64), size), tf.constant(8, tf.int64)

@@ -1,7 +1,7 @@
-"""EXIF's orientation in graph form: where a JPEG has it, what it says, how a picture is turned.
+"""EXIF's orientation in graph form: finding it in a JPEG, reading it, and turning an image by it.
 
-https://www.cipa.jp/e/std/std-sec.html: Exif 3.0, whose directory is TIFF's. What cannot be read
-says nothing: no picture is refused for its EXIF.
+https://www.cipa.jp/e/std/std-sec.html: Exif 3.0, whose directory is TIFF's. EXIF that cannot be
+read counts as missing: no image is refused for its EXIF.
 """
 
 from typing import Final
@@ -26,7 +26,14 @@ MOST_STEPS: Final = 256  # through the segments or chunks of a file
 
 
 def of_jpeg(encoded: tf.Tensor) -> tf.Tensor:
-    """Orientation by the first EXIF segment before a JPEG's pixels: int32 scalar, 1 to 8."""
+    """Reads the orientation from the first EXIF segment before a JPEG's pixels.
+
+    Args:
+      encoded: scalar string, JPEG bytes.
+
+    Returns:
+      int32 scalar from 1 to 8; 1 where there is no EXIF.
+    """
     # Most pictures have none. The walk takes as long as decoding a small picture, this does not.
     head = tf.strings.substr(encoded, 0, _LONGEST)
     return tf.cond(
@@ -37,7 +44,14 @@ def of_jpeg(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def of_exif(data: tf.Tensor) -> tf.Tensor:
-    """Orientation by EXIF as a JPEG's segment or a PNG's chunk holds it: int32 scalar, 1 to 8."""
+    """Reads the orientation from EXIF data, as a JPEG's segment or a PNG's chunk holds it.
+
+    Args:
+      data: scalar string, with or without the prefix ``Exif``.
+
+    Returns:
+      int32 scalar from 1 to 8; 1 where there is none.
+    """
     prefixed = tf.strings.substr(data, 0, len(_PREFIX)) == _PREFIX
     tiff = tf.strings.substr(data, tf.where(prefixed, len(_PREFIX), 0), _LONGEST)
     little = tf.strings.substr(tiff, 0, 4) == b"II*\0"
@@ -66,7 +80,15 @@ def of_exif(data: tf.Tensor) -> tf.Tensor:
 
 
 def turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """``[height, width, channels]`` as it is to be shown, whichever way it is stored."""
+    """Turns and mirrors an image so that it is upright.
+
+    Args:
+      image: ``[height, width, channels]``.
+      orientation: int32 scalar, EXIF's orientation from 1 to 8.
+
+    Returns:
+      ``[height, width, channels]``, with height and width swapped for orientations 5 to 8.
+    """
     swapped, mirrored, flipped = (
         tf.reduce_any(orientation == which) for which in (_TRANSPOSED, _MIRRORED, _FLIPPED)
     )
@@ -76,7 +98,7 @@ def turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
 
 def _exif_segment(encoded: tf.Tensor) -> tf.Tensor:
-    """The segment's data, which begin with the prefix; empty where there is none."""
+    """Returns the segment's data, beginning with the prefix; empty if there is none."""
     size = tf.strings.length(encoded)
 
     def words(at: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -86,22 +108,22 @@ def _exif_segment(encoded: tf.Tensor) -> tf.Tensor:
         marker, length = tf.unstack(tf.cast(two, tf.int32))
         return marker, length
 
-    def step(at: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def step(at: tf.Tensor, is_exif: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         marker, length = words(at)
         data = tf.minimum(at + 4, size)
-        found = (marker == _APP1) & (tf.strings.substr(encoded, data, len(_PREFIX)) == _PREFIX)
+        is_exif = (marker == _APP1) & (tf.strings.substr(encoded, data, len(_PREFIX)) == _PREFIX)
         alone = tf.reduce_any(marker == _ALONE)
         ends = (marker < 0xFF00) | tf.reduce_any(marker == _LAST) | ((length < 2) & ~alone)
         further = tf.where(marker == _FILL, 1, tf.where(alone, 2, 2 + length))
         after = tf.where(ends, size, tf.minimum(at + further, size))
-        return tf.where(found, at, after), found
+        return tf.where(is_exif, at, after), is_exif
 
-    at, found = tf.while_loop(
-        lambda at, found: ~found & (at < size),
+    at, is_exif = tf.while_loop(
+        lambda at, is_exif: ~is_exif & (at < size),
         step,
         (tf.constant(2), tf.constant(False)),  # behind the marker that every JPEG begins with
         maximum_iterations=MOST_STEPS,
         parallel_iterations=1,
     )
-    length = tf.where(found, words(at)[1] - 2, 0)
+    length = tf.where(is_exif, words(at)[1] - 2, 0)
     return tf.strings.substr(encoded, tf.minimum(at + 4, size), length)

@@ -1,4 +1,4 @@
-"""The curated schema that ExampleValidator holds every split to."""
+"""The curated schema that ExampleValidator checks every split against."""
 
 from tensorflow_metadata.proto.v0 import schema_pb2
 
@@ -9,7 +9,10 @@ def curated_schema(classes: int) -> schema_pb2.Schema:
     """Describes the records that `components.dataset.convert` writes.
 
     Every feature is required exactly once in each example; images are declared as bytes, so that
-    nobody mistakes them for text; labels must lie in [0, classes).
+    they are not taken for text; labels must lie in [0, classes).
+
+    Args:
+      classes: number of classes.
     """
     schema = schema_pb2.Schema()
     for name, kind in (

@@ -11,6 +11,8 @@ SMALLEST_IMAGE, LARGEST_IMAGE = 8, 1024  # pixels; the largest bounds memory
 
 
 class Image(Section):
+    """How images are cropped and resized, and which views of them are trained on."""
+
     size: int = Field(299, ge=SMALLEST_IMAGE, le=LARGEST_IMAGE)  # side in pixels, after resizing
     central_crop: Annotated[float, Field(gt=0, le=1)] = 0.875  # share of each side that is kept
     # Of train images; each epoch takes one of them at random. The first is what validation sees.

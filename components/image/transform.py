@@ -1,7 +1,7 @@
-"""Transform's user code: encoded bytes become Inception's input, in a graph that also serves.
+"""Transform's user code: encoded bytes become Inception's input, in a graph that is also served.
 
-Referred to by dotted path. The graph is replayed at training and at serving time, so there is
-one definition of what a picture is to the network.
+TFX refers to it by its dotted path. The graph is replayed in training and in serving, so that both
+preprocess images in the same way.
 """
 
 from typing import Any
@@ -31,14 +31,21 @@ def preprocessing_fn(
         inputs[features.IMAGE_ENCODED],
         fn_output_signature=tf.TensorSpec([size, size, features.CHANNELS], tf.float32),
     )
-    return {features.IMAGE: image, features.TARGET: tf.identity(inputs[features.LABEL])}
+    return {features.IMAGE: image, features.TRANSFORMED_LABEL: tf.identity(inputs[features.LABEL])}
 
 
 def decode_and_scale(encoded: tf.Tensor, size: int, central_crop: float) -> tf.Tensor:
-    """Encoded PNG or JPEG bytes (scalar) to ``[size, size, 3]`` float32 in [-1, 1].
+    """Decodes an image, takes its central crop, resizes and scales it.
 
-    The crop is central; the resizing is bilinear without antialiasing, as the checkpoint was
-    trained with.
+    The resizing is bilinear without antialiasing, as for the pretrained checkpoints.
+
+    Args:
+      encoded: scalar string, PNG or JPEG bytes.
+      size: side of the result in pixels.
+      central_crop: share of each side that is kept, in (0, 1].
+
+    Returns:
+      ``[size, size, 3]`` float32 in [-1, 1].
     """
     image = tf.image.central_crop(decoding.decode(encoded), central_crop)
     image = tf.image.resize(image, [size, size])  # float32, whatever it is given

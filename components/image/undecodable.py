@@ -1,4 +1,4 @@
-"""Finds the picture that TensorFlow could not decode: its own message does not name it."""
+"""Names the image that TensorFlow could not decode, as TensorFlow's own message does not."""
 
 from collections.abc import Iterable
 
@@ -9,8 +9,15 @@ from inception_finetune.components.errors import UserError
 from inception_finetune.components.image import decoding
 
 
-def damaged_image(serialized: Iterable[bytes]) -> UserError | None:
-    """What to tell the user of the first image that cannot be decoded; None if all can be."""
+def undecodable_image(serialized: Iterable[bytes]) -> UserError | None:
+    """Searches for the first image that cannot be decoded.
+
+    Args:
+      serialized: serialized raw examples.
+
+    Returns:
+      An error that names the image, or None if all can be decoded.
+    """
     for record in serialized:
         feature = tf.train.Example.FromString(record).features.feature
         [encoded] = feature[features.IMAGE_ENCODED].bytes_list.value
@@ -19,8 +26,8 @@ def damaged_image(serialized: Iterable[bytes]) -> UserError | None:
         except tf.errors.InvalidArgumentError:
             [identity] = feature[features.IMAGE_ID].bytes_list.value
             return UserError(
-                f"every image must be {decoding.RULE}. Received: another, "
-                f"{identity.decode(errors='replace')} ({len(encoded)} bytes); "
-                "delete the pipeline's records folder, so that they are converted again"
+                f"Image {identity.decode(errors='replace')} ({len(encoded)} bytes) is not "
+                f"{decoding.RULE}. Delete the pipeline's records folder, so that they are "
+                "converted again."
             )
     return None

@@ -1,4 +1,4 @@
-"""Deterministic views of an image: augmentation that can be computed ahead and stored."""
+"""Deterministic views of an image: augmentation that can be computed in advance and stored."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -44,12 +44,21 @@ VIEWS: "Final[Mapping[str, Callable[[tf.Tensor], tf.Tensor]]]" = {
 }
 
 
-def choose_views(images: "tf.Tensor", names: tuple[str, ...], chosen: "tf.Tensor") -> "tf.Tensor":
-    """Image `i` in the view ``names[chosen[i]]``; `chosen` is ``[B]`` int32."""
+def choose_views(images: "tf.Tensor", names: tuple[str, ...], choice: "tf.Tensor") -> "tf.Tensor":
+    """Shows each image in its own view.
+
+    Args:
+      images: ``[B, S, S, 3]`` float32 in [-1, 1].
+      names: keys of `VIEWS` to choose from.
+      choice: ``[B]`` int32, index into `names` for each image.
+
+    Returns:
+      ``[B, S, S, 3]`` float32 in [-1, 1].
+    """
     import tensorflow as tf
 
     result = VIEWS[names[0]](images)
     for index, name in enumerate(names[1:], start=1):
-        here = (chosen == index)[:, None, None, None]
-        result = tf.where(here, VIEWS[name](images), result)
+        is_chosen = (choice == index)[:, None, None, None]
+        result = tf.where(is_chosen, VIEWS[name](images), result)
     return result

@@ -1,1 +1,1 @@
-"""Files: downloads, archives, and TFRecords that are read in any order."""
+"""Files: resumable downloads, safe archives, and TFRecords with random access."""

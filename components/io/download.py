@@ -1,4 +1,4 @@
-"""Files from elsewhere: download, resume, verify. Nothing half-written is taken for done."""
+"""Downloads with resumption and verification; an incomplete file never counts as complete."""
 
 from __future__ import annotations
 
@@ -56,17 +56,23 @@ def download(
     attempts: int = 5,
     read_timeout: float = READ_TIMEOUT,
 ) -> Path:
-    """Returns where `source` lies on this machine, verified; downloads it to `target` if need be.
+    """Returns the local path of `source`, verified; downloads it to `target` if it is remote.
 
-    `source` is an http(s) URL, a ``file://`` URL or a path; what is local already is verified and
-    returned where it is. A `target` that exists is returned at once if its checksums are right, or
-    none are given, and `check` lets it pass. A broken download goes on from ``<target>.part``, in
-    this call or a later one, as long as the server still offers the same file. `check` is shown
-    what has arrived and raises a UserError where it cannot be what was asked for. `read_timeout` is
-    in seconds.
+    A local file is verified and returned where it is. An existing `target` is returned at once if
+    it passes the checksums and `check`. An interrupted download continues from ``<target>.part``,
+    in this call or a later one, as long as the server still offers the same file.
+
+    Args:
+      source: an http(s) URL, a ``file://`` URL or a path.
+      target: where a remote file is stored.
+      sha256: expected digest in hexadecimal, if known.
+      md5: expected digest in hexadecimal, if known.
+      check: is called with the downloaded file and raises UserError if it cannot be the right one.
+      attempts: how often a broken connection is tried, in total.
+      read_timeout: seconds without a byte until an attempt fails.
 
     Raises:
-      UserError: the source is missing, cannot be reached or has another checksum.
+      UserError: the source is missing, cannot be reached, or has another checksum.
     """
     checksums = _Checksums.of(sha256, md5)
     if not is_remote(source):
@@ -96,32 +102,40 @@ def download(
             retrying(_attempt, session, part, read_timeout)
         if mismatch := checksums.mismatch(part.path):
             part.discard()
-            raise UserError(f"the download of {source} has {mismatch}; nothing of it was kept")
+            raise UserError(
+                f"Download of {source} has {mismatch}; nothing of it was kept. Correct the "
+                "checksum, or ask the publisher for the right file."
+            )
         if check:
             _check_part(part, check)
         part.complete()
     except _InterruptedError as error:
         raise UserError(
-            f"cannot download {source} in {attempts} attempts: {error}; what has arrived is kept, "
-            "so running the command again goes on from there"
+            f"Cannot download {source} in {attempts} attempts: {error}. The part that has "
+            "arrived is kept: run the command again to continue from there."
         ) from error
     except (requests.RequestException, ValueError) as error:  # of an address, or a redirect's
-        raise UserError(f"cannot download {source}: {_reason(error)}; check the address") from error
+        raise UserError(
+            f"Cannot download {source}: {_reason(error)}. Check the address."
+        ) from error
     except OSError as error:
-        raise UserError(f"cannot write the download of {source} to {target}: {error}") from error
+        raise UserError(
+            f"Cannot write the download of {source} to {target}: {error}. Free disk space or "
+            "change the permissions."
+        ) from error
     return target
 
 
 def is_remote(source: str) -> bool:
-    """Whether it is an http(s) URL.
+    """Returns whether `source` is an http(s) URL.
 
     Raises:
-      UserError: it cannot be an address, nor a path.
+      UserError: `source` can be neither an address nor a path.
     """
     try:
         return urlsplit(source).scheme in ("http", "https")
     except ValueError as error:
-        raise UserError(f"{source!r} is no address: {error}; correct it") from error
+        raise UserError(f"{source!r} is not an address: {error}. Correct it.") from error
 
 
 def _passes(check: Callable[[Path], None] | None, path: Path) -> bool:
@@ -139,22 +153,22 @@ def _check_part(part: _Part, check: Callable[[Path], None]) -> None:
     except UserError as error:
         part.discard()
         raise UserError(
-            f"the download of {part._url} is refused, and nothing of it was kept: {error}"
+            f"Download of {part._url} is refused and nothing of it was kept: {error}"
         ) from error
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without what requests and urllib3 wrap around it."""
+    """Returns what went wrong, without what requests and urllib3 wrap around it."""
     reason = error.args[0] if error.args else error
-    told = str(getattr(reason, "reason", None) or reason)
-    return _CONNECTION.sub("", told).rstrip(".")
+    message = str(getattr(reason, "reason", None) or reason)
+    return _CONNECTION.sub("", message).rstrip(".")
 
 
 def _announce_retry(state: RetryCallState) -> None:
-    """No log: TensorFlow and TFX take over what is logged, and a run shows errors alone."""
+    """Prints to stderr: TensorFlow and TFX take over logging, and a run shows errors alone."""
     assert state.outcome is not None and state.next_action is not None
-    told = f"{state.outcome.exception()}; trying again in {state.next_action.sleep:.0f} s"
-    print(told, file=sys.stderr, flush=True)
+    message = f"{state.outcome.exception()}; trying again in {state.next_action.sleep:.0f} s"
+    print(message, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -168,16 +182,19 @@ class _Checksums:
         for name, digest in expected.items():
             length = 2 * _ALGORITHMS[name]().digest_size
             if not re.fullmatch(f"[0-9a-f]{{{length}}}", digest):
-                raise UserError(f"a {name} has {length} hexadecimal digits, received {digest!r}")
+                raise UserError(
+                    f"{digest!r} is not a {name}: it must have {length} hexadecimal digits. "
+                    "Correct the checksum."
+                )
         return cls(expected)
 
     def mismatch(self, path: Path) -> str | None:
-        """What is wrong with the file, or None."""
+        """Describes how the file's checksum differs, or returns None."""
         for name, digest in self.expected.items():
             with path.open("rb") as file:
-                found = hashlib.file_digest(file, _ALGORITHMS[name]).hexdigest()
-            if found != digest:
-                return f"{name} {found}, expected {digest}"
+                actual = hashlib.file_digest(file, _ALGORITHMS[name]).hexdigest()
+            if actual != digest:
+                return f"{name} {actual}, expected {digest}"
         return None
 
 
@@ -186,20 +203,26 @@ def _local(source: str, checksums: _Checksums) -> Path:
     if url.scheme == "file" and url.netloc in ("", "localhost"):
         path = Path(url2pathname(url.path))
     elif "://" in source:
-        raise UserError(f"a source is an http(s):// or file:// URL or a path, received {source!r}")
+        raise UserError(
+            f"{source!r} is not a source that can be read: only paths and http(s):// or "
+            "file:// URLs can. Give one of these."
+        )
     else:
         path = Path(source).expanduser()
     if not path.exists():
-        raise UserError(f"no such file: {path}; check the path")
+        raise UserError(f"No such file: {path}. Check the path.")
     if checksums.expected and not path.is_file():
-        raise UserError(f"a checksum needs a file, but {path} is a directory")
+        raise UserError(
+            f"{path} is a directory, and a checksum can only be given for a file. Remove the "
+            "checksum."
+        )
     if mismatch := checksums.mismatch(path):
-        raise UserError(f"{path} has {mismatch}; fetch it again, or correct the checksum")
+        raise UserError(f"{path} has {mismatch}. Fetch it again, or correct the checksum.")
     return path
 
 
 class _Part:
-    """``<target>.part``, and beside it which version of the file the server was sending."""
+    """The file ``<target>.part``, and beside it which version of the remote file it is of."""
 
     def __init__(self, target: Path, url: str) -> None:
         self._target = target
@@ -208,7 +231,7 @@ class _Part:
         self._validator_path = target.with_name(target.name + ".part.json")
 
     def validator(self) -> str | None:
-        """The ETag or date that tells whether the server still has the file that was begun."""
+        """Returns the ETag or date that tells whether the server still has the same file."""
         try:
             stored = json.loads(self._validator_path.read_text())
             return str(stored["validator"]) if stored["url"] == self._url else None
@@ -219,7 +242,7 @@ class _Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def start(self, validator: str | None) -> None:
-        """Empties the part. In this order no old byte ever stands beside a new validator."""
+        """Empties the part. In this order no old byte is ever beside a new validator."""
         self._validator_path.unlink(missing_ok=True)
         self.path.write_bytes(b"")
         if validator:
@@ -272,7 +295,7 @@ def _receive(response: requests.Response, part: _Part, offset: int, validator: s
         problem = f"the server answered {response.status_code} {response.reason}"
         if response.status_code >= 500 or response.status_code in _PASSING_STATUS:
             raise _InterruptedError(problem)
-        raise UserError(f"cannot download {part._url}: {problem}; check the address")
+        raise UserError(f"Cannot download {part._url}: {problem}. Check the address.")
 
     received = offset
     with (
@@ -293,7 +316,7 @@ def _receive(response: requests.Response, part: _Part, offset: int, validator: s
 
 
 def _total_size(response: requests.Response) -> int | None:
-    """Size of the whole file in bytes, where the server tells it."""
+    """Returns the size of the whole file in bytes, if the server declares it."""
     text = response.headers.get("Content-Length", "")
     if response.status_code == 206:
         text = response.headers.get("Content-Range", "").rpartition("/")[2]
@@ -306,7 +329,10 @@ def _range_start(response: requests.Response) -> int | None:
 
 
 def _validator(response: requests.Response) -> str | None:
-    """RFC 9110 13.1.5: If-Range takes a strong ETag or a date; ``W/`` marks a weak one."""
+    """Returns a strong ETag or a date, as If-Range needs it (RFC 9110 13.1.5).
+
+    ``W/`` marks a weak ETag.
+    """
     etag = response.headers.get("ETag", "")
     if etag and not etag.startswith("W/"):
         return etag

@@ -1,7 +1,7 @@
-"""Where each record of TFRecord files begins, so that they can be read in any order.
+"""An index of TFRecord files, for reading their records in any order.
 
-The order of training then is a function of seed and step alone: no shuffle buffer, and a run can
-go on from any step.
+With random access the order of training is a function of seed and step alone: no shuffle buffer is
+needed, and a run can continue from any step.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ COMPRESSION = "GZIP"  # of the Examples artifacts that TFX writes
 
 
 class IndexedWriter:
-    """Writes records to one new TFRecord file and notes where they begin."""
+    """Writes records to one new TFRecord file and returns their positions."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -40,36 +40,44 @@ class IndexedWriter:
         self._writer = tf.io.TFRecordWriter(path)
 
     def write(self, record: bytes) -> tuple[int, int, int]:
-        """Returns the data's offset and length in bytes, and `content` of it."""
+        """Appends a record.
+
+        Returns:
+          Offset of the data in bytes, its length in bytes, and its `content_hash`.
+        """
         self._writer.write(record)
         offset = self.size + _BEFORE
         self.size = offset + len(record) + _AFTER
-        return offset, len(record), content(record)
+        return offset, len(record), content_hash(record)
 
     def close(self) -> None:
+        """Flushes and closes the file."""
         self._writer.close()
 
 
 @dataclass(frozen=True)
 class RecordIndex:
-    """Record ``[n, v]`` is view `v` of example `n`; examples without views have one column."""
+    """Positions of N examples in V views each: record ``[n, v]`` is view `v` of example `n`.
+
+    Examples without views have one column.
+    """
 
     files: tuple[str, ...]
     file: npt.NDArray[np.int32]  # [N, V], which of `files`
     offset: npt.NDArray[np.int64]  # [N, V], bytes, of the data behind the record's header
     length: npt.NDArray[np.int64]  # [N, V], bytes
-    content: npt.NDArray[np.int64]  # [N, V], by the function of that name
+    content: npt.NDArray[np.int64]  # [N, V], `content_hash` of each record
 
     @property
     def digest(self) -> str:
-        """Of all records in their order, wherever they lie."""
+        """The sha256 of all records in their order, whichever files hold them."""
         return hashlib.sha256(self.content.tobytes()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.file)
 
     def save(self, path: str) -> None:
-        """Writes it with files named relative to `path`, so that the folder can move."""
+        """Writes the index to an .npz; file names are stored without their folder."""
         buffer = io.BytesIO()
         names = np.array([Path(name).name for name in self.files])
         np.savez(
@@ -85,7 +93,12 @@ class RecordIndex:
 
     @classmethod
     def load(cls, path: str, directory: str) -> "RecordIndex":
-        """Reads what `save` wrote; the record files lie in `directory`."""
+        """Reads an index that `save` wrote.
+
+        Args:
+          path: of the index.
+          directory: the folder of the record files.
+        """
         with tf.io.gfile.GFile(path, "rb") as file:
             arrays = np.load(io.BytesIO(file.read()), allow_pickle=False)
         files = tuple(f"{directory}/{name}" for name in arrays["names"])
@@ -94,7 +107,7 @@ class RecordIndex:
 
 
 class RecordReader:
-    """Reads records by number; may be used by several threads, and is to be closed."""
+    """Reads records by number, from several threads if need be; close it after use."""
 
     def __init__(self, index: RecordIndex) -> None:
         self.index = index
@@ -109,14 +122,21 @@ class RecordReader:
         self.close()
 
     def close(self) -> None:
-        """What is still being read is closed when that is done."""
+        """Closes all idle files; those that are being read are closed when the reading is done."""
         with self._lock:
             self._closed = True
             while self._idle:
                 self._idle.popitem()[1].close()
 
     def read(self, examples: Iterable[int], views: Iterable[int]) -> list[bytes]:
-        """The records ``[examples[i], views[i]]``, serialized.
+        """Reads the records ``[examples[i], views[i]]``.
+
+        Args:
+          examples: numbers of examples.
+          views: a number of a view for each of `examples`.
+
+        Returns:
+          The serialized records.
 
         Raises:
           UserError: a file is shorter than the index says.
@@ -131,12 +151,14 @@ class RecordReader:
             file.seek(int(index.offset[example, view]))
             record = file.read(length)
         if len(record) != length:
-            raise UserError(f"{path} is shorter than its index says; run again from a fresh root")
+            raise UserError(
+                f"{path} is shorter than its index says. Run again from a fresh root=DIRECTORY."
+            )
         return bytes(record)
 
     @contextmanager
     def _file(self, path: str) -> Iterator["tf.io.gfile.GFile"]:
-        """One that no other thread seeks in meanwhile."""
+        """Yields an open file that no other thread seeks in meanwhile."""
         with self._lock:
             file = self._idle.pop(path, None)
         file = file or tf.io.gfile.GFile(path, "rb")
@@ -154,40 +176,46 @@ class RecordReader:
             surplus.close()
 
 
-def content(record: bytes) -> int:
-    """Tells records apart, in 8 bytes."""
+def content_hash(record: bytes) -> int:
+    """Returns the first 8 bytes of the record's sha256, as a signed integer."""
     return int.from_bytes(hashlib.sha256(record).digest()[:8], "big", signed=True)
 
 
-def rank(identity: bytes) -> int:
-    """Where the example of this id stands among all others.
+def order_key(identity: bytes) -> int:
+    """Sort key of an example: the first 8 bytes of sha256(id), as a signed integer.
 
-    A Beam engine writes examples in whatever order its workers come to them, and training must
-    not depend on that.
+    A Beam engine writes examples in the order in which its workers finish; sorting by this key
+    makes the order of training independent of it.
     """
     return int.from_bytes(hashlib.sha256(identity).digest()[:8], "big", signed=True)
 
 
 def read_in_order(files: Iterable[str]) -> Iterator[bytes]:
-    """The records of TFX's compressed files as they lie there."""
+    """Iterates over the records of TFX's compressed files in the order of the files."""
     return iter(tf.data.TFRecordDataset(list(files), COMPRESSION).as_numpy_iterator())
 
 
-def spool(files: list[str], directory: Path, first: int | None = None) -> RecordIndex:
-    """Copies TFX's compressed files, in which no record can be found, into an indexed one.
+def copy_and_index(files: list[str], directory: Path, first: int | None = None) -> RecordIndex:
+    """Copies TFX's compressed files, which allow no random access, into one indexed file.
 
-    With `first`, only the records that come first by `rank`; the files are then read twice.
+    Args:
+      files: gzip-compressed TFRecord files.
+      directory: receives the copy.
+      first: copy only the first of these records by `order_key`; the files are then read twice.
+
+    Returns:
+      The index of the copy, sorted by `order_key`, with one view an example.
     """
     last = None
     if first is not None:
-        ranks = sorted(rank(_identity(record)) for record in read_in_order(files))
-        last = ranks[:first][-1] if ranks else None
+        keys = sorted(order_key(_identity(record)) for record in read_in_order(files))
+        last = keys[:first][-1] if keys else None
     writer = IndexedWriter(str(directory / f"{uuid.uuid4().hex}.tfrecord"))
     rows = []
     for record in read_in_order(files):
-        order = rank(_identity(record))
-        if last is None or order <= last:
-            rows.append((order, *writer.write(record)))
+        key = order_key(_identity(record))
+        if last is None or key <= last:
+            rows.append((key, *writer.write(record)))
     writer.close()
     table = np.array(rows, np.int64).reshape(-1, 4)
     table = table[np.argsort(table[:, 0], kind="stable")]
@@ -201,7 +229,7 @@ def spool(files: list[str], directory: Path, first: int | None = None) -> Record
 
 
 def _identity(record: bytes) -> bytes:
-    """The example's id, or nothing: what is damaged is told of where it is decoded."""
+    """Returns the example's id; b"" for a damaged record, which is reported when decoded."""
     try:
         feature = tf.train.Example.FromString(record).features.feature
     except DecodeError:

@@ -1,4 +1,4 @@
-"""Tar archives of unknown origin: read or unpacked so that they can write nothing elsewhere."""
+"""Tar archives from untrusted sources: reading and unpacking them writes nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -23,11 +23,17 @@ MAX_UNPACKED_BYTES: Final = 4 << 30
 
 @contextmanager
 def tar_files(archive: Path) -> Iterator[Iterator[tuple[PurePosixPath, IO[bytes]]]]:
-    """Yields the regular files of a tar or tar.gz of unknown origin, in its order.
+    """Iterates over the regular files of a tar or tar.gz, in its order.
+
+    Args:
+      archive: path of the archive; its source need not be trusted.
+
+    Yields:
+      An iterator of (path in the archive, open file).
 
     Raises:
-      UserError: an absolute path, ``..``, a link or a device; more than `MAX_UNPACKED_BYTES`;
-        a damaged or truncated archive; also when that shows while a file is being read.
+      UserError: an absolute path, ``..``, a link or a device; more than `MAX_UNPACKED_BYTES`; a
+        damaged or truncated archive. Also raised while a file is being read.
     """
     try:
         with tarfile.open(archive) as tar:
@@ -35,7 +41,7 @@ def tar_files(archive: Path) -> Iterator[Iterator[tuple[PurePosixPath, IO[bytes]
     except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
         reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists all that it has tried
         raise UserError(
-            f"cannot unpack {archive}: {reason}; it is damaged or incomplete, fetch it again"
+            f"Cannot unpack {archive}: {reason}; it is damaged or incomplete. Fetch it again."
         ) from error
 
 
@@ -46,21 +52,28 @@ def _checked_files(
     for member in tar:
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts:
-            raise UserError(f"{archive} is refused: {member.name!r} leads outside the archive")
+            raise UserError(
+                f"{archive} is refused: {member.name!r} leads outside the archive. Take an archive "
+                "from a source that you trust."
+            )
         if not (member.isreg() or member.isdir()) or member.issparse():
             raise UserError(
-                f"{archive} is refused: {member.name!r} is neither a plain file nor a directory"
+                f"{archive} is refused: {member.name!r} is neither a plain file nor a directory. "
+                "Pack it again without links and devices."
             )
         unpacked += member.size
         if unpacked > MAX_UNPACKED_BYTES:
-            raise UserError(f"{archive} is refused: it unpacks to over {MAX_UNPACKED_BYTES} bytes")
+            raise UserError(
+                f"{archive} is refused: it unpacks to over {MAX_UNPACKED_BYTES} bytes. Unpack it "
+                "yourself and give the folder."
+            )
         if file := tar.extractfile(member):
             yield path, file
     _check_end(tar)
 
 
 def _check_end(tar: tarfile.TarFile) -> None:
-    """`tarfile` takes a cut between two members, or garbage there, for the end of the archive."""
+    """Raises an error for an archive cut between two members, which `tarfile` accepts."""
     stream = tar.fileobj
     assert stream is not None
     stream.seek(tar.offset)
@@ -71,7 +84,7 @@ def _check_end(tar: tarfile.TarFile) -> None:
 
 
 def require_whole_tar(archive: Path) -> None:
-    """Reads all of it.
+    """Reads the whole archive to verify that it is neither damaged nor truncated.
 
     Raises:
       UserError: as `tar_files`.
@@ -82,13 +95,17 @@ def require_whole_tar(archive: Path) -> None:
 
 
 def extract_tar(archive: Path, directory: Path) -> None:
-    """Unpacks a tar or tar.gz into `directory`, which must not exist or be empty.
+    """Unpacks a tar or tar.gz, completely or not at all.
+
+    Args:
+      archive: path of the archive; its source need not be trusted.
+      directory: target folder, which must be missing or empty.
 
     Raises:
-      UserError: as `tar_files`, or `directory` holds files. Nothing is left then.
+      UserError: as `tar_files`, or `directory` holds files.
     """
     if directory.exists() and any(directory.iterdir()):
-        raise UserError(f"cannot unpack {archive}: {directory} already holds files; remove it")
+        raise UserError(f"Cannot unpack {archive}: {directory} already holds files. Remove it.")
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as scratch:
         unpacked = Path(scratch) / directory.name

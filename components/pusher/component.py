@@ -1,8 +1,8 @@
-"""Pusher, a TFX component: a blessed model becomes the version that is served, whole or not at all.
+"""Pusher, a TFX component that makes a blessed model the served version, completely or not at all.
 
-TFX copies file by file into the version's folder, so that a kill leaves half a version there; and
-it names the folder after the clock alone, so that a clock that was set back gives the new model a
-lower number than the old one's, which TensorFlow Serving then goes on serving.
+TFX copies file by file into the version's folder, so that a killed run leaves half a version
+there. It names the folder by the clock, so that after the clock was set back the new model gets a
+lower number than the old one, which TensorFlow Serving then continues to serve.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ UNFINISHED = ".pushing-"
 
 
 class Executor(tfx_executor.Executor):
-    """TFX's, which copies into a hidden folder; one rename then shows the version to readers."""
+    """TFX's executor, copying into a hidden folder that is then renamed to the version."""
 
     def Do(  # noqa: N802 - as TFX calls it
         self,
@@ -37,6 +37,7 @@ class Executor(tfx_executor.Executor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
+        """Pushes the model if it is blessed; arguments are TFX's."""
         pushed = get_single_instance(output_dict[PUSHED_MODEL_KEY])
         if not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed)
@@ -52,61 +53,67 @@ class Executor(tfx_executor.Executor):
             super().Do(input_dict, output_dict, {**exec_properties, **elsewhere})
             [copied] = folder.iterdir()
             for path in [*copied.rglob("*"), copied]:
-                _write_through(path)
+                _fsync(path)
             version = serving / str(next_version(serving))
             copied.rename(version)
-        _write_through(serving)
+        _fsync(serving)
         self._MarkPushed(pushed, pushed_destination=str(version), pushed_version=version.name)
 
 
 class Pusher(component.Pusher):
-    """TFX's, with the executor of this module."""
+    """TFX's Pusher with the executor of this module."""
 
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
 
 def next_version(serving: Path) -> int:
-    """The time in seconds, or one more than the highest version: that alone is served."""
+    """Returns the time in seconds, or one more than the highest version if that is later.
+
+    TensorFlow Serving serves the highest version only.
+    """
     versions = (int(path.name) for path in serving.iterdir() if path.name.isdecimal())
     return max(int(time.time()), max(versions, default=0) + 1)
 
 
 @contextmanager
 def _unfinished(serving: Path) -> Iterator[Path]:
-    """A hidden folder, held by this process and gone in the end, whatever happens in between."""
+    """Yields a hidden, locked folder that is removed at the end, whatever happens in between."""
     folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=serving))
     try:
-        with _held(folder):
+        with _try_lock(folder):
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_unfinished(serving: Path) -> None:
-    """What killed pushes have left; not what another process is pushing."""
+    """Removes what killed pushes have left, but not what another process is pushing."""
     for folder in serving.glob(f"{UNFINISHED}*"):
-        with suppress(FileNotFoundError), _held(folder) as held:
-            if held:
+        with suppress(FileNotFoundError), _try_lock(folder) as is_locked:
+            if is_locked:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[bool]:
-    """Whether this process holds `folder`. The system lets go when it ends, however it does."""
+def _try_lock(folder: Path) -> Iterator[bool]:
+    """Tries to lock `folder`; yields whether it succeeded.
+
+    The operating system releases the lock when the process ends, however it ends.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = True
+            is_locked = True
         except OSError:  # another process does, or the file system has no locks
-            held = False
-        yield held
+            is_locked = False
+        yield is_locked
     finally:
         os.close(descriptor)
 
 
-def _write_through(path: Path) -> None:
-    """What is written to a file or folder outlives a power cut from here on."""
+def _fsync(path: Path) -> None:
+    """Flushes a file or folder to the disk, so that it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -24,7 +24,12 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from inception_finetune.components import features
-from inception_finetune.components.beam.example_shards import CountFiles, CutFiles, files_of, read
+from inception_finetune.components.beam.example_shards import (
+    CountExamples,
+    SplitIntoRanges,
+    read_range,
+    shard_files,
+)
 from inception_finetune.components.evaluation.label_names import (
     places,
     read_label_names,
@@ -71,15 +76,15 @@ def TestPredictions(  # noqa: N802 - TFX component names are classes' names
         not_compared = why_incomparable(Path(candidate), Path(other))
     predictions.split_names = artifact_utils.encode_split_names([features.TEST])
     target = artifact_utils.get_split_uri([predictions], features.TEST)
-    files = files_of(artifact_utils.get_split_uri([examples], features.TEST), features.TEST)
+    files = shard_files(artifact_utils.get_split_uri([examples], features.TEST), features.TEST)
     begin_peak()
     started = time.monotonic()
     with pipeline as root:
         _ = (
             root
-            | "Count" >> CountFiles(files)
-            | "Cut" >> CutFiles(len(files))
-            | "Read" >> beam.FlatMap(read)
+            | "Count" >> CountExamples(files)
+            | "Cut" >> SplitIntoRanges(len(files))
+            | "Read" >> beam.FlatMap(read_range)
             | "Records" >> beam.Values()
             | "Predict" >> RunInference(ExportedModels(directories, chosen, orders))
             | "Encode" >> beam.Map(encode)

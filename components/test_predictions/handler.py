@@ -8,7 +8,7 @@ import tensorflow as tf
 from apache_beam.ml.inference.base import ModelHandler
 
 from inception_finetune.components import features
-from inception_finetune.components.image.undecodable import damaged_image
+from inception_finetune.components.image.undecodable import undecodable_image
 from inception_finetune.components.steps import Step
 from inception_finetune.components.test_predictions.settings import PredictionSettings
 from inception_finetune.components.test_predictions.store import Prediction
@@ -67,7 +67,7 @@ class ExportedModels(ModelHandler[bytes, Prediction, Signatures]):
             }
             answers |= {key: answers[key][:, order] for key, order in self._orders.items()}
         except tf.errors.InvalidArgumentError as error:
-            raise damaged_image(batch) or error from error
+            raise undecodable_image(batch) or error from error
         for index, serialized in enumerate(batch):
             feature = tf.train.Example.FromString(serialized).features.feature
             [identity] = feature[features.IMAGE_ID].bytes_list.value

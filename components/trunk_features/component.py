@@ -16,12 +16,12 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from inception_finetune.components import features
 from inception_finetune.components.beam.example_shards import (
-    CountFiles,
-    CutFiles,
-    File,
-    Piece,
-    files_of,
-    read,
+    CountExamples,
+    ShardFile,
+    ShardRange,
+    SplitIntoRanges,
+    read_range,
+    shard_files,
 )
 from inception_finetune.components.trunk_features import store
 from inception_finetune.components.trunk_features.handler import ImageView, TrunkHandler
@@ -38,14 +38,21 @@ def TrunkFeatures(  # noqa: N802 - TFX component names are classes' names
 ) -> None:
     """Runs the frozen trunk over the train images in all views, the validation images in one.
 
-    `settings` is a `TrunkSettings` as JSON. The examples keep their order in the index.
+    The index keeps the order of the examples.
+
+    Args:
+      examples: raw examples with the splits train and validation.
+      transform_graph: the graph that preprocesses images.
+      trunk_features: receives the features and their indices.
+      settings: a `TrunkSettings` as JSON.
+      pipeline: the Beam pipeline, from TFX.
 
     Raises:
-      UserError: the backbone does not fit, an image is damaged, the disk cannot hold all
-        features, or a record got lost.
+      UserError: the backbone does not fit, an image cannot be decoded, the disk cannot hold all
+        features, or a record was lost.
     """
-    chosen = TrunkSettings.model_validate_json(settings)
-    views = {features.TRAIN: len(chosen.views), features.VALIDATION: 1}
+    config = TrunkSettings.model_validate_json(settings)
+    views = {features.TRAIN: len(config.views), features.VALIDATION: 1}
     trunk_features.split_names = artifact_utils.encode_split_names(list(views))
     directories = {split: artifact_utils.get_split_uri([trunk_features], split) for split in views}
     for directory in directories.values():
@@ -53,41 +60,45 @@ def TrunkFeatures(  # noqa: N802 - TFX component names are classes' names
     files = [
         file
         for split in views
-        for file in files_of(artifact_utils.get_split_uri([examples], split), split)
+        for file in shard_files(artifact_utils.get_split_uri([examples], split), split)
     ]
     write = store.WriteShards(directories)
     with pipeline as root:
-        counted = root | "Count" >> CountFiles(files)
+        files_with_counts = root | "Count" >> CountExamples(files)
         _ = (
-            counted
+            files_with_counts
             | "All counts" >> beam.combiners.ToList()
             | "Write counts" >> beam.Map(store.write_counts, trunk_features.uri)
         )
         records = (
-            counted | "Records" >> beam.Map(_records, views) | "Sum" >> beam.CombineGlobally(sum)
+            files_with_counts
+            | "Records" >> beam.Map(_records, views)
+            | "Sum" >> beam.CombineGlobally(sum)
         )
         _ = (
-            counted
-            | "Cut" >> CutFiles(len(files))
+            files_with_counts
+            | "Cut" >> SplitIntoRanges(len(files))
             | "Read" >> beam.FlatMap(_read, views)
-            | "Trunk" >> RunInference(KeyedModelHandler(TrunkHandler(chosen, transform_graph.uri)))
+            | "Trunk" >> RunInference(KeyedModelHandler(TrunkHandler(config, transform_graph.uri)))
             | "Write" >> beam.ParDo(write, beam.pvalue.AsSingleton(records))
         )
-    counts = store.take_counts(trunk_features.uri)
+    counts = store.pop_counts(trunk_features.uri)
     for split, directory in directories.items():
         path = store.index_path(trunk_features.uri, split)
         store.commit(directory, path, counts.get(split, []), views[split])
     store.write_origin(trunk_features.uri, examples.uri)
 
 
-def _records(counted: tuple[File, int], views: Mapping[str, int]) -> int:
-    file, examples = counted
+def _records(file_with_count: tuple[ShardFile, int], views: Mapping[str, int]) -> int:
+    file, examples = file_with_count
     return examples * views[file.split]
 
 
-def _read(piece: Piece, views: Mapping[str, int]) -> Iterator[tuple[store.Key, ImageView]]:
-    """Each example as often as its split has views."""
-    split, file, _ = piece.file
-    for number, serialized in read(piece):
+def _read(
+    shard_range: ShardRange, views: Mapping[str, int]
+) -> Iterator[tuple[store.Key, ImageView]]:
+    """Yields each example as often as its split has views."""
+    split, file, _ = shard_range.file
+    for number, serialized in read_range(shard_range):
         for view in range(views[split]):
             yield store.Key(split, file, number, view), ImageView(serialized, view)

@@ -11,7 +11,7 @@ from inception_finetune.components import features
 from inception_finetune.components.backbone.compute_dtype import resolve_compute_dtype
 from inception_finetune.components.backbone.network import largest_activation
 from inception_finetune.components.backbone.networks import NETWORKS
-from inception_finetune.components.image.undecodable import damaged_image
+from inception_finetune.components.image.undecodable import undecodable_image
 from inception_finetune.components.image.views import choose_views
 from inception_finetune.components.steps import Step
 from inception_finetune.components.trunk_features.record import TrunkOutput
@@ -33,7 +33,12 @@ class ImageView(NamedTuple):
 
 
 def batch_size(network: str, image_size: int) -> int:
-    """Images for one call of the trunk, so that its activations keep to a bound in bytes."""
+    """Returns how many images the trunk takes in one call, so that its activations stay bounded.
+
+    Args:
+      network: a key of `NETWORKS`.
+      image_size: side of the images in pixels.
+    """
     image = _ALIVE * _FLOAT32 * largest_activation(NETWORKS[network], image_size)
     return int(min(_LARGEST_BATCH, max(1, _BATCH_BYTES / image)))
 
@@ -48,7 +53,15 @@ class TrunkHandler(ModelHandler[ImageView, TrunkOutput, Model]):
         self._transform_directory = transform_directory
 
     def load_model(self) -> Model:
-        """Raises UserError: the backbone does not fit, or is not the one that was configured."""
+        """Loads backbone and Transform graph.
+
+        Returns:
+          A function of serialized examples ``[B]`` and view numbers ``[B]`` int32 to the trunk's
+          outputs, labels and ids.
+
+        Raises:
+          UserError: the backbone does not fit, or is not the one that was configured.
+        """
         import tensorflow_transform as tft
 
         from inception_finetune.components.backbone.load import load_backbone
@@ -87,11 +100,21 @@ class TrunkHandler(ModelHandler[ImageView, TrunkOutput, Model]):
     def run_inference(
         self, batch: Sequence[ImageView], model: Model, inference_args: dict[str, Any] | None = None
     ) -> Iterable[TrunkOutput]:
+        """Computes the trunk's outputs of a batch.
+
+        Args:
+          batch: examples and views, at most `batch_size` of them.
+          model: as `load_model` returns it.
+          inference_args: not used.
+
+        Raises:
+          UserError: an image cannot be decoded.
+        """
         serialized, views = zip(*batch, strict=True)
         try:
             answer = model(tf.constant(serialized), tf.constant(views, tf.int32))
         except tf.errors.InvalidArgumentError as error:
-            raise damaged_image(serialized) or error from error
+            raise undecodable_image(serialized) or error from error
         return [
             TrunkOutput(values, int(label), identity)
             for values, label, identity in zip(
@@ -103,4 +126,5 @@ class TrunkHandler(ModelHandler[ImageView, TrunkOutput, Model]):
         ]
 
     def get_metrics_namespace(self) -> str:
+        """Returns the namespace of Beam's metrics."""
         return Step.TRUNK_FEATURES

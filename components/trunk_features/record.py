@@ -20,7 +20,10 @@ DTYPES: Final = {
 
 
 class TrunkOutput(NamedTuple):
-    """Of one image; `values` is ``[h, w, channels]`` or ``[features]``, float32 or bfloat16."""
+    """The trunk's output of one image.
+
+    `values` is ``[h, w, channels]`` or ``[features]``, float32 or bfloat16.
+    """
 
     values: npt.NDArray
     label: int
@@ -28,7 +31,7 @@ class TrunkOutput(NamedTuple):
 
 
 def encode(output: TrunkOutput) -> bytes:
-    """The serialized Example."""
+    """Serializes a trunk output as an Example."""
     # The frame ends with a checksum of the values, so that damage is found when it is read.
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
     example = tf.train.Example()
@@ -42,7 +45,7 @@ def encode(output: TrunkOutput) -> bytes:
 
 
 def decode(record: bytes) -> TrunkOutput:
-    """What `encode` was given.
+    """Parses an Example that `encode` wrote.
 
     Raises:
       UserError: the record is damaged.
@@ -59,6 +62,6 @@ def decode(record: bytes) -> TrunkOutput:
         )
     except (zstandard.ZstdError, DecodeError, ValueError, LookupError) as error:
         raise UserError(
-            f"a record of trunk features must be whole. Received a damaged one ({error}); "
-            "delete the pipeline's TrunkFeatures artifacts and run again"
+            f"A record of trunk features is damaged ({error}). Delete the pipeline's "
+            "TrunkFeatures artifacts and run again."
         ) from error

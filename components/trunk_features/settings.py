@@ -1,11 +1,11 @@
-"""What TrunkFeatures is told: all that its result depends on besides its input artifacts."""
+"""The settings of TrunkFeatures: all that its result depends on besides its input artifacts."""
 
 from inception_finetune.components.backbone.compute_dtype import ComputeDtype
 from inception_finetune.components.settings import Section
 
 
 class TrunkSettings(Section):
-    """Everything that a change of must run the trunk again, and nothing else."""
+    """Every setting whose change requires running the trunk again, and no other."""
 
     network: str  # one of components/backbone/networks
     backbone_directory: str  # a resolved module

@@ -25,7 +25,13 @@ Trunk = Callable[[tf.Tensor], tf.Tensor]
 def fold_trunk(
     backbone: Backbone, network: "keras.Model", trainable_from: str, dtype: tf.DType
 ) -> Trunk:
-    """The blocks below the cut in inference mode.
+    """Folds the blocks below the cut in inference mode.
+
+    Args:
+      backbone: the network's table.
+      network: the loaded Keras network.
+      trainable_from: the block that the trunk ends before, or ``head``.
+      dtype: of the computation and the result.
 
     Returns:
       A function from ``[B, S, S, 3]`` float32 in [-1, 1] to the cut's output as `dtype`:
@@ -42,10 +48,16 @@ def fold_trunk(
 
 
 def folded_convolution(backbone: Backbone, network: "keras.Model", dtype: tf.DType) -> Convolve:
-    """Each convolution of the network in inference mode, for `run_blocks`.
+    """Folds batch normalisation into each convolution, for `run_blocks`.
 
-    In inference mode batch normalisation is ``relu(kernel * x / sigma + beta - mean / sigma)``
-    with ``sigma = sqrt(variance + epsilon)``: a convolution with another kernel and a bias.
+    In inference mode a convolution with batch normalisation is
+    ``relu(kernel * x / sigma + beta - mean / sigma)`` with ``sigma = sqrt(variance + epsilon)``: a
+    convolution with another kernel and a bias.
+
+    Args:
+      backbone: the network's table.
+      network: the loaded Keras network.
+      dtype: of the folded constants.
     """
     folded: dict[str, tuple[list[tf.Tensor], tf.Tensor]] = {}
     for scope, convolution, layers in scoped_layers(backbone, [network]):

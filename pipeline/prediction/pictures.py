@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from inception_finetune.components.dataset import tree
-from inception_finetune.components.dataset.look import FILE_RULE, LARGEST_FILE
+from inception_finetune.components.dataset.probe import FILE_TOO_LARGE, LARGEST_FILE
 from inception_finetune.components.errors import UserError
 
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg")  # of what is looked for in folders
@@ -67,7 +67,7 @@ def _read_file(path: Path, label_names: Sequence[str]) -> Picture:
     except OSError as error:
         return Picture(str(path), b"", truth, f"it cannot be read ({error.strerror})")
     if len(encoded) > LARGEST_FILE:
-        return Picture(str(path), b"", truth, f"{FILE_RULE}, here more")
+        return Picture(str(path), b"", truth, FILE_TOO_LARGE)
     return Picture(str(path), encoded, truth)
 
 

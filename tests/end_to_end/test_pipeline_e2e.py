@@ -95,7 +95,7 @@ def new_trunk_stores(config: Config, run_untrainable: Callable[[], object]) -> i
     """How many times the trunk ran."""
     stores = Path(config.root) / "artifacts/TrunkFeatures/trunk_features"
     before = set(stores.iterdir())
-    with pytest.raises(UserError, match="must fill one batch"):
+    with pytest.raises(UserError, match="does not fill one batch"):
         run_untrainable()
     return len(set(stores.iterdir()) - before)
 
@@ -327,7 +327,7 @@ def test_how_a_training_is_carried_out_trains_nothing_again(config, first, tmp_p
 def test_a_half_trained_state_goes_on_in_a_root_that_was_moved(
     config, first, tmp_path, monkeypatch, capfd
 ):
-    from inception_finetune.trainer import step_progress
+    from inception_finetune.trainer import observers
 
     class Killed(BaseException):
         pass
@@ -340,7 +340,7 @@ def test_a_half_trained_state_goes_on_in_a_root_that_was_moved(
         config.model_copy(update={"root": str(tmp_path / "root")}), training={"checkpoint_every": 8}
     )
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(step_progress.ProgressLines, "on_step", die)
+        patch.setattr(observers.ProgressLines, "on_step", die)
         run(half)
     moved = (tmp_path / "root").rename(tmp_path / "moved")
     capfd.readouterr()
@@ -412,7 +412,9 @@ def test_changed_code_runs_the_steps_that_import_it_and_those_after_them(config,
 
 def test_a_failing_step_is_one_line(config, first, tmp_path, standin):
     """Too large a batch is found by the Trainer, deep in the DAG."""
-    with pytest.raises(UserError, match="must fill one batch. Received: 1295 examples") as failure:
+    with pytest.raises(
+        UserError, match="Train split of 1295 examples does not fill one batch"
+    ) as failure:
         run(changed(config, training={"batch_size": 2000}))
     assert "\n" not in str(failure.value)
 
@@ -473,7 +475,7 @@ def test_a_damaged_picture_is_named_before_anything_is_trained(config, first, tm
 
     records, identity = damaged_records(config, tmp_path, damage)
     with pytest.raises(
-        UserError, match=f"must be a whole PNG or JPEG.*another, {identity} "
+        UserError, match=f"Image {identity} .* is not a whole PNG or JPEG"
     ) as failure:
         run_records(config, records)
     assert "\n" not in str(failure.value)

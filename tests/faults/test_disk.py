@@ -68,7 +68,7 @@ def pushed(disk, recorder) -> Path:
     for size in (1, 3, 5, 8):
         assert mount("-o", f"remount,size={size}m", str(disk))
         message = the_one_line(run(disk))
-        assert "make room" in message or "Free space" in message
+        assert "make room" in message or "Free disk space" in message
         recorder.add("disk", "disk full", survived=1, message=shown(message, disk))
     assert mount("-o", f"remount,size={ROOM}m", str(disk))
     completed = run(disk)

@@ -193,7 +193,7 @@ def test_folders_that_vanish_are_made_again(place, recorder):
 @pytest.mark.parametrize(
     ("fault", "override", "told"),
     [
-        ("archive vanishes", "dataset.archive={}/gone.tar.gz", "no such file"),
+        ("archive vanishes", "dataset.archive={}/gone.tar.gz", "No such file"),
         ("backbone vanishes", "backbone.handle={}/gone", "gone is none of them"),
     ],
 )
@@ -315,7 +315,9 @@ def test_a_damaged_test_picture_in_records_that_nobody_checked(place, recorder):
     with tf.io.TFRecordWriter(str(shard)) as writer:
         for one in (*serialized[:5], example.SerializeToString(), *serialized[6:]):
             writer.write(one)
-    with pytest.raises(UserError, match=f"must be a whole PNG or JPEG.*{identity} ") as failure:
+    with pytest.raises(
+        UserError, match=f"Image {identity} .* is not a whole PNG or JPEG"
+    ) as failure:
         run_pipeline(config, replace(inputs, records=str(records)))
     assert "\n" not in str(failure.value)
     message = place.shown(str(failure.value))

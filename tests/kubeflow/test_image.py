@@ -119,7 +119,7 @@ def test_the_code_and_its_revision_are_the_checkouts(image):
 
     code = (
         "from inception_finetune.pipeline.code_fingerprint import *; "
-        "from inception_finetune.trainer.provenance import provenance; "
+        "from inception_finetune.trainer.extra_assets import provenance; "
         "print(code_fingerprint(TRAINER_CODE), provenance()['git_revision'])"
     )
     told = output(image, "python", "-c", code)

@@ -110,7 +110,7 @@ def test_a_probe_reads_what_is_there_and_nothing_else():
 def test_one_class_is_refused():
     features = np.zeros([50, 3], np.float32)
     labels = np.zeros(50, np.int64)
-    with pytest.raises(UserError, match="one class among 40"):
+    with pytest.raises(UserError, match="All 40 train examples .* of one class"):
         probe(features, labels, features, labels, 0)
 
 
@@ -210,7 +210,7 @@ def test_a_bad_place_or_network_is_one_line_before_any_work(run_command, module,
     (tmp_path / "file").write_text("")
     for arguments, part in (
         ((module, "--save", tmp_path / "file", "image.size=32"), "cannot write the comparison"),
-        ((f"scratch_cnn={module}", "image.size=32"), "another network"),
+        ((f"scratch_cnn={module}", "image.size=32"), "Another network"),
         ((module, "image.size=16"), "at least 32 pixels"),
     ):
         status, out, err = run_command(

@@ -97,7 +97,7 @@ def test_fetch_verifies_a_local_archive(run, archive):
     status, out, _ = run("data", "fetch", f"dataset.archive={archive}", f"dataset.sha256={digest}")
     assert (status, out) == (0, f"{archive}\n")
     wrong = run("data", "fetch", f"dataset.archive={archive}", f"dataset.sha256={'f' * 64}")
-    assert_one_line(wrong, f"{archive} has sha256 {digest}, expected fff", "fetch it again")
+    assert_one_line(wrong, f"{archive} has sha256 {digest}, expected fff", "Fetch it again")
 
 
 def test_show_prints_tables_and_draws_the_pictures(run, tmp_path):
@@ -132,8 +132,8 @@ def test_a_bad_archive(run, tmp_path):
     for command in (["show"], ["convert", "out"]):
         assert_one_line(
             run("data", *command, "dataset.archive=bad.tar.gz"),
-            "cannot unpack bad.tar.gz",
-            "fetch it again",
+            "Cannot unpack bad.tar.gz",
+            "Fetch it again",
         )
     assert everything_below(tmp_path) == ["bad.tar.gz"]
 
@@ -142,14 +142,14 @@ def test_a_truncated_archive_in_a_process_of_its_own(archive, tmp_path):
     archive.write_bytes(archive.read_bytes()[:-1000])
     assert_one_line(
         in_a_process("data", "convert", "out", f"dataset.archive={archive}"),
-        f"cannot unpack {archive}",
-        "damaged or incomplete, fetch it again",
+        f"Cannot unpack {archive}",
+        "damaged or incomplete. Fetch it again",
     )
     assert everything_below(tmp_path) == ["made.tar.gz"]
 
 
 def test_no_archive(run, tmp_path):
-    assert_one_line(run("data", "show", "dataset.archive=gone"), "no such file: gone", "check the")
+    assert_one_line(run("data", "show", "dataset.archive=gone"), "No such file: gone", "Check the")
     assert everything_below(tmp_path) == []
 
 
@@ -171,8 +171,8 @@ def test_a_wrong_label(run, tmp_path, command):
     path = write_archive(tmp_path / "x.tar.gz", members)
     assert_one_line(
         run("data", *command, f"dataset.archive={path}"),
-        "a label is a whole number in [0, 3), here it is 17",
-        f"example data_batch_2:4 of data_batch_2 in {path}; mend it",
+        "label 17 is not a whole number in [0, 3)",
+        f"Example data_batch_2:4 in data_batch_2 in {path}: ",
     )
     assert everything_below(tmp_path) == ["x.tar.gz"]
 
@@ -184,7 +184,7 @@ def test_a_truncated_download(run, server, tmp_path, monkeypatch):
     assert ["trying again in" in line for line in tried] == [True] * 4
     assert_one_line(
         (status, out, told),
-        f"cannot download {server} in 5 attempts",
+        f"Cannot download {server} in 5 attempts",
         "broke after 300 bytes",
         "running",
     )
@@ -231,8 +231,8 @@ def test_no_such_config(run):
     [
         ("7", "--sample '7' names no picture. Give BATCH:INDEX, such as data_batch_1:5"),
         ("test_batch:x", "--sample 'test_batch:x' names no picture"),
-        ("test_batch:30", "test_batch has images 0 to 29, received 30"),
-        ("batch:0", "no batch 'batch' in this archive"),
+        ("test_batch:30", "test_batch has images 0 to 29, not 30"),
+        ("batch:0", "No batch 'batch' in this archive"),
     ],
 )
 def test_a_wrong_sample(run, archive, tmp_path, sample, message):
@@ -249,7 +249,7 @@ def test_a_bad_picture_is_one_line_without_beams_traceback(tmp_path):
     )
     # libjpeg says on its own that it is none.
     result = (status, out, err.removeprefix("Not a JPEG file: starts with 0x6e 0x6f\n"))
-    assert_one_line(result, "example train/cat/0.png of", "dataset.on_bad_example=skip")
+    assert_one_line(result, "Example train/cat/0.png in", "dataset.on_bad_example=skip")
     assert "while running" not in err
 
 

@@ -70,7 +70,7 @@ def test_what_stands_in_the_way_is_one_line(tmp_path, what):
         folder.parent.rmdir()
         folder.parent.write_text("mine")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UserError, match=r"checkpoints.* Move it away$"):
+    with pytest.raises(UserError, match=r"checkpoints.* Move it away\.$"):
         make(tmp_path / "checkpoints", "ours")
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -84,7 +84,9 @@ def test_an_empty_batch_gives_an_empty_answer(served):
     answer = served["embed_images"](images=none)
     assert answer[features.EMBEDDING].shape == (0, 3) and answer[features.ERROR].shape == (0,)
     answer = served["transform_features"](examples=none)
-    assert answer[features.IMAGE].shape == (0, 75, 75, 3) and answer[features.TARGET].shape == (0,)
+    assert answer[features.IMAGE].shape == (0, 75, 75, 3) and answer[
+        features.TRANSFORMED_LABEL
+    ].shape == (0,)
 
 
 @pytest.mark.parametrize("count", [1, 33])
@@ -133,7 +135,7 @@ def test_a_picture_that_the_gate_cannot_read_is_named(served, examples):
 
 def test_transform_features_are_what_the_network_is_trained_on(served, examples):
     answer = served["transform_features"](examples=tf.constant(examples.serialized))
-    np.testing.assert_array_equal(answer[features.TARGET], examples.labels)
+    np.testing.assert_array_equal(answer[features.TRANSFORMED_LABEL], examples.labels)
     np.testing.assert_allclose(
         answer[features.IMAGE][:, 0, 0, 0], examples.levels / 127.5 - 1, atol=1e-6
     )

@@ -9,7 +9,7 @@ import tensorflow as tf
 from helpers.small_training import Pictures, make_sources, settings_for, small_classifier
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.evaluation.learning_curve import read_history
-from inception_finetune.trainer import fit, model, step_progress
+from inception_finetune.trainer import fit, model, observers
 from inception_finetune.trainer.checkpoints import Checkpoints
 from inception_finetune.trainer.settings import TrainerSettings
 
@@ -60,13 +60,13 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
     directory, settings = tmp_path / "killed", settings_for()
     killed_at = []
 
-    def die(self, facts) -> None:
-        if facts.step == last_step:
-            killed_at.append(facts.step)
+    def die(self, metrics) -> None:
+        if metrics.step == last_step:
+            killed_at.append(metrics.step)
             raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(step_progress.ProgressLines, "on_step", die)
+        patch.setattr(observers.ProgressLines, "on_step", die)
         train(sources, directory, settings)
     again = train(sources, directory, settings)
     for found, expected in zip(again, whole, strict=True):
@@ -89,12 +89,12 @@ def assert_same_logs(directory: Path, expected: Path) -> None:
 def test_a_resumed_run_repeats_no_step_before_its_checkpoint(sources, tmp_path, monkeypatch):
     settings, steps = settings_for(), []
 
-    def note(self, facts) -> None:
-        steps.append(facts.step)
-        if steps.count(11) == 1 and facts.step == 11:
+    def note(self, metrics) -> None:
+        steps.append(metrics.step)
+        if steps.count(11) == 1 and metrics.step == 11:
             raise Killed
 
-    monkeypatch.setattr(step_progress.ProgressLines, "on_step", note)
+    monkeypatch.setattr(observers.ProgressLines, "on_step", note)
     with pytest.raises(Killed):
         train(sources, tmp_path, settings, checkpoint_every=4)
     train(sources, tmp_path, settings, checkpoint_every=5)

@@ -6,7 +6,7 @@ import pytest
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
 from inception_finetune.trainer import input_fn
-from inception_finetune.trainer.examples import open_examples
+from inception_finetune.trainer.examples import open_inputs
 from inception_finetune.trainer.order import TrainingOrder
 
 
@@ -16,7 +16,7 @@ def source(examples, transform_output, tmp_path):
 
 
 def test_no_files_is_one_clear_line(transform_output, tmp_path):
-    with pytest.raises(UserError, match="None match: .*nothing"):
+    with pytest.raises(UserError, match="none match .*nothing"):
         input_fn.ImageSource([str(tmp_path / "nothing*")], transform_output, tmp_path)
 
 
@@ -57,7 +57,7 @@ def test_validation_images_are_streamed_and_copied_nowhere(
     settings = SimpleNamespace(views=("identity",))
     files, scratch = [examples.pattern], tmp_path / "scratch"
     scratch.mkdir()
-    with open_examples(files, files, settings, transform_output, scratch, 4) as opened:
+    with open_inputs(files, files, settings, transform_output, scratch, 4) as opened:
         [train] = scratch.iterdir()
         assert train.stat().st_size == sum(len(one) + 16 for one in examples.serialized)
         assert opened.pictures is opened.validation

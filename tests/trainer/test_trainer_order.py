@@ -46,5 +46,5 @@ def test_views_are_chosen_evenly_and_anew():
 
 
 def test_fewer_examples_than_a_batch_are_refused():
-    with pytest.raises(UserError, match="must fill one batch. Received: 3 examples.*batch_size=4"):
+    with pytest.raises(UserError, match="of 3 examples does not fill one batch .*batch_size=4"):
         TrainingOrder(examples=3, views=1, batch_size=4, seed=0)

@@ -6,7 +6,7 @@ from PIL import Image
 from tensorboard.plugins import projector
 
 from inception_finetune.trainer import pictures
-from inception_finetune.trainer.projector import SPRITE_SIDE, write_projector
+from inception_finetune.trainer.tensorboard import SPRITE_SIDE, write_projector
 
 NAMES = ["cat", "dog", "owl"]
 

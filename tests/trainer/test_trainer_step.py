@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from inception_finetune.trainer import model
-from inception_finetune.trainer.dropout import Dropout
+from inception_finetune.trainer.model import Dropout
 from inception_finetune.trainer.settings import Training
 from inception_finetune.trainer.step import TrainingStep
 

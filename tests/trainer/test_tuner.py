@@ -9,7 +9,7 @@ import tensorflow as tf
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.config import load_config
 from inception_finetune.trainer import tuner
-from inception_finetune.trainer.examples import Opened
+from inception_finetune.trainer.examples import TrainerInputs
 from inception_finetune.trainer.settings import Tuning, apply_hyperparameters
 
 
@@ -53,7 +53,7 @@ def test_blocks_below_the_stored_features_cannot_be_tuned():
 def test_a_trial_that_fails_stops_the_search(settings, tmp_path):
     search = tuner.FeatureTuner(
         tuner.TunerSettings(trainer=settings, tuning=Tuning(trials=2)),
-        Opened(None, None, None),
+        TrainerInputs(None, None, None),
         tf.distribute.get_strategy(),
         str(tmp_path / "trials"),
         checkpoint_every=100,

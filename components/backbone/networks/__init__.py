@@ -1,4 +1,4 @@
-"""The networks that can be fine-tuned, by name. A new one is a file beside this and a line here."""
+"""The networks that can be fine-tuned, by name. A new one is a file here and a line below."""
 
 from typing import Final
 

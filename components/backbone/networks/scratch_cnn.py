@@ -1,4 +1,4 @@
-"""A small network without pretraining: what fine-tuning is compared with."""
+"""A small network without pretraining, as a baseline for fine-tuning."""
 
 from typing import Final
 

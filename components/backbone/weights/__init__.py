@@ -1,4 +1,4 @@
-"""Weights from the files that people have, by TF-Slim's variable names."""
+"""Reads weights from the usual kinds of files, by TF-Slim's variable names."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from inception_finetune.components.backbone.network import Backbone
 
 
 class Weights(NamedTuple):
-    """What a source holds of a network, its classifier left out."""
+    """The weights of a network in a source, without its classifier."""
 
     backbone: Backbone
     values: dict[str, np.ndarray]  # all variables by TF-Slim name, float32

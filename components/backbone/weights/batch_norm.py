@@ -1,4 +1,4 @@
-"""Batch normalisation of other libraries as TF-Slim's: no scale, a fixed epsilon."""
+"""Converts batch normalisation of other libraries to TF-Slim's: no scale, a fixed epsilon."""
 
 import numpy as np
 

@@ -45,9 +45,17 @@ COMPANIONS: Final = {
 class Reader(Protocol):
     """A module of this package, which reads one kind of file."""
 
-    def recognises(self, path: Path) -> bool: ...
+    def recognises(self, path: Path) -> bool:
+        """Returns whether `path` is of this kind, by its content."""
 
-    def read(self, path: Path, network: str) -> Weights: ...
+    def read(self, path: Path, network: str) -> Weights:
+        """Reads the weights.
+
+        Args:
+            path: as `recognises` accepts it.
+            network: name of the network that it
+                must be, or ``auto``.
+        """
 
 
 # By what they read, to people. The first one that recognises a source reads it.
@@ -61,7 +69,7 @@ READERS: Final[dict[str, Reader]] = {
 
 
 def is_source(path: Path) -> bool:
-    """Whether the path is a file or folder of weights, by its content."""
+    """Returns whether the path is a file or folder of weights, by its content."""
     return any(reader.recognises(path) for reader in READERS.values())
 
 
@@ -94,12 +102,15 @@ def import_weights(
             thing in the place.
     """
     if network not in (AUTO, *NETWORKS):
-        raise UserError(f"network must be one of {', '.join(NETWORKS)}, or {AUTO}: {network}")
+        raise UserError(
+            f"network is {network}, which is not known. Choose one of {', '.join(NETWORKS)}, "
+            f"or {AUTO}."
+        )
     kind, reader = _find_reader(source)
     weights = reader.read(source, network)
-    backbone, chosen = weights.backbone, value_range or weights.value_range
-    if chosen is None:
-        chosen = VALUE_RANGE
+    backbone, pixel_range = weights.backbone, value_range or weights.value_range
+    if pixel_range is None:
+        pixel_range = VALUE_RANGE
         print(
             f"{source}: does not say the range of its pixels; [-1, 1] is taken, as TF-Slim's",
             file=sys.stderr,
@@ -108,10 +119,11 @@ def import_weights(
     for name, value in weights.values.items():
         if name.endswith("/moving_variance") and (value < 0).any():
             raise UserError(
-                f"a variance is never negative: {source}: {name} is {value.min():g} somewhere; the "
-                "file is damaged, or its arrays are under wrong names"
+                f"Weights in {source} have a negative variance: {name} is {value.min():g} "
+                "somewhere. The file is damaged, or its arrays are under wrong names: export it "
+                "again."
             )
-    values = fold_value_range(backbone, weights.values, chosen, source)
+    values = fold_value_range(backbone, weights.values, pixel_range, source)
     digest = source_digest(source)
     origin = made_module.Origin(
         COMMAND,
@@ -120,7 +132,7 @@ def import_weights(
             "format": FORMAT_VERSION,
             "source_sha256": digest,
             "network": backbone.name,
-            "value_range": list(chosen),
+            "value_range": list(pixel_range),
         },
     )
     if not made_module.is_made(directory, origin):
@@ -132,31 +144,36 @@ def import_weights(
             origin,
             f"{backbone.title} in TF-Hub's format, by `inception-finetune {COMMAND}`.\n"
             f"Its weights come from {source.name}, {kind},\nsha256 {digest},\n"
-            f"trained on pixels in [{chosen[0]:g}, {chosen[1]:g}]. "
+            f"trained on pixels in [{pixel_range[0]:g}, {pixel_range[1]:g}]. "
             "This module takes them in [0, 1].\n",
             check=partial(_check, weights, source),
         )
-    return weights._replace(value_range=chosen)
+    return weights._replace(value_range=pixel_range)
 
 
 def import_once(source: Path, cache_dir: Path, network: str) -> Path:
-    """The module of a source, made in the cache where it is not there yet.
+    """Returns the module of a source, made in the cache if it is not there yet.
+
+    Args:
+        source: as in `import_weights`.
+        cache_dir: keeps one module for each source and network.
+        network: as in `import_weights`.
 
     Raises:
         UserError: as `import_weights`, or the module was changed after it was made.
     """
     digest = source_digest(source)
     directory = cache_dir / f"{digest[:16]}-{network}"
-    made = made_module.Origin(
+    origin = made_module.Origin(
         COMMAND, MANIFEST, {"format": FORMAT_VERSION, "source_sha256": digest}
     )
-    if not made_module.is_made(directory, made):
+    if not made_module.is_made(directory, origin):
         import_weights(source, directory, network=network)
     return directory
 
 
 def source_digest(source: Path) -> str:
-    """The sha256 of a source's content; of several files, that of their names and digests."""
+    """Returns the sha256 of a source; of several files, that of their names and digests."""
     files = _files(source)
     digests = []
     for file in files:
@@ -170,7 +187,7 @@ def source_digest(source: Path) -> str:
 
 
 def _files(source: Path) -> list[Path]:
-    """All files that a source consists of."""
+    """Lists all files of a source."""
     if source.is_dir():
         return sorted(path for path in source.rglob("*") if path.is_file())
     if not source.is_file():  # a checkpoint's prefix
@@ -191,10 +208,13 @@ def _find_reader(source: Path) -> tuple[str, Reader]:
         require_whole_tar(source)  # one that is damaged is not recognised
     if (source / GRAPH_FILE).is_file():
         raise UserError(
-            f"nothing to import: {source} is a SavedModel; give it as backbone.handle as it is"
+            f"{source} is a SavedModel, so there is nothing to import. Give it as "
+            "backbone.handle as it is."
         )
     problem = "is none of them" if source.exists() else "is not there"
-    raise UserError(f"weights are read from {', '.join(READERS)}: {source} {problem}")
+    raise UserError(
+        f"{source} {problem}: weights are read from {', '.join(READERS)}. Give one of these."
+    )
 
 
 def fold_value_range(
@@ -220,7 +240,9 @@ def fold_value_range(
     """
     low, high = value_range
     if not -np.inf < low < high < np.inf:
-        raise UserError(f"a value range goes from a number up to another: received {low}..{high}")
+        raise UserError(
+            f"Value range {low}..{high} does not go from a number up to another. Correct it."
+        )
     if value_range == VALUE_RANGE:
         return values
     scale, shift = (high - low) / 2, (high + low) / 2
@@ -232,9 +254,9 @@ def fold_value_range(
         return folded
     if first.padding != "VALID" or first.depth_multiplier:
         raise UserError(
-            f"pixels in [{low:g}, {high:g}] do not fit {backbone.title} exactly: {source}: its "
-            "first convolution pads with 0, which must be the middle of their range; take weights "
-            "that were trained on [-1, 1]"
+            f"Pixels in [{low:g}, {high:g}], as {source} takes them, do not fit "
+            f"{backbone.title} exactly: its first convolution pads with 0, which must be the "
+            "middle of their range. Take weights that were trained on [-1, 1]."
         )
     sums = shift * kernel.sum(axis=(0, 1, 2))
     name, sign = (
@@ -245,7 +267,7 @@ def fold_value_range(
 
 
 def _check(weights: Weights, source: Path, directory: Path) -> None:
-    """Compares the module with the source's own answers, where it has them."""
+    """Compares the module with the source's own answers, if it can give any."""
     backbone = weights.backbone
     try:
         loaded = load_backbone(directory, image_size=backbone.native_size, network=backbone.name)
@@ -258,7 +280,8 @@ def _check(weights: Weights, source: Path, directory: Path) -> None:
     relative, absolute = differences(answer, weights.answer(images))
     if not relative <= TOLERANCE:
         raise UserError(
-            f"an imported {backbone.title} must answer as its source within a relative "
-            f"{TOLERANCE:g}: {source} differs by {relative:.2g} (absolute {absolute:.2g}); its "
-            "pixels have another range (--value-range), or its layers are not that network's"
+            f"Imported {backbone.title} differs from its source {source} by {relative:.2g} "
+            f"(absolute {absolute:.2g}), more than a relative {TOLERANCE:g}: its pixels have "
+            "another range, or its layers are not that network's. Give --value-range, or "
+            "other weights."
         )

@@ -1,4 +1,4 @@
-"""A network's weights from Keras' own files: HDF5, ``.keras`` and SavedModel.
+"""Reads a network's weights from Keras' own files: HDF5, ``.keras`` and SavedModel.
 
 No layer is made from a file's configuration: it is read as JSON, for names and settings.
 """
@@ -53,7 +53,7 @@ APPLICATIONS: Final = {
 
 
 def recognises(path: Path) -> bool:
-    """Whether the path is HDF5, a ``.keras``, or a SavedModel with Keras' variable names."""
+    """Returns whether the path is HDF5, a ``.keras``, or a SavedModel with Keras' names."""
     if path.is_dir():
         return (path / GRAPH_FILE).is_file() and _has_keras_names(path)
     try:
@@ -81,15 +81,15 @@ def _has_keras_names(directory: Path) -> bool:
 
 
 def read(path: Path, network: str) -> Weights:
-    """The variables of InceptionV3 or Inception-ResNet-v2, its top left out.
+    """Reads the variables of InceptionV3 or Inception-ResNet-v2, without its top.
 
     Args:
-        path: as `recognises` takes it.
+        path: as `recognises` accepts it.
         network: name of the network that it must be, or ``auto``.
 
     Raises:
         UserError: a file that cannot be read, another network, or variables that are missing,
-            surplus, misshapen, twice there or not finite.
+            surplus, misshapen, present twice or not finite.
     """
     import tensorflow as tf
     from google.protobuf.message import DecodeError
@@ -97,7 +97,7 @@ def read(path: Path, network: str) -> Weights:
     try:
         if path.is_dir():
             return _read_saved_model(path, network)
-        with _opened(path) as (file, config):
+        with _open_hdf5(path) as (file, config):
             return _read_hdf5(file, config, path, network)
     # What h5py, zipfile, json, protobuf and TensorFlow raise of damaged files.
     except (
@@ -114,15 +114,15 @@ def read(path: Path, network: str) -> Weights:
         tf.errors.OpError,
     ) as error:
         problem = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"a file of Keras must be whole: {path} cannot be read: {problem}; save it again"
-        ) from error
+        raise UserError(f"Keras file {path} cannot be read: {problem}. Save it again.") from error
 
 
 def _read_saved_model(directory: Path, network: str) -> Weights:
-    reader, found = checkpoint_keys(directory)
+    reader, entries = checkpoint_keys(directory)
     keys = {
-        name: key for name, key in found if name not in COUNTERS and not key.startswith(OF_TRAINING)
+        name: key
+        for name, key in entries
+        if name not in COUNTERS and not key.startswith(OF_TRAINING)
     }
     sizes = reader.get_variable_to_shape_map()
     shapes = {name: tuple(sizes[key]) for name, key in keys.items()}
@@ -136,7 +136,7 @@ def _read_saved_model(directory: Path, network: str) -> Weights:
 
 
 def _saved_settings(directory: Path) -> Settings:
-    """Of a SavedModel's layers; only Keras 2 writes them down."""
+    """Reads the settings of a SavedModel's layers; only Keras 2 writes them down."""
     from tf_keras.protobuf.saved_metadata_pb2 import SavedMetadata
 
     file = directory / METADATA
@@ -148,8 +148,8 @@ def _saved_settings(directory: Path) -> Settings:
 
 
 @contextmanager
-def _opened(path: Path) -> "Iterator[tuple[h5py.File, Any]]":
-    """The HDF5 file with the weights, and the model's configuration where there is one."""
+def _open_hdf5(path: Path) -> "Iterator[tuple[h5py.File, Any]]":
+    """Yields the HDF5 file with the weights, and the model's configuration if there is one."""
     import h5py
 
     if not zipfile.is_zipfile(path):
@@ -159,7 +159,10 @@ def _opened(path: Path) -> "Iterator[tuple[h5py.File, Any]]":
         return
     with zipfile.ZipFile(path) as archive:
         if sum(archive.getinfo(name).file_size for name in (CONFIG, WEIGHTS)) > MAX_UNPACKED_BYTES:
-            raise UserError(f"{path} is refused: it unpacks to over {MAX_UNPACKED_BYTES} bytes")
+            raise UserError(
+                f"{path} is refused: it unpacks to over {MAX_UNPACKED_BYTES} bytes. Save the "
+                "weights alone."
+            )
         config = json.loads(archive.read(CONFIG))
         with h5py.File(io.BytesIO(archive.read(WEIGHTS)), "r") as file:
             yield file, config
@@ -168,11 +171,11 @@ def _opened(path: Path) -> "Iterator[tuple[h5py.File, Any]]":
 def _read_hdf5(file: "h5py.File", config: Any, path: Path, network: str) -> Weights:
     datasets = _datasets(file, path)
     if any(OBJECT.fullmatch(name) for name in datasets):
-        datasets = _named(file, datasets, config)
+        datasets = _by_layer_and_variable(file, datasets, config)
     elif any(name.startswith(MODEL_WEIGHTS) for name in datasets):
-        datasets = {n: one for n, one in datasets.items() if n.startswith(MODEL_WEIGHTS)}
+        datasets = {n: dataset for n, dataset in datasets.items() if n.startswith(MODEL_WEIGHTS)}
     return read_weights(
-        {name: one.shape for name, one in datasets.items() if RANDOM_STATE not in name},
+        {name: dataset.shape for name, dataset in datasets.items() if RANDOM_STATE not in name},
         lambda name: datasets[name][()],
         path,
         network,
@@ -181,30 +184,31 @@ def _read_hdf5(file: "h5py.File", config: Any, path: Path, network: str) -> Weig
 
 
 def _datasets(file: "h5py.File", path: Path) -> "dict[str, h5py.Dataset]":
-    """All arrays that the file itself holds, by their place; HDF5 can refer to other files."""
+    """Returns all arrays of the file itself by path; HDF5 can refer to other files."""
     import h5py
 
-    found = {}
+    datasets = {}
 
-    def note(name: str, one: "h5py.Group | h5py.Dataset") -> None:
+    def collect(name: str, one: "h5py.Group | h5py.Dataset") -> None:
         if isinstance(one, h5py.Dataset):
             if one.external or one.is_virtual:
                 raise UserError(
-                    f"weights must lie in one file: {path}: {name} refers to another; save it again"
+                    f"Weights in {path} are spread over several files: {name} refers to "
+                    "another. Save them in one file."
                 )
-            found[name] = one
+            datasets[name] = one
 
-    file.visititems(note)  # does not follow links
-    return found
+    file.visititems(collect)  # does not follow links
+    return datasets
 
 
-def _named(
+def _by_layer_and_variable(
     file: "h5py.File", datasets: "Mapping[str, h5py.Dataset]", config: Any
 ) -> "dict[str, h5py.Dataset]":
-    """Arrays of Keras' newer form by layer and variable.
+    """Renames the arrays of Keras' newer form by layer and variable.
 
-    Their place tells the layer's kind and which one it is in the model's order, which is not the
-    order of creation. The name is an attribute (Keras 3) or in the configuration.
+    Their path tells the layer's kind and its number in the model's order, which is not the order of
+    creation. The name is an attribute (Keras 3) or in the configuration.
     """
     matches = {name: match for name in datasets if (match := OBJECT.fullmatch(name))}
     if config is None and not all("name" in file[f"{m[1]}/vars"].attrs for m in matches.values()):
@@ -214,12 +218,12 @@ def _named(
     named = {}
     for name, match in matches.items():
         place = re.sub("^_layer_checkpoint_dependencies/", "layers/", match[1])
-        found = settings.get(place, {})
-        layer = found.get("name", file[f"{match[1]}/vars"].attrs.get("name", place))
+        layer_settings = settings.get(place, {})
+        layer = layer_settings.get("name", file[f"{match[1]}/vars"].attrs.get("name", place))
         variables = VARIABLES.get(_kind(match), ())
         if _kind(match) == "batch_normalization":
-            has = {"gamma": found.get("scale", lengths[match[1]] == len(variables))}
-            has["beta"] = found.get("center", True)
+            has = {"gamma": layer_settings.get("scale", lengths[match[1]] == len(variables))}
+            has["beta"] = layer_settings.get("center", True)
             variables = tuple(one for one in variables if has.get(one, True))
         index = int(match[2])
         variable = variables[index] if index < len(variables) else match[2]
@@ -228,14 +232,17 @@ def _named(
 
 
 def _kind(match: re.Match[str]) -> str:
-    """Of the layer at a place such as ``layers/functional/layers/conv2d_5``."""
+    """Returns a layer's kind from its path, such as ``layers/functional/layers/conv2d_5``."""
     return re.sub(r"_\d+$", "", match[1].rpartition("/")[2])
 
 
 def _layer_settings(
     config: Mapping[str, Any], prefix: str = "layers"
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Place and settings of each layer: of a kind, Keras numbers them in the model's order."""
+    """Iterates over path and settings of each layer.
+
+    Keras numbers the layers of a kind in the model's order.
+    """
     counts: Counter[str] = Counter()
     for layer in config["layers"]:
         kind = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", layer["class_name"])
@@ -248,7 +255,7 @@ def _layer_settings(
 
 
 def _application_config(convolutions: int) -> Any:
-    """Of Keras' own network with so many convolutions; None if there is none."""
+    """Returns the configuration of Keras' own network with so many convolutions, or None."""
     import tf_keras as keras
 
     for network, application in APPLICATIONS.items():

@@ -1,4 +1,4 @@
-"""Weights under the names that Keras gives its layers, as TF-Slim's.
+"""Converts weights from the names that Keras gives its layers to TF-Slim's.
 
 Keras numbers layers of a kind as it creates them, in TF-Slim's order, from any first number:
 ``conv2d_95/kernel``. Inception-ResNet-v2's projections and last convolution have names of their
@@ -42,19 +42,19 @@ UNCLEAR: Final = re.compile(r"\w*Lambda|Normalization|TrueDivide|Divide|Multiply
 
 
 class Settings(NamedTuple):
-    """What a model's configuration says that changes the meaning of its weights."""
+    """The settings of a model that change the meaning of its weights."""
 
     epsilons: dict[str, float]  # of batch normalisation, by layer
     value_range: tuple[float, float] | None  # of the pixels that reach the first convolution
 
 
 def read_settings(config: Any, value_range: tuple[float, float] | None) -> Settings:
-    """Settings of all layers in a configuration, as JSON; no layer is made from it.
+    """Reads the settings of all layers in a configuration; no layer is made from it.
 
     Args:
-        config: of a model; None is unknown.
-        value_range: of the pixels where no layer changes them. Rescaling layers make another one
-            of pixels in [0, 255]; after other layers that can change them it is unknown.
+        config: of a model, as JSON; None if unknown.
+        value_range: of the pixels if no layer changes them. Rescaling layers turn pixels in [0,
+            255] into another range; after other layers that can change them it is unknown.
     """
     epsilons, rescaled = {}, None
     for kind, settings in _layers(config):
@@ -88,20 +88,20 @@ def read_weights(
     network: str,
     settings: Settings,
 ) -> Weights:
-    """The network's variables, whatever the first number and the prefix of their layers.
+    """Reads the network's variables, whatever the first number and the prefix of their layers.
 
-    Dense layers are a classifier: they are left out, and that is said on stderr. A scale of batch
-    normalisation, and another epsilon than TF-Slim's, go into the kernel.
+    Dense layers are a classifier: they are left out, with a message on stderr. A scale of batch
+    normalisation, and another epsilon than TF-Slim's, are folded into the kernel.
 
     Args:
         shapes: of all variables by key: ``conv2d_95/kernel``, with any prefix and ``:0`` or not.
-        get: a variable's values by its key; is called for those of the network alone.
+        get: returns a variable's values by its key; is called for those of the network alone.
         path: where they come from, for messages.
         network: name of the network that it must be, or ``auto``.
         settings: of the layers, as far as they are known.
 
     Raises:
-        UserError: another network, or variables that are missing, surplus, misshapen, twice there
+        UserError: another network, or variables that are missing, surplus, misshapen, present twice
             or not finite.
     """
     keys: dict[str, str] = {}
@@ -109,23 +109,27 @@ def read_weights(
         name = "/".join(key.removesuffix(":0").split("/")[-2:])
         if name in keys:
             raise UserError(
-                f"weights must be those of one network: {path} holds {name} twice, as "
-                f"{keys[name]} and {key}; save one network alone"
+                f"{path} holds {name} twice, as {keys[name]} and {key}: it holds more than one "
+                "network. Save one network alone."
             )
         keys[name] = key
-    found = {name: tuple(shapes[key]) for name, key in keys.items()}
-    dense = {_layer(n): shape[1] for n, shape in found.items() if _is_dense(n, shape)}
-    found = {name: shape for name, shape in found.items() if _layer(name) not in dense}
-    backbone, names = _choose(found, path, network)
-    scales = {f"{_layer(name)}/{SCALE}" for name in names if name.endswith("/beta")} & found.keys()
+    shapes_by_name = {name: tuple(shapes[key]) for name, key in keys.items()}
+    dense = {_layer(n): shape[1] for n, shape in shapes_by_name.items() if _is_dense(n, shape)}
+    shapes_by_name = {
+        name: shape for name, shape in shapes_by_name.items() if _layer(name) not in dense
+    }
+    backbone, names = _choose(shapes_by_name, path, network)
+    scales = {
+        f"{_layer(name)}/{SCALE}" for name in names if name.endswith("/beta")
+    } & shapes_by_name.keys()
     problems = mismatch(
-        {name: shape for name, shape in found.items() if name not in scales},
+        {name: shape for name, shape in shapes_by_name.items() if name not in scales},
         {name: shape for name, (_, shape) in names.items()},
     )
     if problems:
         raise UserError(
-            f"weights must be those of {backbone.title} without its classifier: {path}: "
-            f"{problems}; take those of Keras' own network"
+            f"Weights in {path} do not fit {backbone.title} without its classifier: "
+            f"{problems}. Take those of Keras' own network."
         )
     values = {slim: _array(get(keys[n]), keys[n], shape) for n, (slim, shape) in names.items()}
     for name, (slim, _) in names.items():
@@ -140,8 +144,8 @@ def read_weights(
     bad = [name for name, (slim, _) in names.items() if not np.isfinite(values[slim]).all()]
     if bad:
         raise UserError(
-            f"weights must be finite floating-point numbers: {path}: {keys[bad[0]]} is "
-            f"{get(keys[bad[0]]).dtype} or holds NaN or infinity; export them again"
+            f"Weights in {path} are not finite floating-point numbers: {keys[bad[0]]} is "
+            f"{get(keys[bad[0]]).dtype} or holds NaN or infinity. Export them again."
         )
     if dense:
         outputs = ", ".join(f"{layer} of {width:,} outputs" for layer, width in dense.items())
@@ -158,7 +162,7 @@ def _is_dense(name: str, shape: tuple[int, ...]) -> bool:
 
 
 def _array(array: np.ndarray, key: str, shape: tuple[int, ...]) -> np.ndarray:
-    """In float32; not finite where the file holds no floating-point numbers of the shape."""
+    """Converts to float32; returns NaN if `array` has another shape or is not floating-point."""
     if array.dtype.kind != "f" or array.shape != shape:
         return np.full(shape, np.nan, np.float32)
     with np.errstate(over="ignore"):
@@ -184,35 +188,36 @@ Names = dict[str, tuple[str, tuple[int, ...]]]  # TF-Slim's name and shape, by K
 
 
 def _choose(
-    found: Mapping[str, tuple[int, ...]], path: Path, network: str
+    shapes: Mapping[str, tuple[int, ...]], path: Path, network: str
 ) -> tuple[Backbone, Names]:
     """The network that most variables fit, and their names, numbered as in the file."""
-    best = {one.name: _best_names(one, found) for one in NETWORKS.values()}
+    best = {one.name: _best_names(one, shapes) for one in NETWORKS.values()}
 
     def fit(name: str) -> float:
-        return _fit(best[name], found) / len(best[name])
+        return _fit(best[name], shapes) / len(best[name])
 
     fitting = max(best, key=fit)
     if fit(fitting) < 1 / 2:
-        fitting = choose_network(network, found, path).name  # or none that is known
+        fitting = choose_network(network, shapes, path).name  # or none that is known
     if network not in (AUTO, fitting):
         if fit(fitting) == 1:
             raise UserError(
-                f"another network in {path}: it holds {NETWORKS[fitting].title}, and "
-                f"backbone.network is {network}; give its weights, or backbone.network={fitting}"
+                f"Another network in {path}: it holds {NETWORKS[fitting].title}, and "
+                f"backbone.network is {network}. Give weights of that network, or "
+                f"backbone.network={fitting}."
             )
         fitting = network
     return NETWORKS[fitting], best[fitting]
 
 
-def _fit(names: Names, found: Mapping[str, tuple[int, ...]]) -> int:
-    return sum(found.get(name) == shape for name, (_, shape) in names.items())
+def _fit(names: Names, shapes_in_file: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(shapes_in_file.get(name) == shape for name, (_, shape) in names.items())
 
 
-def _best_names(backbone: Backbone, found: Mapping[str, tuple[int, ...]]) -> Names:
-    """Names from the first or up to the last number of each kind in the file, as it fits better."""
+def _best_names(backbone: Backbone, shapes: Mapping[str, tuple[int, ...]]) -> Names:
+    """Numbers the layers from the first or up to the last number in the file, as it fits better."""
     numbers: dict[str, set[int]] = {}
-    for name in found:
+    for name in shapes:
         if match := NUMBERED.fullmatch(_layer(name)):
             numbers.setdefault(match[1], set()).add(int(match[2] or 0))
     counts = Counter(
@@ -221,14 +226,14 @@ def _best_names(backbone: Backbone, found: Mapping[str, tuple[int, ...]]) -> Nam
         if (match := NUMBERED.fullmatch(layer))
     )
     starts = {
-        kind: sorted({min(there), max(max(there) - counts[kind] + 1, 0)})
-        for kind, there in numbers.items()
+        kind: sorted({min(present), max(max(present) - counts[kind] + 1, 0)})
+        for kind, present in numbers.items()
     }
     candidates = [
-        _names(backbone, dict(zip(starts, chosen, strict=True)))
-        for chosen in itertools.product(*starts.values())
+        _names(backbone, dict(zip(starts, first_numbers, strict=True)))
+        for first_numbers in itertools.product(*starts.values())
     ]
-    return max(candidates, key=lambda names: _fit(names, found))
+    return max(candidates, key=lambda names: _fit(names, shapes))
 
 
 def _names(backbone: Backbone, starts: Mapping[str, int]) -> Names:
@@ -249,7 +254,7 @@ def _names(backbone: Backbone, starts: Mapping[str, int]) -> Names:
 
 
 def _layer_names(scope: str, convolution: Convolution, numbers: Counter[str]) -> tuple[str, str]:
-    """Of a convolution and its batch normalisation, if it has one; counts those with numbers."""
+    """Returns the names of a convolution and its batch normalisation; counts those with numbers."""
 
     def numbered(kind: str) -> str:
         number = numbers[kind]

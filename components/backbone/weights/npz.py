@@ -1,4 +1,4 @@
-"""A network's weights from an .npz file, in TF-Slim's or in Keras' variable names."""
+"""Reads a network's weights from an .npz file, in TF-Slim's or in Keras' variable names."""
 
 import zipfile
 from pathlib import Path
@@ -18,7 +18,7 @@ VALUE_RANGE: Final = (-1.0, 1.0)  # of the pixels, as TF-Slim's
 
 
 def recognises(path: Path) -> bool:
-    """Whether the path is an archive of arrays and of nothing else."""
+    """Returns whether the path is an archive of arrays and of nothing else."""
     try:
         with zipfile.ZipFile(path) as file:
             names = file.namelist()
@@ -28,7 +28,7 @@ def recognises(path: Path) -> bool:
 
 
 def read(path: Path, network: str) -> Weights:
-    """The array file's variables by TF-Slim name, float32.
+    """Reads the array file's variables by TF-Slim name, float32.
 
     Its keys are TF-Slim's names, or those of a network that Keras has numbered, as
     ``tf_keras.applications.InceptionV3(include_top=False)``: ``conv2d/kernel:0``,
@@ -45,7 +45,9 @@ def read(path: Path, network: str) -> Weights:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files if not key.startswith(HEAD_PREFIX)}
     except (OSError, ValueError, zipfile.BadZipFile, AttributeError, EOFError) as error:
-        raise UserError(f"weights must be an .npz of plain arrays: {path}: {error}") from error
+        raise UserError(
+            f"{path} is not an .npz of plain arrays: {error}. Save the weights again."
+        ) from error
     shapes = {key: array.shape for key, array in arrays.items()}
     if not any(one.scope in key for one in NETWORKS.values() for key in arrays):
         settings = Settings({}, VALUE_RANGE)
@@ -54,14 +56,14 @@ def read(path: Path, network: str) -> Weights:
     expected = dict(backbone.variables(backbone.native_size))
     if problems := mismatch(shapes, expected):
         raise UserError(
-            f"weights must be those of {backbone.title} without its classifier: {path}: "
-            f"{problems}; save them under TF-Slim's names, or those of a Keras network"
+            f"Weights in {path} do not fit {backbone.title} without its classifier: "
+            f"{problems}. Save them under TF-Slim's names, or those of a Keras network."
         )
     for key, array in arrays.items():
         if array.dtype.kind != "f" or not np.isfinite(array).all():
             raise UserError(
-                f"weights must be finite floating-point numbers: {path}: {key} is {array.dtype} "
-                "or holds NaN or infinity; export them again"
+                f"Weights in {path} are not finite floating-point numbers: {key} is {array.dtype} "
+                "or holds NaN or infinity. Export them again."
             )
     values = {name: arrays[name].astype(np.float32) for name in expected}
     return Weights(backbone, values, VALUE_RANGE, answer=None)

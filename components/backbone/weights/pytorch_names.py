@@ -1,4 +1,4 @@
-"""Modules of timm's networks by TF-Slim's scopes; torchvision's InceptionV3 names them so too."""
+"""The modules of timm's networks by TF-Slim's scopes; torchvision names InceptionV3 alike."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -61,7 +61,12 @@ def _of_inception_v3(block: Block) -> Iterator[str]:
 
 
 def _of_inception_v4(block: Block, number: int) -> Iterator[str]:
-    """`number` counts blocks from 0; the stem, block 0, is three modules."""
+    """Names a block's modules.
+
+    Args:
+        block: of InceptionV4.
+        number: of the block, from 0; the stem, block 0, is three modules.
+    """
     if block.name == "stem":
         yield from (f"features.{index}" for index in range(3))
     elif block.name in _INCEPTION_V4:
@@ -101,7 +106,7 @@ WITH_NAMES: Final = tuple(_NAMES)  # the networks that timm has
 
 
 def modules(backbone: Backbone) -> dict[str, str]:
-    """PyTorch's module for each convolution of one of `WITH_NAMES`, by TF-Slim's scope."""
+    """Returns PyTorch's module for each convolution of one of `WITH_NAMES`, by TF-Slim's scope."""
     names = [
         name
         for number, block in enumerate(backbone.blocks)

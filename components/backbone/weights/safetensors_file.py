@@ -1,12 +1,12 @@
-"""Weights that PyTorch wrote to a safetensors file, as timm and torchvision name them.
+"""Reads weights that PyTorch wrote to a safetensors file, under timm's and torchvision's names.
 
 timm's InceptionV4 and Inception-ResNet-v2 are TF-Slim's networks. Its InceptionV3, and
 torchvision's, which is the same, has one difference that weights cannot express: its nine average
 poolings count the zeros around a picture in their mean, TF-Slim's do not. So features differ from
-PyTorch's, which `read` says on stderr. Measured with weights that descend from ImageNet's, on two
-photographs, as the norm of the difference over the norm: 0.15 and 0.31 at 299 pixels, 0.44 and 0.58
-at 139. Weights that timm ported from TF-Slim (``tf_in1k``, ``tf_adv_in1k``) were trained without
-those zeros, as they are used here; others may lose by it.
+PyTorch's, which `read` reports on stderr. Measured with weights that descend from ImageNet's, on
+two photographs, as the norm of the difference over the norm: 0.15 and 0.31 at 299 pixels, 0.44 and
+0.58 at 139. Weights that timm ported from TF-Slim (``tf_in1k``, ``tf_adv_in1k``) were trained
+without those zeros, as they are used here; others may lose accuracy by it.
 """
 
 import json
@@ -45,7 +45,10 @@ PADDING_NOTE: Final = (
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is a safetensors file, a folder with `FILE`, or a pickle, which `read` refuses."""
+    """Returns whether it is a safetensors file, a folder with `FILE`, or a pickle.
+
+    A pickle is recognised so that `read` can refuse it.
+    """
     path = _file(path)
     try:
         return _has_header(path) or _is_pickle(path)
@@ -54,12 +57,12 @@ def recognises(path: Path) -> bool:
 
 
 def read(path: Path, network: str) -> Weights:
-    """The weights, with batch normalisation's scale folded into the kernels.
+    """Reads the weights and folds batch normalisation's scale into the kernels.
 
-    Where timm's `CONFIGURATION` beside the file says how pixels are normalised, the value range
-    is that; a mean or deviation that differs by colour is folded into the first convolution,
-    exactly, since that does not pad. Else it is [-1, 1] for InceptionV4 and Inception-ResNet-v2,
-    whose pretrained weights all take that, and not known for InceptionV3.
+    If timm's `CONFIGURATION` beside the file tells how pixels are normalised, the value range is
+    that; a mean or deviation that differs by colour is folded into the first convolution, exactly,
+    since that does not pad. Else it is [-1, 1] for InceptionV4 and Inception-ResNet-v2, whose
+    pretrained weights all take that, and unknown for InceptionV3.
 
     Args:
         path: the file, or a folder with `FILE`.
@@ -71,8 +74,9 @@ def read(path: Path, network: str) -> Weights:
     path = _file(path)
     if not _has_header(path) and _is_pickle(path):
         raise UserError(
-            f"PyTorch's weights are read from safetensors alone: {path} is a pickle, which can run "
-            "code; convert it where you trust it, with safetensors.torch.save_file"
+            f"{path} is a pickle, which can run code: PyTorch's weights are read from "
+            "safetensors alone. Convert it where you trust it, with "
+            "safetensors.torch.save_file."
         )
     backbone, tensors = _tensors(path, network)
     values: dict[str, np.ndarray] = {}
@@ -92,8 +96,8 @@ def read(path: Path, network: str) -> Weights:
     for name, value in values.items():
         if not np.isfinite(value).all():
             raise UserError(
-                f"weights must be finite, and variances positive: in {path}, {name} is not; "
-                "export it again"
+                f"Weights in {path} are not finite, or variances not positive: see {name}. Export "
+                "them again."
             )
     if backbone.name == "inception_v3":
         print(f"{path}: {PADDING_NOTE}", file=sys.stderr, flush=True)
@@ -105,7 +109,7 @@ def _file(path: Path) -> Path:
 
 
 def _has_header(path: Path) -> bool:
-    """Eight bytes with its length, then JSON."""
+    """Returns whether the file begins with eight bytes of length and a JSON object."""
     with path.open("rb") as file:
         start = file.read(9)
     length = int.from_bytes(start[:8], "little")
@@ -113,7 +117,7 @@ def _has_header(path: Path) -> bool:
 
 
 def _is_pickle(path: Path) -> bool:
-    """PyTorch's own files are pickles, alone or in a zip."""
+    """Returns whether it is one of PyTorch's own files: a pickle, alone or in a zip."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("data.pkl") for name in archive.namelist())
@@ -122,14 +126,14 @@ def _is_pickle(path: Path) -> bool:
 
 
 def _names(module: str, *, has_bias: bool) -> list[str]:
-    """Of the tensors of a convolution, in the order of `Convolution.suffixes`, scale second."""
+    """Returns a convolution's tensors, in the order of `Convolution.suffixes`, scale second."""
     if has_bias:
         return [f"{module}.weight", f"{module}.bias"]
     return [f"{module}.conv.weight", *(f"{module}.bn.{name}" for name in BATCH_NORM)]
 
 
 def _tensors(path: Path, network: str) -> tuple[Backbone, dict[str, np.ndarray]]:
-    """The network's tensors as float32 by PyTorch's names, the classifier's left out."""
+    """Reads the network's tensors as float32 by PyTorch's names, without the classifier's."""
     import ml_dtypes  # noqa: F401  # gives numpy bfloat16
     from safetensors import SafetensorError, safe_open
 
@@ -145,53 +149,53 @@ def _tensors(path: Path, network: str) -> tuple[Backbone, dict[str, np.ndarray]]
             for name, part in slices.items():
                 if part.get_dtype() not in TYPES:
                     raise UserError(
-                        f"weights are floating-point numbers of 16, 32 or 64 bits: in {path}, "
-                        f"{name} is {part.get_dtype()}; export it without quantisation"
+                        f"Weights in {path} are not floating-point numbers of 16, 32 or 64 bits: "
+                        f"{name} is {part.get_dtype()}. Export them without quantisation."
                     )
             return backbone, {name: file.get_tensor(name).astype(np.float32) for name in slices}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"weights cannot be read from {path}: {error}; fetch it again") from error
+        raise UserError(f"Weights cannot be read from {path}: {error}. Fetch it again.") from error
 
 
 def _choose(network: str, shapes: dict[str, tuple[int, ...]], path: Path) -> Backbone:
-    """The network of these tensors, all there and of the right shape."""
+    """Recognises the network of these tensors, and checks that all are there."""
     expected = {name: expected_tensors(NETWORKS[name]) for name in WITH_NAMES}
     scopes = {key: NETWORKS[name].scope for name in WITH_NAMES for key in expected[name]}
     backbone = choose_network(network, (scopes.get(name, name) for name in shapes), path)
     if backbone.name not in expected:
         raise UserError(
-            f"timm has {', '.join(WITH_NAMES)}, and no {backbone.name}: {path} cannot be that; "
-            "give its weights in another form"
+            f"{path} cannot hold {backbone.name}: timm has only {', '.join(WITH_NAMES)}. Give "
+            "its weights in another form."
         )
     problems = mismatch(shapes, expected[backbone.name])
     if problems:
         raise UserError(
-            f"weights must be timm's of {backbone.title}: {path}: {problems}; "
-            "export the state of the whole network"
+            f"Weights in {path} do not fit timm's {backbone.title}: {problems}. Export the "
+            "state of the whole network."
         )
     return backbone
 
 
 def expected_tensors(backbone: Backbone) -> dict[str, tuple[int, ...]]:
-    """PyTorch's names and shapes; its kernels are [filters, channels, height, width]."""
+    """Returns PyTorch's names and shapes; its kernels are [filters, channels, height, width]."""
     shapes = dict(backbone.variables(backbone.native_size))
-    found: dict[str, tuple[int, ...]] = {}
+    expected: dict[str, tuple[int, ...]] = {}
     for scope, module in modules(backbone).items():
         height, width, channels, filters = shapes[f"{scope}/weights"]
         kernel, *others = _names(module, has_bias=backbone.convolutions[scope].has_bias)
-        found[kernel] = (filters, channels, height, width)
-        found.update(dict.fromkeys(others, (filters,)))
-    return found
+        expected[kernel] = (filters, channels, height, width)
+        expected.update(dict.fromkeys(others, (filters,)))
+    return expected
 
 
 def _normalisation(configuration: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """Mean and deviation by colour, of pixels in [0, 1], ``[3]`` each."""
+    """Reads mean and deviation by colour, of pixels in [0, 1], ``[3]`` each."""
     try:
         content = json.loads(configuration.read_text("utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise UserError(f"{configuration} must be JSON: {error}; mend or remove it") from error
+        raise UserError(f"{configuration} is not JSON: {error}. Correct or remove it.") from error
     settings = content.get("pretrained_cfg", content) if isinstance(content, dict) else {}
     if not isinstance(settings, dict) or not settings.keys() & {"mean", "std"}:
         return None
@@ -199,8 +203,8 @@ def _normalisation(configuration: Path) -> tuple[np.ndarray, np.ndarray] | None:
     deviation: Any = settings.get("std")
     if not (_is_colour(mean) and _is_colour(deviation) and min(deviation) > 0):
         raise UserError(
-            f"pixels are normalised by a mean and a positive std of 3 numbers each: "
-            f"{configuration} has {mean} and {deviation}; correct or remove it"
+            f"{configuration} has the mean {mean} and the std {deviation}, not 3 numbers each, "
+            "the std positive. Correct or remove it."
         )
     return np.asarray(mean, np.float64), np.asarray(deviation, np.float64)
 
@@ -216,7 +220,7 @@ def _is_colour(numbers: Any) -> bool:
 def _apply(
     normalisation: tuple[np.ndarray, np.ndarray], backbone: Backbone, values: dict[str, np.ndarray]
 ) -> tuple[float, float]:
-    """The value range; where colours differ in it, the first convolution comes to take [-1, 1]."""
+    """Returns the value range; makes the first convolution take [-1, 1] if it differs by colour."""
     mean, deviation = normalisation
     low, high = -mean / deviation, (1 - mean) / deviation
     if (low == low[0]).all() and (high == high[0]).all():

@@ -1,4 +1,4 @@
-"""A network's weights from a checkpoint of TF-Slim, as Google published it, or one's own.
+"""Reads a network's weights from a checkpoint of TF-Slim, as Google published it, or one's own.
 
 TensorFlow 1 wrote checkpoints in two forms. Version 1 is one file, a table of all tensors;
 version 2 is ``PREFIX.index``, the same kind of table without the values, and ``PREFIX.data-*``.
@@ -37,9 +37,9 @@ CLASSIFIERS: Final = (CLASSIFIER, "AuxLogits", "Predictions")
 
 
 def recognises(path: Path) -> bool:
-    """Whether the path is a checkpoint, or a folder or an archive with one inside.
+    """Returns whether the path is a checkpoint, or a folder or an archive with one inside.
 
-    All names of a version 2 checkpoint are taken: the prefix and each of its files.
+    All names of a version 2 checkpoint are accepted: the prefix and each of its files.
     """
     try:
         if path.is_file() and tarfile.is_tarfile(path):
@@ -50,18 +50,18 @@ def recognises(path: Path) -> bool:
 
 
 def read(path: Path, network: str) -> Weights:
-    """The checkpoint's variables of the network, whatever their prefix, float32.
+    """Reads the checkpoint's variables of the network, whatever their prefix, float32.
 
-    What else it holds is left out, and that is said on stderr: the classifier, of how many
-    classes, and what belongs to training (optimizer slots, moving averages, counters).
+    All else is left out, with a message on stderr: the classifier, with its number of classes, and
+    what belongs to training (optimizer slots, moving averages, counters).
 
     Args:
-        path: as `recognises` takes it.
+        path: as `recognises` accepts it.
         network: name of the network that it must be, or ``auto``.
 
     Raises:
-        UserError: a file that cannot be read, several checkpoints, another network, variables
-            that are missing, surplus, misshapen, twice there or not finite.
+        UserError: a file that cannot be read, several checkpoints, another network, variables that
+            are missing, surplus, misshapen, present twice or not finite.
     """
     import tensorflow as tf
 
@@ -73,8 +73,8 @@ def read(path: Path, network: str) -> Weights:
         except (tf.errors.OpError, ValueError, RuntimeError) as error:
             problem = " ".join(str(error).split()).replace(str(prefix), str(path))[:300]
             raise UserError(
-                f"a checkpoint must be whole: {path} cannot be read: {problem}; fetch it again, "
-                "with all of its files"
+                f"Checkpoint {path} cannot be read: {problem}. Fetch it again, with all of its "
+                "files."
             ) from error
     print(f"{path}: {contents.summary}", file=sys.stderr, flush=True)
     return Weights(contents.backbone, values, VALUE_RANGE, answer=None)
@@ -82,7 +82,7 @@ def read(path: Path, network: str) -> Weights:
 
 @dataclass
 class Contents:
-    """What a checkpoint holds."""
+    """The variables of a checkpoint."""
 
     backbone: Backbone
     keys: dict[str, str] = field(default_factory=dict)  # in the checkpoint, by TF-Slim name
@@ -92,7 +92,7 @@ class Contents:
 
     @property
     def summary(self) -> str:
-        """What was left out, in one line."""
+        """One line on what was left out."""
         parts = []
         if self.classifier:
             classes = f" of {self.classes:,} classes" if self.classes else ""
@@ -112,8 +112,8 @@ def sort_variables(shapes: Mapping[str, list[int]], path: Path, network: str) ->
         network: name of the network that it must be, or ``auto``.
 
     Raises:
-        UserError: another network, or variables that are missing, surplus, misshapen or twice
-            there.
+        UserError: another network, or variables that are missing, surplus, misshapen or present
+            twice.
     """
     backbone = choose_network(network, shapes, path)
     expected = dict(backbone.variables(backbone.native_size))
@@ -129,22 +129,22 @@ def sort_variables(shapes: Mapping[str, list[int]], path: Path, network: str) ->
             contents.others.append(key)
         elif name in contents.keys:
             raise UserError(
-                f"a checkpoint must hold one {backbone.title}: {path} holds {name} twice, as "
-                f"{contents.keys[name]} and {key}; save one network alone"
+                f"Checkpoint {path} holds {name} twice, as {contents.keys[name]} and {key}, and "
+                f"must hold one {backbone.title}. Save one network alone."
             )
         else:
             contents.keys[name] = key
-    found = {name: tuple(shapes[key]) for name, key in contents.keys.items()}
-    if problems := mismatch(found, expected):
+    shapes_in_file = {name: tuple(shapes[key]) for name, key in contents.keys.items()}
+    if problems := mismatch(shapes_in_file, expected):
         raise UserError(
-            f"a checkpoint must have the {len(expected)} variables of {backbone.title}: {path} "
-            f"does not fit: {problems}; take one that TF-Slim's {backbone.name} wrote"
+            f"Checkpoint {path} does not fit {backbone.title}, which has {len(expected)} "
+            f"variables: {problems}. Take one that TF-Slim's {backbone.name} wrote."
         )
     return contents
 
 
 def _is_of_training(name: str, expected: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether it is a slot or an average: named below the variable that it belongs to."""
+    """Returns whether `name` is a slot or an average, named below the variable it belongs to."""
     parts = name.split("/")
     return any("/".join(parts[:count]) in expected for count in range(1, len(parts)))
 
@@ -158,8 +158,8 @@ def _values(contents: Contents, reader: "CheckpointReader", path: Path) -> dict[
             array = array.astype(np.float32)
         if array.dtype != np.float32 or not np.isfinite(array).all():
             raise UserError(
-                f"weights must be finite floating-point numbers: {path}: {name} is {array.dtype} "
-                "or holds NaN or infinity; take another checkpoint"
+                f"Weights in {path} are not finite floating-point numbers: {name} is {array.dtype} "
+                "or holds NaN or infinity. Take another checkpoint."
             )
         values[name] = array
     return values
@@ -167,7 +167,7 @@ def _values(contents: Contents, reader: "CheckpointReader", path: Path) -> dict[
 
 @contextmanager
 def _one_table(path: Path) -> Iterator[Path]:
-    """The table of the one checkpoint in a file, folder or archive; unpacked as long as needed."""
+    """Yields the table of the one checkpoint in a file, folder or archive, unpacked meanwhile."""
     if not (path.is_file() and tarfile.is_tarfile(path)):
         yield _latest(_tables(path), path)
         return
@@ -179,7 +179,7 @@ def _one_table(path: Path) -> Iterator[Path]:
 
 
 def _latest(tables: list[Path], path: Path) -> Path:
-    """The only table, or the one that training calls the latest."""
+    """Returns the only table, or the one that training recorded as the latest."""
     if len(tables) > 1:
         state = tables[0].parent / STATE_FILE
         named = LATEST.search(state.read_text("utf-8", "replace")) if state.is_file() else None
@@ -188,13 +188,13 @@ def _latest(tables: list[Path], path: Path) -> Path:
     if len(tables) != 1:
         names = ", ".join(table.name for table in tables[:5]) or "none"
         raise UserError(
-            f"one checkpoint is wanted: {path} holds {len(tables)}: {names}; give the one to take"
+            f"{path} holds {len(tables)} checkpoints, not one: {names}. Give the one to take."
         )
     return tables[0]
 
 
 def _tables(path: Path) -> list[Path]:
-    """The tables in a folder, or the one that a name of a checkpoint leads to."""
+    """Returns the tables in a folder, or the one that a checkpoint's name leads to."""
     if path.is_dir():
         return sorted(file for file in path.iterdir() if _is_table(file))
     stem = path.with_name(PART.sub("", path.name) or path.name)
@@ -215,19 +215,19 @@ def _ends_table(stream: IO[bytes], size: int) -> bool:
 
 
 def _is_in_archive(path: Path) -> bool:
-    """Whether an archive holds a table, and no SavedModel, which has one as well."""
-    found = False
+    """Returns whether an archive holds a table but no SavedModel, which has one as well."""
+    has_table = False
     with tar_files(path) as files:
         for name, stream in files:
             if name.name == GRAPH_FILE:
                 return False
-            found |= _ends_table(stream, stream.seek(0, 2))
-    return found
+            has_table |= _ends_table(stream, stream.seek(0, 2))
+    return has_table
 
 
 @contextmanager
 def _plainly_named(table: Path) -> Iterator[Path]:
-    """A checkpoint's prefix without ``*``, ``?`` or ``[``, which TensorFlow takes for a pattern."""
+    """Yields a checkpoint's prefix without TensorFlow's pattern characters ``*``, ``?``, ``[``."""
     with tempfile.TemporaryDirectory() as scratch:
         prefix = Path(scratch) / "model.ckpt"
         if table.suffix != INDEX:

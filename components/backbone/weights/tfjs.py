@@ -1,4 +1,4 @@
-"""A network's weights from a layers model of TensorFlow.js: ``model.json`` and its shards.
+"""Reads a network's weights from a layers model of TensorFlow.js: ``model.json`` and its shards.
 
 https://github.com/tensorflow/tfjs/blob/master/tfjs-core/src/io/types.ts (WeightsManifestConfig)
 """
@@ -36,7 +36,7 @@ TYPES: Final = {  # little-endian, as they lie in the shards
 
 
 def recognises(path: Path) -> bool:
-    """Whether the path is a model's ``model.json``, or a folder or an archive with one."""
+    """Returns whether the path is a model's ``model.json``, or a folder or an archive with one."""
     try:
         if path.is_dir():
             return recognises(path / MODEL_FILE)
@@ -55,23 +55,23 @@ def recognises(path: Path) -> bool:
 
 
 def read(path: Path, network: str) -> Weights:
-    """The model's variables by TF-Slim name, float32; quantised ones are ``q * scale + min``.
+    """Reads the model's variables by TF-Slim name, float32; quantised ones are ``q * scale + min``.
 
     Args:
-        path: as `recognises` takes it.
+        path: as `recognises` accepts it.
         network: name of the network that it must be, or ``auto``.
 
     Raises:
         UserError: a model that cannot be read, another network, or variables that are missing,
-            surplus, misshapen, twice there or not finite.
+            surplus, misshapen, present twice or not finite.
     """
     try:
         with _unpacked(path) as file:
             model = json.loads(file.read_bytes())
             if model.get("format", LAYERS_MODEL) != LAYERS_MODEL:
                 raise UserError(
-                    f"a TensorFlow.js model must be a {LAYERS_MODEL}: {path} is a "
-                    f"{model['format']}; convert it with --output_format=tfjs_layers_model"
+                    f"TensorFlow.js model {path} is a {model['format']}, not a "
+                    f"{LAYERS_MODEL}. Convert it with --output_format=tfjs_layers_model."
                 )
             places = {
                 place.name: place
@@ -99,35 +99,36 @@ def read(path: Path, network: str) -> Weights:
     ) as error:
         problem = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise UserError(
-            f"a TensorFlow.js model must be whole: {path} cannot be read: {problem}; fetch it "
-            "again, with all of its shards"
+            f"TensorFlow.js model {path} cannot be read: {problem}. Fetch it again, with all "
+            "of its shards."
         ) from error
 
 
 def shards(model_file: Path) -> list[Path]:
-    """All shards of a model, in their order.
+    """Lists all shards of a model, in their order.
 
     Raises:
-        UserError: one of them lies elsewhere than below the folder of `model_file`.
+        UserError: one of them lies outside of the folder of `model_file`.
     """
     model = json.loads(model_file.read_bytes())
     return [shard for group in model[MANIFEST] for shard in _shards(model_file, group, model_file)]
 
 
 def _shards(model_file: Path, group: dict[str, Any], path: Path) -> list[Path]:
-    found = []
+    shards = []
     for name in group["paths"]:
         relative = PurePosixPath(name)
         if relative.is_absolute() or ".." in relative.parts or "\\" in name:
             raise UserError(
-                f"{path} is refused: its shard {name!r} leads outside the folder of {MODEL_FILE}"
+                f"{path} is refused: its shard {name!r} leads outside the folder of {MODEL_FILE}. "
+                "Take a model from a source that you trust."
             )
-        found.append(model_file.parent / relative)
-    return found
+        shards.append(model_file.parent / relative)
+    return shards
 
 
 class _Place(NamedTuple):
-    """Where a variable lies in the shards of its group, one after the other."""
+    """The position of a variable in the concatenated shards of its group."""
 
     name: str
     shape: tuple[int, ...]
@@ -153,8 +154,8 @@ def _places(specs: list[dict[str, Any]], files: list[Path], path: Path) -> list[
         kind = quantization.get("dtype", spec["dtype"])
         if kind not in TYPES:
             raise UserError(
-                f"a TensorFlow.js model must hold numbers: {path}: {spec['name']} is {kind}; "
-                "convert it again"
+                f"TensorFlow.js model {path} holds something else than numbers: {spec['name']} is "
+                f"{kind}. Convert it again."
             )
         stored, shape = np.dtype(TYPES[kind]), tuple(int(length) for length in spec["shape"])
         if any(length < 0 for length in shape):
@@ -164,15 +165,15 @@ def _places(specs: list[dict[str, Any]], files: list[Path], path: Path) -> list[
     if start != len(content):
         names = ", ".join(file.name for file in files[:3]) + (", …" if len(files) > 3 else "")
         raise UserError(
-            f"a TensorFlow.js model must be whole: {path}: its manifest has {start:,} bytes in "
-            f"{names}, which hold {len(content):,}; fetch it again, with all of its shards"
+            f"TensorFlow.js model {path} is incomplete: its manifest has {start:,} bytes in "
+            f"{names}, which hold {len(content):,}. Fetch it again, with all of its shards."
         )
     return places
 
 
 @contextmanager
 def _unpacked(path: Path) -> Iterator[Path]:
-    """The ``model.json`` of a folder, or of an archive, unpacked as long as needed."""
+    """Yields the ``model.json`` of a folder, or of an archive that is unpacked meanwhile."""
     if path.is_dir():
         yield path / MODEL_FILE
         return
@@ -183,13 +184,13 @@ def _unpacked(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
         (_extract_zip if is_zip else extract_tar)(path, folder)
-        found = sorted(folder.rglob(MODEL_FILE))
-        if len(found) != 1:
+        root = sorted(folder.rglob(MODEL_FILE))
+        if len(root) != 1:
             raise UserError(
-                f"one TensorFlow.js model is wanted: {path} holds {len(found)}; give the folder "
-                "of the one to take"
+                f"{path} holds {len(root)} TensorFlow.js models, not one. Give the folder of the "
+                "one to take."
             )
-        yield found[0]
+        yield root[0]
 
 
 def _extract_zip(archive: Path, folder: Path) -> None:
@@ -197,9 +198,15 @@ def _extract_zip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as file:
         for name in file.namelist():
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                raise UserError(f"{archive} is refused: {name!r} leads outside the archive")
+                raise UserError(
+                    f"{archive} is refused: {name!r} leads outside the archive. Take an "
+                    "archive from a source that you trust."
+                )
         if sum(member.file_size for member in file.infolist()) > MAX_UNPACKED_BYTES:
-            raise UserError(f"{archive} is refused: it unpacks to over {MAX_UNPACKED_BYTES} bytes")
+            raise UserError(
+                f"{archive} is refused: it unpacks to over {MAX_UNPACKED_BYTES} bytes. Unpack it "
+                "yourself and give the folder."
+            )
         for member in file.infolist():
             if not member.is_dir():
                 target = folder / member.filename

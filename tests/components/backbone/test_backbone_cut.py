@@ -72,7 +72,9 @@ def test_head_freezes_all_and_all_freezes_nothing(network):
 
 
 def test_unknown_block(network):
-    with pytest.raises(UserError, match="one of Mixed_5b, .* for InceptionV3: received Mixed_8a"):
+    with pytest.raises(
+        UserError, match="is Mixed_8a, which InceptionV3 does not have: .* one of Mixed_5b, "
+    ):
         cut.split(INCEPTION_V3, network, "Mixed_8a")
 
 

@@ -77,24 +77,26 @@ def as_function(call):
 )
 def test_module_with_another_pixel_range_is_named(backbone, scale, offset, name):
     function = as_function(lambda images: backbone.network(images * scale + offset))
-    with pytest.raises(UserError, match=rf"takes pixels in \[0, 1\]: a/module wants {name}"):
+    with pytest.raises(
+        UserError, match=rf"a/module wants pixels in {name}, .* takes pixels in \[0, 1\]"
+    ):
         load.check(function, backbone.network, 75, "a/module")
 
 
 def test_module_that_answers_otherwise_is_refused(backbone):
     function = as_function(lambda images: backbone.network(images * 2 - 1) * (1 + 2e-4))
-    with pytest.raises(UserError, match=r"within a relative 0\.0001: a/module differs by 0\.0002"):
+    with pytest.raises(UserError, match=r"a/module differs .* by 0\.0002 .*relative 0\.0001"):
         load.check(function, backbone.network, 75, "a/module")
 
 
 def test_module_that_answers_nan_is_refused(backbone):
     function = as_function(lambda images: np.full((len(images), 2048), np.nan))
-    with pytest.raises(UserError, match="must reproduce the module"):
+    with pytest.raises(UserError, match="differs from Keras' "):
         load.check(function, backbone.network, 75, "a/module")
 
 
 def test_classifier_is_refused(backbone):
-    with pytest.raises(UserError, match=r"2048 numbers an image: a/module gives \[1001\]"):
+    with pytest.raises(UserError, match=r"a/module gives \[1001\] numbers an image, not 2048"):
         as_function(lambda images: np.zeros((2, 1001)))(np.zeros((2, 75, 75, 3)))
 
 
@@ -236,7 +238,7 @@ def test_changed_weights_are_noticed(standin, backbone, module):
     weights[0] = weights[0].copy()
     weights[0][:, :, :, 0] *= 1.05
     network.set_weights(weights)
-    with pytest.raises(UserError, match="must reproduce the module"):
+    with pytest.raises(UserError, match="differs from Keras' "):
         load.check(find_function(INCEPTION_V3, module, standin), network, 75, standin)
 
 
@@ -245,19 +247,21 @@ def test_module_that_cannot_be_restored_is_refused(standin, tmp_path):
     shutil.copytree(standin, broken)
     data = broken / "variables" / "variables.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"cannot be loaded: .*fetch it again"):
+    with pytest.raises(UserError, match=r"cannot be loaded: .*Fetch it again"):
         load.load_backbone(broken, image_size=75)
 
 
 def test_too_small_images_and_missing_graph(standin, tmp_path):
-    with pytest.raises(UserError, match="at least 75 pixels for InceptionV3: received 74"):
+    with pytest.raises(
+        UserError, match="image.size is 74, too small for InceptionV3: at least 75 pixels"
+    ):
         load.load_backbone(standin, image_size=74)
-    with pytest.raises(UserError, match=r"holds a saved_model\.pb"):
+    with pytest.raises(UserError, match=r"has no saved_model\.pb"):
         load.load_backbone(tmp_path, image_size=75)
 
 
 def test_module_without_an_image_input_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"signatures default, .*has none"):
+    with pytest.raises(UserError, match=r"the signatures none, and none of default, "):
         find_function(INCEPTION_V3, SimpleNamespace(signatures={}), tmp_path)
 
 

@@ -50,7 +50,7 @@ def test_array_file_by_tf_slims_names(tmp_path):
     found = npz.read(tmp_path / "w.npz", "auto")
     assert found.backbone == INCEPTION_V1
     assert all(np.array_equal(found.values[n], a.astype(np.float32)) for n, a in arrays.items())
-    with pytest.raises(UserError, match=r"another network in .*: it holds InceptionV1"):
+    with pytest.raises(UserError, match=r"Another network in .*: it holds InceptionV1"):
         npz.read(tmp_path / "w.npz", "inception_v3")
 
 
@@ -89,5 +89,5 @@ def test_pickles_and_other_files_are_refused(tmp_path):
 
 def test_names_that_no_network_has_are_refused(tmp_path):
     np.savez(tmp_path / "w.npz", **{"fc1": np.zeros(3)})
-    with pytest.raises(UserError, match="no known network in .*: none of its 1 variables"):
+    with pytest.raises(UserError, match="No known network in .*: none of its 1 variables"):
         npz.read(tmp_path / "w.npz", "auto")

@@ -199,7 +199,7 @@ def test_a_normalisation_that_is_a_range_is_told(state, tmp_path):
         (tmp_path / "config.json").write_text(json.dumps(settings))
         assert read(file, "auto").value_range == expected
     (tmp_path / "config.json").write_text('{"mean": [0.5, 0.5, 0.5], "std": [0, 1, 1]}')
-    with pytest.raises(UserError, match=r"positive std.*config\.json has"):
+    with pytest.raises(UserError, match=r"config\.json has the mean .*std positive"):
         read(file, "auto")
 
 
@@ -228,7 +228,7 @@ def without(state, name):
             r"1 misshapen: Mixed_5b.branch1x1.bn.bias \[65\] instead of \[64\]",
         ),
         (lambda s: s, "inception_v4", "it holds InceptionV3, and backbone.network is inception_v4"),
-        (lambda s: {"layer1.weight": np.zeros(2, "f")}, "auto", "no known network in"),
+        (lambda s: {"layer1.weight": np.zeros(2, "f")}, "auto", "No known network in"),
         (lambda s: {"layer1.weight": np.zeros(2, "f")}, "inception_v1", "and no inception_v1"),
         (
             lambda s: {**s, f"{FIRST}.bn.bias": np.zeros(32, np.int8)},

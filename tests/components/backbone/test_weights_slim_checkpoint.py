@@ -101,7 +101,9 @@ def test_of_several_checkpoints_the_latest_or_none(files, arrays, tmp_path):
         shutil.copy(file, file.with_name(file.name.replace("-7.", "-3.")))
     assert np.array_equal(slim_checkpoint.read(tmp_path / "t", "auto").values[FIRST], arrays[FIRST])
     (tmp_path / "t" / "checkpoint").unlink()
-    with pytest.raises(UserError, match=r"holds 2: model\.ckpt-3\.index, model\.ckpt-7\.index"):
+    with pytest.raises(
+        UserError, match=r"holds 2 checkpoints, not one: model\.ckpt-3\.index, model\.ckpt-7\.index"
+    ):
         slim_checkpoint.read(tmp_path / "t", "auto")
 
 
@@ -170,7 +172,7 @@ def test_damaged_files_and_files_of_other_kinds(files, tmp_path):
     assert not slim_checkpoint.recognises(tmp_path / "nowhere")
     # The end is right, and what it leads to is not.
     (tmp_path / "end.ckpt").write_bytes(b"x" * 100 + whole[-60:])
-    with pytest.raises(UserError, match=r"must be whole: .*end\.ckpt cannot be read: .*fetch"):
+    with pytest.raises(UserError, match=r"Checkpoint .*end\.ckpt cannot be read: .*Fetch"):
         slim_checkpoint.read(tmp_path / "end.ckpt", "auto")
     index = tmp_path / "alone.ckpt.index"
     shutil.copy(files / "training/model.ckpt-7.index", index)

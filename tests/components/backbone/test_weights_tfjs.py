@@ -196,12 +196,12 @@ def lose_shard(folder):
     [
         (lose_weight, "1 missing: batch_normalization_193/moving_variance .*; 1 surplus: conv2d_7"),
         (lead_out, r"is refused: its shard '\.\./elsewhere\.bin' leads outside the folder"),
-        (become_graph, "must be a layers-model: .* is a graph-model"),
-        (spoil, "must be finite .*: conv2d_96/kernel is float32 or holds NaN"),
-        (lose_key, "must be whole: .* cannot be read: KeyError: 'shape'"),
-        (hold_strings, "must hold numbers: .*: conv2d_96/kernel is string"),
-        (cut, r"must be whole: .* has 21,\d+,\d+ bytes in group1-.*, which hold 21,"),
-        (lose_shard, "must be whole: .* cannot be read: FileNotFoundError"),
+        (become_graph, "is a graph-model, not a layers-model"),
+        (spoil, "not finite .*: conv2d_96/kernel is float32 or holds NaN"),
+        (lose_key, "TensorFlow.js model .* cannot be read: KeyError: 'shape'"),
+        (hold_strings, "something else than numbers: conv2d_96/kernel is string"),
+        (cut, r"is incomplete: .* has 21,\d+,\d+ bytes in group1-.*, which hold 21,"),
+        (lose_shard, "TensorFlow.js model .* cannot be read: FileNotFoundError"),
     ],
 )
 def test_what_is_refused(folder, tmp_path, change, complaint):

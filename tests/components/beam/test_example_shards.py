@@ -22,13 +22,13 @@ from inception_finetune.components.beam import example_shards
 def test_a_file_is_cut_for_the_workers_that_there_are(flags, files, expected):
     flags = ["--runner=FnApiRunner", *flags]
     pipeline = beam.Pipeline(options=PipelineOptions(flags))
-    assert example_shards.most_pieces(pipeline, files) == expected
+    assert example_shards.max_ranges_per_file(pipeline, files) == expected
 
 
-def test_pieces_cover_a_file_once():
-    file = example_shards.File(features.TRAIN, 0, "")
+def test_ranges_cover_a_file_once():
+    file = example_shards.ShardFile(features.TRAIN, 0, "")
     for examples, most, expected in ((0, 4, 0), (100, 4, 1), (1025, 4, 4), (2048, 16, 8)):
-        found = list(example_shards.cut((file, examples), most))
-        assert len(found) == expected
-        covered = [n for piece in found for n in range(piece.start, piece.stop)]
+        ranges = list(example_shards.split_into_ranges((file, examples), most))
+        assert len(ranges) == expected
+        covered = [n for shard_range in ranges for n in range(shard_range.start, shard_range.stop)]
         assert covered == list(range(examples))

@@ -77,7 +77,8 @@ def archive(tmp_path) -> Path:
 
 def test_a_wrong_label_fails_by_default_and_says_how_to_go_on(archive):
     message = refused(archive)
-    assert "[0, 3), here it is 3. Received: example data_batch_1:4 of" in message
+    assert message.startswith("Example data_batch_1:4 in ")
+    assert ": label 3 is not a whole number in [0, 3). " in message
     assert "dataset.on_bad_example=skip" in message
 
 
@@ -89,7 +90,7 @@ def test_wrong_labels_are_left_out_counted_and_listed(archive, capsys):
     out = archive.parent / "out"
     assert len(examples(out)) == 87 and not bad & examples(out).keys()
     listed = json.loads((out / "manifest.json").read_text())["skipped"]
-    assert listed["data_batch_2:0"] == "a label is a whole number in [0, 3), here it is 'red'"
+    assert listed["data_batch_2:0"] == "label 'red' is not a whole number in [0, 3)"
     told = capsys.readouterr().err
     assert "3 bad examples left out, all listed in " in told and "data_batch_2:29" in told
 
@@ -106,7 +107,7 @@ def test_they_are_named_again_where_nothing_is_converted_again(archive, capsys):
 
 def test_one_more_than_the_limit_stops(archive):
     message = refused(archive, SKIP, "dataset.max_bad_examples=2")
-    assert "at most dataset.max_bad_examples=2 examples may be left out" in message
+    assert "More than dataset.max_bad_examples=2 examples of " in message
     assert "data_batch_2:29" in message
 
 
@@ -124,7 +125,7 @@ def leaking(tmp_path: Path) -> Path:
 
 def test_a_test_picture_in_train_is_an_error_by_default(tmp_path):
     message = refused(leaking(tmp_path))
-    assert "1 that are, such as data_batch_2:5 of train = test_batch:7 of test" in message
+    assert "as well (1 in all), such as data_batch_2:5 of train = test_batch:7 of test" in message
     assert "dataset.on_leakage=skip" in message
 
 
@@ -147,7 +148,7 @@ def test_a_class_that_nothing_teaches_is_refused_by_name(tmp_path, labels, missi
     members["data_batch_1"]["labels"] = labels
     source = write_archive(tmp_path / "x.tar.gz", members)
     if missing:
-        assert f"nothing teaches it. None is left of {missing}; add" in refused(source)
+        assert f"without a picture in train: {missing}. Add" in refused(source)
     else:
         assert converted(source).counts["train"] == 24
 
@@ -156,7 +157,7 @@ def test_a_class_that_leaving_out_has_emptied_is_refused_by_name(tmp_path):
     source = write_folder(tmp_path / "in")
     for path in (source / "train/dog").iterdir():
         path.write_text("no picture")
-    assert "nothing teaches it. None is left of dog; add" in refused(source, SKIP)
+    assert "without a picture in train: dog. Add" in refused(source, SKIP)
 
 
 def test_a_class_without_a_test_picture_is_said_each_time(tmp_path, capsys):
@@ -189,20 +190,26 @@ def test_their_own_validation_split_and_missing_ids(tmp_path):
 
 
 BAD_RECORDS = {
-    "no example": (b"\xff\xff\xff", "a record is a serialized tf.train.Example"),
-    "no picture": (record(LABEL=0), "image/encoded is the bytes of one picture, here it is miss"),
-    "two pictures": (record(IMAGE_ENCODED=[b"a", b"b"], LABEL=0), r"here it is \[b'a', b'b'\]"),
+    "no example": (b"\xff\xff\xff", "it is not a serialized tf.train.Example"),
+    "no picture": (record(LABEL=0), "image/encoded is missing, not the bytes of one picture"),
+    "two pictures": (
+        record(IMAGE_ENCODED=[b"a", b"b"], LABEL=0),
+        r"is \[b'a', b'b'\], not the bytes of one",
+    ),
     "broken picture": (
         record(IMAGE_ENCODED=encoded(5)[:60], LABEL=0),
-        r"here it is another file \(60 B\)",
+        r"it is not a whole PNG or JPEG .*\(60 B\)",
     ),
-    "no label": (record(IMAGE_ENCODED=encoded(5000)), r"in \[0, 2\), here it is missing"),
-    "large label": (record(IMAGE_ENCODED=encoded(5000), LABEL=2), r"here it is \[2\]"),
+    "no label": (
+        record(IMAGE_ENCODED=encoded(5000)),
+        r"is missing, not one whole number in \[0, 2\)",
+    ),
+    "large label": (record(IMAGE_ENCODED=encoded(5000), LABEL=2), r"label is \[2\], not one"),
     "not a number": (record(IMAGE_ENCODED=encoded(5000), LABEL=float("nan")), r"is \[nan\]"),
-    "text label": (record(IMAGE_ENCODED=encoded(5000), LABEL=b"cat"), r"it is \[b'cat'\]"),
+    "text label": (record(IMAGE_ENCODED=encoded(5000), LABEL=b"cat"), r"is \[b'cat'\]"),
     "id again": (
         record(IMAGE_ENCODED=encoded(5000), LABEL=0, IMAGE_ID=b"train-3"),
-        "an id is given once",
+        "an earlier example has the same id",
     ),
 }
 
@@ -213,7 +220,7 @@ def test_bad_records_fail_or_are_left_out_one_by_one(tmp_path, kind):
     shards = good_shards()
     shards[TRAIN].insert(7, bad)
     source = write_records(tmp_path / "in", shards)
-    with pytest.raises(UserError, match=f"{reason}.*Received: example .* of .*{TRAIN}"):
+    with pytest.raises(UserError, match=f"Example .* in .*{TRAIN}: .*{reason}"):
         converted(source)
     manifest = converted(source, SKIP)
     [(identity, told)] = manifest.skipped.items()
@@ -227,7 +234,9 @@ def test_a_flipped_bit_loses_one_record_and_a_cut_file_is_refused(tmp_path):
     data = bytearray((source / TRAIN).read_bytes())
     data[100] ^= 1
     (source / TRAIN).write_bytes(data)
-    assert "a record fits its checksum. Received: example " + TRAIN + ":0" in refused(source)
+    assert f"Example {TRAIN}:0 in {source / TRAIN}: record does not fit its checksum" in refused(
+        source
+    )
     manifest = converted(source, SKIP)
     assert list(manifest.skipped) == [f"{TRAIN}:0"]
     (source / TRAIN).write_bytes(data[:-10])
@@ -235,7 +244,7 @@ def test_a_flipped_bit_loses_one_record_and_a_cut_file_is_refused(tmp_path):
         converted(source, SKIP)
     data[0] ^= 1  # of a length: nobody can tell where the next record begins
     (source / TRAIN).write_bytes(data)
-    with pytest.raises(UserError, match="no TFRecord file from byte 0 on"):
+    with pytest.raises(UserError, match="not a TFRecord file from byte 0 on"):
         converted(source, SKIP)
 
 
@@ -252,8 +261,8 @@ def test_an_id_in_train_and_test_is_a_leak(tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda folder: (folder / TEST).unlink(), "holds none of test"),
-        (lambda folder: (folder / TRAIN).unlink(), "holds none of train"),
+        (lambda folder: (folder / TEST).unlink(), "has no records of test"),
+        (lambda folder: (folder / TRAIN).unlink(), "has no records of train"),
         (lambda folder: (folder / TEST).write_bytes(b""), "is empty"),
         (lambda folder: (folder / "labels.txt").unlink(), "lacks labels.txt"),
         (lambda folder: (folder / "labels.txt").write_text("0:cat\n2:dog\n"), "0:cat, 1:dog"),
@@ -268,7 +277,7 @@ def test_what_records_lack_is_named(tmp_path, change, told):
 
 def test_all_test_examples_left_out_leave_nothing_to_measure(tmp_path):
     shards = good_shards() | {TEST: [b"\xff", b"\xff"]}
-    assert "there are none to be used" in refused(write_records(tmp_path / "in", shards), SKIP)
+    assert "No test examples can be used" in refused(write_records(tmp_path / "in", shards), SKIP)
 
 
 def test_a_folder_of_pictures_with_strange_names(tmp_path):
@@ -300,8 +309,8 @@ def test_unchanged_pictures_are_not_decoded_again(tmp_path, monkeypatch, read):
     )
     converted(source)
     before = state(tmp_path / "out")
-    monkeypatch.setattr("inception_finetune.components.dataset.stored.look", None)
-    monkeypatch.setattr("inception_finetune.components.dataset.convert_listed.look", None)
+    monkeypatch.setattr("inception_finetune.components.dataset.encoded_source.probe_image", None)
+    monkeypatch.setattr("inception_finetune.components.dataset.convert_listed.probe_image", None)
     converted(source)
     assert state(tmp_path / "out") == before
     if read == "folder":
@@ -317,16 +326,16 @@ def test_unchanged_pictures_are_not_decoded_again(tmp_path, monkeypatch, read):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda folder: (folder / "test").rename(folder / "tests"), "lacks test"),
+        (lambda folder: (folder / "test").rename(folder / "tests"), "lacks the folder test"),
         (
             lambda folder: shutil.copytree(folder / "test/dog", folder / "test/bird"),
-            "'bird' in test",
+            "Class 'bird' of ",
         ),
-        (lambda folder: (folder / "train/dog").rename(folder / "dog"), "'dog' in test of"),
-        (lambda folder: shutil.rmtree(folder / "train/dog"), "'dog' in test of"),
+        (lambda folder: (folder / "train/dog").rename(folder / "dog"), "Class 'dog' of "),
+        (lambda folder: shutil.rmtree(folder / "train/dog"), "Class 'dog' of "),
         (
             lambda folder: shutil.copytree(folder / "test", folder / "Test"),
-            "Test and test for test",
+            "for test: Test and test",
         ),
     ],
 )

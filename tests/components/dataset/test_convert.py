@@ -227,7 +227,7 @@ def test_files_of_others_are_never_replaced(archive, tmp_path, foreign):
     (tmp_path / "out").mkdir()
     path = tmp_path / "out" / foreign
     path.mkdir() if foreign == "sub" else path.write_text("mine")
-    with pytest.raises(UserError, match=f"holds {foreign}, which no conversion wrote; move it"):
+    with pytest.raises(UserError, match=f"holds {foreign}, which no conversion wrote.*Move it"):
         convert(archive, tmp_path / "out", **SETTINGS)
     assert everything_below(tmp_path / "out") == [foreign]
 
@@ -236,7 +236,7 @@ def test_a_file_stands_where_the_directory_should(archive, tmp_path):
     (tmp_path / "out").write_text("mine")
     with pytest.raises(UserError, match="out is a file"):
         convert(archive, tmp_path / "out", **SETTINGS)
-    with pytest.raises(UserError, match="cannot write the converted data set to .*out/below"):
+    with pytest.raises(UserError, match="Cannot write the converted data set to .*out/below"):
         convert(archive, tmp_path / "out" / "below", **SETTINGS)
     assert (tmp_path / "out").read_text() == "mine"
 
@@ -276,9 +276,11 @@ def test_as_many_processes_as_pay(archive, tmp_path, monkeypatch, images_per_wor
     used = []
     monkeypatch.setattr(convert_module, "_IMAGES_PER_WORKER", images_per_worker)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    written = convert_module._written
+    write = convert_module._write_in_processes
     monkeypatch.setattr(
-        convert_module, "_written", lambda s, workers: used.append(workers) or written(s, 1)
+        convert_module,
+        "_write_in_processes",
+        lambda s, workers: used.append(workers) or write(s, 1),
     )
     convert(archive, tmp_path / "out", **SETTINGS)
     assert used == [workers]
@@ -298,14 +300,14 @@ def _die(_: object) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"validation_fraction": 0.0}, "between 0 and 1, received 0.0"),
-        ({"validation_fraction": 1.0}, "between 0 and 1, received 1.0"),
-        ({"validation_fraction": float("nan")}, "received nan"),
+        ({"validation_fraction": 0.0}, "is 0.0, not between 0 and 1"),
+        ({"validation_fraction": 1.0}, "is 1.0, not between 0 and 1"),
+        ({"validation_fraction": float("nan")}, "validation_fraction is nan"),
         ({"validation_fraction": 0.001}, "leaves 60 for training and 0 for validation"),
         ({"validation_fraction": 0.999}, "leaves 0 for training and 60 for validation"),
-        ({"seed": -1}, "a seed is not negative, received -1"),
-        ({"examples_per_shard": 0}, "1 example or more, received 0"),
-        ({"workers": 0}, "workers is 1 or more, received 0"),
+        ({"seed": -1}, "seed is -1, and must not be negative"),
+        ({"examples_per_shard": 0}, "examples_per_shard is 0, and must be 1 or more"),
+        ({"workers": 0}, "workers is 0, and must be 1 or more"),
     ],
 )
 def test_settings_out_of_range(archive, tmp_path, setting, message):
@@ -315,7 +317,7 @@ def test_settings_out_of_range(archive, tmp_path, setting, message):
 
 
 def test_no_manifest(tmp_path):
-    with pytest.raises(UserError, match="manifest.json is missing; convert again"):
+    with pytest.raises(UserError, match="manifest.json is missing. Convert again"):
         load_manifest(tmp_path)
 
 

@@ -59,21 +59,21 @@ def test_what_spreadsheets_leave_is_not_seen(tmp_path, pictures, change, encodin
 @pytest.mark.parametrize(
     ("encoding", "told"),
     [
-        ("latin-1", "a list is UTF-8 text"),
-        ("utf-16", "a list is UTF-8 text"),
-        ("utf-16-le", "holds NUL in"),
+        ("latin-1", "is not UTF-8 text"),
+        ("utf-16", "is not UTF-8 text"),
+        ("utf-16-le", "holds NUL"),
     ],
 )
 def test_other_encodings_are_refused(tmp_path, pictures, encoding, told):
     text = lines(pictures).replace("cat", "caf\xe9" if encoding == "latin-1" else "cat")
-    with pytest.raises(UserError, match=f"{told}.*save it so"):
+    with pytest.raises(UserError, match=f"{told}.*Save it as UTF-8"):
         listed(written(tmp_path, text, encoding))
 
 
 @pytest.mark.parametrize("header", ["image\tlabel\n", "file\tlabel\tsplit\n"])
 def test_a_header_is_a_bad_example_and_no_class(tmp_path, pictures, header):
     source = written(tmp_path, header + lines(pictures))
-    with pytest.raises(UserError, match="no header.*example line 1"):
+    with pytest.raises(UserError, match="Example line 1.*is a header"):
         listed(source)
     listing, rows, skipped = listed(source, SKIP)
     assert listing.label_names == ("cat", "dog") and len(rows) == listing.count == 6
@@ -90,7 +90,7 @@ def test_splits_are_spelled_as_people_do(tmp_path, pictures):
         "'Train' is taken as train (2 lines)",
         "'val' is taken as validation (1 line)",
     )
-    with pytest.raises(UserError, match="line 7.*maybe"):
+    with pytest.raises(UserError, match="Line 7.*maybe"):
         listed(written(tmp_path, lines([*rows, ("0.png", "cat\tmaybe")])))
 
 
@@ -130,7 +130,7 @@ def test_a_picture_outside_of_class_folders_is_named(tmp_path):
     for name in ("lost.jpg", "train/lost.PNG", "train/README.txt", "Thumbs.db", "train/._a.png"):
         (source / name).write_bytes(b"")
     assert set(listed(source, SKIP)[2]) == {"lost.jpg", "train/lost.PNG"}
-    with pytest.raises(UserError, match="lies in a class' folder.*lost"):
+    with pytest.raises(UserError, match="lost.* beside the class folders"):
         listed(source)
 
 

@@ -17,7 +17,7 @@ from inception_finetune.components.dataset.archive import Archive, read_archive
 from inception_finetune.components.dataset.bad_examples import STRICT
 from inception_finetune.components.dataset.grid import draw_grid
 from inception_finetune.components.dataset.layout import layout_of
-from inception_finetune.components.dataset.source import Shown
+from inception_finetune.components.dataset.source import BrowsableSource
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.inputs import read_source
 
@@ -80,7 +80,8 @@ def test_duplicates_leaks_and_blanks_are_found(tmp_path):
     assert summary.leaks == (("data_batch_1:29", "test_batch:0"),)
     assert summary.blanks == ("data_batch_1:11",)
     assert summary.problems == (
-        "1 image stands in train and in test, so the test flatters: data_batch_1:29 = test_batch:0",
+        "1 image stands in train and in test, so test accuracy would be overestimated: "
+        "data_batch_1:29 = test_batch:0",
         "2 images occur more than once: "
         "data_batch_1:2 = data_batch_2:3, test_batch:7 = test_batch:8",
         "1 image is of a single colour: data_batch_1:11",
@@ -143,8 +144,8 @@ def test_chosen_samples(tmp_path):
     ("sample", "message"),
     [
         (("data_batch_9", 0), "has data_batch_1, data_batch_2, test_batch"),
-        (("test_batch", 30), "test_batch has images 0 to 29, received 30"),
-        (("test_batch", -1), "received -1"),
+        (("test_batch", 30), "test_batch has images 0 to 29, not 30"),
+        (("test_batch", -1), "29, not -1"),
     ],
 )
 def test_a_sample_that_does_not_exist(archive, tmp_path, sample, message):
@@ -225,10 +226,10 @@ def test_the_grid_follows_the_seed(archive, tmp_path):
 
 def test_a_grid_that_cannot_be_written(archive, tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match="cannot write the picture grid to .*grid.png"):
+    with pytest.raises(UserError, match="Cannot write the picture grid to .*grid.png"):
         draw_grid(archive, tmp_path / "file" / "grid.png", samples=[], seed=0)
     (tmp_path / "grid.png").mkdir()
-    with pytest.raises(UserError, match="cannot write the picture grid"):
+    with pytest.raises(UserError, match="Cannot write the picture grid"):
         draw_grid(archive, tmp_path / "grid.png", samples=[], seed=0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "grid.png", "x.tar.gz"]
 
@@ -246,7 +247,7 @@ def test_real_cifar_10(cifar_archive, tmp_path):
     assert Image.open(tmp_path / "grid.png").size[0] > 1000
 
 
-def shown(source: Path) -> Shown:
+def shown(source: Path) -> BrowsableSource:
     return read_source(layout_of(source), STRICT)
 
 

@@ -63,7 +63,7 @@ def test_a_batch_may_hold_pictures_of_different_sizes():
     )
     np.testing.assert_array_equal(transformed[features.IMAGE][0], -np.ones([75, 75, 3]))
     np.testing.assert_array_equal(transformed[features.IMAGE][1], np.ones([75, 75, 3]))
-    np.testing.assert_array_equal(transformed[features.TARGET], [3, 1])
+    np.testing.assert_array_equal(transformed[features.TRANSFORMED_LABEL], [3, 1])
 
 
 def picture_of(mode: str, form: str) -> bytes:

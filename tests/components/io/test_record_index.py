@@ -13,7 +13,7 @@ from inception_finetune.components.io.record_index import (
     IndexedWriter,
     RecordIndex,
     RecordReader,
-    spool,
+    copy_and_index,
 )
 
 
@@ -23,40 +23,40 @@ def records():
 
 
 @pytest.fixture
-def spooled(records, tmp_path):
+def indexed(records, tmp_path):
     files = [str(tmp_path / f"{name}.gz") for name in "ab"]
     for file, part in zip(files, (records[:25], records[25:]), strict=True):
         with tf.io.TFRecordWriter(file, COMPRESSION) as writer:
             for record in part:
                 writer.write(record)
-    return spool(files, tmp_path)
+    return copy_and_index(files, tmp_path)
 
 
-def test_records_are_read_in_any_order(spooled, records):
+def test_records_are_read_in_any_order(indexed, records):
     order = [39, 0, 25, 24, 0]
-    assert RecordReader(spooled).read(order, [0] * 5) == [records[n] for n in order]
-    assert len(spooled) == 40
+    assert RecordReader(indexed).read(order, [0] * 5) == [records[n] for n in order]
+    assert len(indexed) == 40
 
 
-def test_the_copy_is_a_tfrecord_file_that_tensorflow_reads(spooled, records):
-    assert list(tf.data.TFRecordDataset(spooled.files[0]).as_numpy_iterator()) == records
+def test_the_copy_is_a_tfrecord_file_that_tensorflow_reads(indexed, records):
+    assert list(tf.data.TFRecordDataset(indexed.files[0]).as_numpy_iterator()) == records
 
 
-def test_an_index_finds_its_files_where_the_folder_was_moved(spooled, records, tmp_path):
-    spooled.save(str(tmp_path / "index.npz"))
+def test_an_index_finds_its_files_where_the_folder_was_moved(indexed, records, tmp_path):
+    indexed.save(str(tmp_path / "index.npz"))
     moved = tmp_path / "moved"
     moved.mkdir()
-    old = tmp_path / spooled.files[0].rsplit("/", 1)[1]
+    old = tmp_path / indexed.files[0].rsplit("/", 1)[1]
     old.rename(moved / old.name)
     loaded = RecordIndex.load(str(tmp_path / "index.npz"), str(moved))
     assert RecordReader(loaded).read([7], [0]) == [records[7]]
-    np.testing.assert_array_equal(loaded.length, spooled.length)
+    np.testing.assert_array_equal(loaded.length, indexed.length)
 
 
-def test_a_file_that_was_cut_off_is_named(spooled):
-    os.truncate(spooled.files[0], int(spooled.offset[39, 0]) + 3)
+def test_a_file_that_was_cut_off_is_named(indexed):
+    os.truncate(indexed.files[0], int(indexed.offset[39, 0]) + 3)
     with pytest.raises(UserError, match=r"\.tfrecord is shorter than its index says"):
-        RecordReader(spooled).read([39], [0])
+        RecordReader(indexed).read([39], [0])
 
 
 def test_a_reader_keeps_few_files_open_and_none_once_it_is_closed(tmp_path):
@@ -81,13 +81,13 @@ def test_a_reader_keeps_few_files_open_and_none_once_it_is_closed(tmp_path):
     assert open_files() == 0
 
 
-def test_a_file_that_cannot_be_read_is_closed(spooled):
-    spooled.offset[3, 0] = -1
+def test_a_file_that_cannot_be_read_is_closed(indexed):
+    indexed.offset[3, 0] = -1
 
     def is_open() -> bool:
-        return spooled.files[0] in [file.path for file in psutil.Process().open_files()]
+        return indexed.files[0] in [file.path for file in psutil.Process().open_files()]
 
-    with RecordReader(spooled) as reader:
+    with RecordReader(indexed) as reader:
         reader.read([0], [0])
         assert is_open()
         with pytest.raises(tf.errors.OpError) as held:  # and with it, what it was raised in
@@ -104,7 +104,7 @@ def test_of_a_sample_the_first_alone_are_copied(tmp_path):
         with tf.io.TFRecordWriter(file, COMPRESSION) as writer:
             for record in part:
                 writer.write(record)
-    whole, sample = spool(files, tmp_path), spool(files, directory, 5)
+    whole, sample = copy_and_index(files, tmp_path), copy_and_index(files, directory, 5)
     read = [RecordReader(index).read(range(5), [0] * 5) for index in (whole, sample)]
     assert read[0] == read[1] and len(sample) == 5
     [copy] = directory.iterdir()
@@ -117,8 +117,8 @@ def example(number: int) -> bytes:
     return made.SerializeToString()
 
 
-def test_a_digest_goes_by_content_and_not_by_files(spooled, tmp_path):
+def test_a_digest_goes_by_content_and_not_by_files(indexed, tmp_path):
     files = [str(tmp_path / f"{name}.gz") for name in "ab"]
     (tmp_path / "other").mkdir()
-    assert spool(files, tmp_path / "other").digest == spooled.digest
-    assert spool(files[:1], tmp_path / "other").digest != spooled.digest
+    assert copy_and_index(files, tmp_path / "other").digest == indexed.digest
+    assert copy_and_index(files[:1], tmp_path / "other").digest != indexed.digest

@@ -22,15 +22,14 @@ from inception_finetune.components.io.record_index import (
     COMPRESSION,
     RecordIndex,
     RecordReader,
-    rank,
+    order_key,
 )
 from inception_finetune.components.trunk_features import record, store
 from inception_finetune.components.trunk_features.component import TrunkFeatures
 from inception_finetune.components.trunk_features.handler import batch_size
-from inception_finetune.components.trunk_features.room import SAMPLE
 from inception_finetune.components.trunk_features.settings import TrunkSettings
 from inception_finetune.components.trunk_features.trunk import fold_trunk
-from inception_finetune.trainer import input_fn, model, signatures
+from inception_finetune.trainer import examples, input_fn, model, signatures
 from inception_finetune.trainer.order import TrainingOrder
 from inception_finetune.trainer.settings import Training
 from inception_finetune.trainer.step import TrainingStep
@@ -83,7 +82,7 @@ def test_a_record_holds_values_label_and_id_without_loss(dtype):
 def test_a_damaged_record_is_noticed(damage):
     values = np.random.default_rng(0).normal(size=[5, 5, 8]).astype(np.float32)
     whole = record.encode(record.TrunkOutput(values, 7, b"a"))
-    with pytest.raises(UserError, match="must be whole"):
+    with pytest.raises(UserError, match="is damaged"):
         record.decode(damage(whole))
 
 
@@ -119,8 +118,10 @@ def test_a_missing_record_is_an_error(tmp_path):
 
 
 def test_features_that_no_disk_can_hold_are_refused_when_the_first_are_written(tmp_path):
-    keys = [store.Key(features.TRAIN, 0, n, 0) for n in range(SAMPLE)]
-    with pytest.raises(UserError, match="must fit on the disk.*make room.*feature_cache=false"):
+    keys = [store.Key(features.TRAIN, 0, n, 0) for n in range(store.SAMPLE)]
+    with pytest.raises(
+        UserError, match="do not fit on the disk.*Free disk space.*feature_cache=false"
+    ):
         write_bundle(tmp_path, keys, records=10**15)
     later = [key._replace(number=key.number + 1) for key in keys]
     write_bundle(tmp_path, later, records=10**15)  # another worker has asked
@@ -166,7 +167,7 @@ DIGITS = load_digits()
 
 
 # Whatever order an engine wrote them in, examples are read in the order of their ids' hashes.
-IN_ORDER = sorted(range(COUNT), key=lambda number: rank(f"made:{number}".encode()))
+IN_ORDER = sorted(range(COUNT), key=lambda number: order_key(f"made:{number}".encode()))
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +205,7 @@ def stored(raw, transform_output, standin, tmp_path_factory) -> Path:
 
 def open_split(directory: Path, split: str, transform_output, scratch: Path):
     pattern = f"{directory}/Split-{split}/*"
-    features = input_fn.open_features([pattern], split)
+    features = examples.open_features([pattern], split)
     return features or input_fn.ImageSource([pattern], transform_output, scratch, STORED_VIEWS)
 
 
@@ -234,7 +235,7 @@ def test_features_lead_back_to_their_pictures_in_the_same_order(
 ):
     for split in (features.TRAIN, features.VALIDATION):
         pattern = [f"{stored}/Split-{split}/*"]
-        pictures = input_fn.open_pictures(pattern, split, transform_output, tmp_path, 10)
+        pictures = examples.open_pictures(pattern, split, transform_output, tmp_path, 10)
         assert len(pictures) == 10
         images, labels = input_fn.first_examples(pictures, 8)
         online = open_split(raw, split, transform_output, tmp_path)
@@ -330,5 +331,5 @@ def test_another_backbone_than_the_configured_one_is_refused(
     raw, transform_output, standin, tmp_path
 ):
     settings = settings_for(standin, backbone_fingerprint="0" * 64)
-    with pytest.raises(Exception, match="the backbone must not change during a run"):
+    with pytest.raises(Exception, match="changed during the run"):
         run_component(raw, transform_output, tmp_path, settings)

@@ -222,7 +222,7 @@ def test_a_run_that_failed_is_listed_with_its_step(run, smallest_config, first_r
 
     values = smallest_config.model_dump()
     values["training"]["batch_size"] = 2001
-    with pytest.raises(UserError, match="must fill one batch"):
+    with pytest.raises(UserError, match="does not fill one batch"):
         local.run(type(smallest_config).model_validate(values))
     status, out, _ = run("review", f"root={smallest_config.root}")
     assert status == 0 and "stopped at Trainer" in out

@@ -1,4 +1,4 @@
-"""What a picture is found to be when it is decoded, as training will, or why it is none."""
+"""Probes an image by decoding it as training will: its properties, or why it is rejected."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy.typing as npt
 from inception_finetune.components.dataset import changes
 
 LARGEST_FILE: Final = 1 << 28  # bytes; more than any picture that is read needs
-FILE_RULE: Final = f"a picture's file has at most {LARGEST_FILE:,} bytes"
+FILE_TOO_LARGE: Final = f"the file is larger than {LARGEST_FILE:,} bytes"
 _PNG: Final = b"\x89PNG"
 _OPAQUE: Final = 65535
 _SPREAD: Final = 257  # a value of 8 bits, times this, is the same one of 16
 
 
-class Seen(NamedTuple):
-    """A whole picture."""
+class ImageInfo(NamedTuple):
+    """Properties of a readable image."""
 
     format: str  # "png" or "jpeg"
     height: int  # pixels, as it is shown
@@ -30,8 +30,14 @@ class Seen(NamedTuple):
     blank: bool = False  # all pixels, as training sees them, have one colour
 
 
-def look(encoded: bytes) -> Seen | str:
-    """What the picture is, or the rule that it breaks. Threads may call it side by side."""
+def probe_image(encoded: bytes) -> ImageInfo | str:
+    """Decodes an image and returns its properties, or the reason to reject it.
+
+    Threads may call it concurrently.
+
+    Args:
+      encoded: content of a file.
+    """
     import tensorflow as tf  # seconds, which an archive of bare pixels need not pay
 
     from inception_finetune.components.image import decoding, exif
@@ -39,57 +45,62 @@ def look(encoded: bytes) -> Seen | str:
     try:
         pixels, head = _decoder()(encoded)
     except tf.errors.InvalidArgumentError:
-        return f"a picture is {decoding.RULE}, here it is another file ({len(encoded)} B)"
-    held = pixels = pixels.numpy()
-    found = []
+        return f"it is not {decoding.RULE} ({len(encoded)} B)"
+    content = pixels = pixels.numpy()
+    kinds = []
     if head.orientation != exif.UPRIGHT:
-        found.append(changes.TURNED)
+        kinds.append(changes.TURNED)
     if head.has_alpha or head.is_deep:
-        held, more = _held(_decoder_of_all()(encoded, head.orientation).numpy(), pixels)
-        found += more
+        content, content_kinds = _shown_content(
+            _decoder_of_all()(encoded, head.orientation).numpy(), pixels
+        )
+        kinds += content_kinds
     if head.is_animated:
-        found.append(changes.FIRST_OF_MANY)
+        kinds.append(changes.FIRST_OF_MANY)
     if head.is_cmyk:
-        found.append(changes.FROM_CMYK)
+        kinds.append(changes.FROM_CMYK)
     height, width, _ = pixels.shape
     digest = hashlib.sha256(f"{height}x{width}".encode())
-    digest.update(np.ascontiguousarray(held).data)
+    digest.update(np.ascontiguousarray(content).data)
     kind = "png" if encoded.startswith(_PNG) else "jpeg"
     blank = bool((pixels == pixels[:1, :1]).all())
-    return Seen(kind, height, width, digest.digest(), tuple(found), blank)
+    return ImageInfo(kind, height, width, digest.digest(), tuple(kinds), blank)
 
 
-def pixels_of(encoded: bytes) -> npt.NDArray[np.uint8]:
-    """[height, width, 3] of a whole picture, as training sees it."""
+def decode_pixels(encoded: bytes) -> npt.NDArray[np.uint8]:
+    """Decodes a readable image as training sees it: [height, width, 3] uint8."""
     pixels: npt.NDArray[np.uint8] = _decoder()(encoded)[0].numpy()
     return pixels
 
 
-def _held(
+def _shown_content(
     values: npt.NDArray[np.uint16], pixels: npt.NDArray[np.uint8]
 ) -> tuple[npt.NDArray[np.uint8] | npt.NDArray[np.uint16], list[str]]:
-    """All that is to be shown, with as few bits and channels as hold it, and what is changed.
+    """Reduces all that is to be shown to as few bits and channels as hold it.
 
     Args:
       values: ``[height, width, 4]``, colours and alpha.
       pixels: ``[height, width, 3]``, what training sees.
+
+    Returns:
+      The content, and the kinds of changes that training makes to it.
     """
-    found = []
+    kinds = []
     colours, alpha = values[..., :3], values[..., 3:]
     if (alpha == _OPAQUE).all():
         values = colours
     else:
         colours *= alpha > 0  # the colour of what is not to be seen
-        found.append(changes.ON_WHITE)
+        kinds.append(changes.ON_WHITE)
         if (pixels == pixels[:1, :1]).all():
-            found.append(changes.BLANK_ON_WHITE)
+            kinds.append(changes.BLANK_ON_WHITE)
     if not (values % _SPREAD).any():
-        return (values // _SPREAD).astype(np.uint8), found
+        return (values // _SPREAD).astype(np.uint8), kinds
     if ((colours & 0xFF != 0) & (colours % _SPREAD != 0)).any():
-        found.append(changes.REDUCED)
+        kinds.append(changes.REDUCED)
         if len(np.unique(colours >> 8)) <= changes.FEW_LEVELS:
-            found.append(changes.FEW_LEVELS_LEFT)
-    return values, found
+            kinds.append(changes.FEW_LEVELS_LEFT)
+    return values, kinds
 
 
 @cache

@@ -8,14 +8,14 @@ from PIL import Image
 
 from helpers.encoded_pictures import deep, encode, exif_of, noise, transparent, with_chunks
 from inception_finetune.components.dataset import changes
-from inception_finetune.components.dataset.look import Seen, look
+from inception_finetune.components.dataset.probe import ImageInfo, probe_image
 from inception_finetune.pipeline.config import load_config
 from inception_finetune.pipeline.inputs import convert_dataset
 
 
-def seen(encoded: bytes) -> Seen:
-    found = look(encoded)
-    assert isinstance(found, Seen)
+def seen(encoded: bytes) -> ImageInfo:
+    found = probe_image(encoded)
+    assert isinstance(found, ImageInfo)
     return found
 
 
