@@ -274,6 +274,6 @@ def _writing_to(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write the comparison to {folder}: {error}. Give a --save FOLDER that can be "
-            "written"
+            f"Cannot write the comparison to {folder}: {error}. Give a --save FOLDER that can be "
+            "written."
         ) from error

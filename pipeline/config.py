@@ -120,7 +120,7 @@ def _read(source: str) -> dict[str, Any]:
             raise UserError(
                 f"--config {source!r} is neither a preset nor a readable file "
                 f"({getattr(error, 'strerror', None) or error}). "
-                f"Give a YAML file or one of {', '.join(preset_names())}"
+                f"Give a YAML file or one of {', '.join(preset_names())}."
             ) from None
     try:
         values = yaml.safe_load(text) or {}
@@ -128,19 +128,19 @@ def _read(source: str) -> dict[str, Any]:
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or "not plain YAML"
-        raise UserError(f"config {source}{line} is not plain YAML: {problem}") from None
+        raise UserError(f"Config {source}{line} is not plain YAML: {problem}") from None
     if not isinstance(values, dict):
         raise UserError(
-            f"config {source} holds a {type(values).__name__}, not a mapping of keys. "
-            "Begin it with a section, such as training:"
+            f"Config {source} holds a {type(values).__name__}, not a mapping of keys. "
+            "Write sections and keys, such as `training: {epochs: 3}`."
         )
     base = values.pop("extends", None)
     if base is None:
         return values
     if base not in preset_names():
         raise UserError(
-            f"extends: {base!r} in config {source} is no preset. "
-            f"Name one of {', '.join(preset_names())}"
+            f"Preset {base!r} of extends in config {source} is unknown. "
+            f"Name one of {', '.join(preset_names())}."
         )
     merged = _read(base)
     _merge(merged, values)
@@ -151,8 +151,8 @@ def _parse_override(override: str) -> dict[str, Any]:
     key, equals, text = override.partition("=")
     if not equals or not all(part.isidentifier() for part in key.split(".")):
         raise UserError(
-            f"override {override!r} on the command line is not key=value. "
-            "Write it as in training.epochs=3"
+            f"Override {override!r} on the command line is not key=value. "
+            "Write it as in training.epochs=3."
         )
     try:
         value = yaml.safe_load(text) if text else ""

@@ -34,10 +34,10 @@ _EXCEPTION = re.compile(r"\s*([\w.]+(?:Error|Exception)\b: .+)")
 # What Beam and TFX write of records that our conversion did not write, and the fault.
 _CHECKED = "Have them checked: give their folder as dataset.archive (docs/data.md)"
 RECORD_PROBLEMS = {
-    "Not a valid TFRecord": "a TFRecord file is damaged",
-    "Error parsing message with type 'tensorflow.Example'": "a record is not a tf.train.Example",
-    "Feature had wrong type": "a feature has another type than the schema's",
-    "No files found based on the file pattern": "a split has no files",
+    "Not a valid TFRecord": "A TFRecord file is damaged",
+    "Error parsing message with type 'tensorflow.Example'": "A record is not a tf.train.Example",
+    "Feature had wrong type": "A feature has another type than the schema's",
+    "No files found based on the file pattern": "A split has no files",
 }
 _SQL = re.compile(r" query: +[A-Z]+ .*")  # the statement that SQLite could not carry out
 _LONGEST = 240  # characters of a library's own words
@@ -81,8 +81,8 @@ def _engine_failure(state: str, message: str) -> UserError:
     raised = [found[1] for line in python.splitlines() if (found := _EXCEPTION.match(line))]
     reason = raised[-1] if raised else java.strip().partition("\n")[0]
     return UserError(
-        f"a step on the Beam engine ended {state}: {reason.strip()[:_LONGEST]}. "
-        "See the engine's log, and run again"
+        f"A step on the Beam engine ended {state}: {reason.strip()[:_LONGEST]}. "
+        "See the engine's log, and run again."
     )
 
 
@@ -90,10 +90,12 @@ def _system_failure(text: str) -> UserError | None:
     for line in text.splitlines():
         for symptom, remedy in REMEDIES.items():
             if symptom in line:
-                return UserError(f"the system failed a step: {_shortened(line, symptom)}. {remedy}")
+                return UserError(
+                    f"The system failed a step: {_shortened(line, symptom)}. {remedy}."
+                )
         for symptom, problem in RECORD_PROBLEMS.items():
             if symptom in line:
-                return UserError(f"{problem}: {_shortened(line, symptom)}. {_CHECKED}")
+                return UserError(f"{problem}: {_shortened(line, symptom)}. {_CHECKED}.")
     return None
 
 

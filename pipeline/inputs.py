@@ -221,7 +221,7 @@ def find_network(config: Config, directory: Path) -> Backbone:
         config.require_fit(backbone)
     except ValueError as error:
         raise UserError(
-            f"{error} (backbone.network=auto recognised the network in {directory})"
+            f"{error} (backbone.network=auto recognised the network in {directory})."
         ) from None
     return backbone
 
@@ -231,7 +231,7 @@ def _link_backbone(directory: Path, target: Path, fingerprint: str) -> Path:
     link = directory / fingerprint[:16]
     if link.exists() and not link.is_symlink():
         raise UserError(
-            f"{link} is not a link: the link to the backbone belongs there. Move it away"
+            f"{link} is not a link: the link to the backbone belongs there. Move it away."
         )
     if not link.is_symlink() or link.readlink() != target:
         directory.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ def pipeline_lock(root: Path) -> Iterator[None]:
         number = owner.read_text("utf-8").strip() if owner.exists() else "of an unknown number"
         raise UserError(
             f"{root} is in use by process {number}: one run at a time works in a pipeline's root. "
-            "Wait until it is done, or give another root=DIRECTORY"
+            "Wait until it is done, or give another root=DIRECTORY."
         ) from None
     with lock:
         owner.write_text(f"{os.getpid()}\n", "utf-8")

@@ -30,6 +30,6 @@ def require_tested(records: Path, label_names: Sequence[str]) -> None:
     if untested:
         names = [label_names[label] for label in sorted(untested)]
         raise UserError(
-            f"no test pictures of {listed(names)}: gate.every_class=true, or a bound with "
-            "every_class, needs some of each class. Add some, or set every_class=false"
+            f"No test pictures of {listed(names)}: gate.every_class=true, or a bound with "
+            "every_class, needs some of each class. Add some, or set every_class=false."
         )

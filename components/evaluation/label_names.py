@@ -31,8 +31,8 @@ def read_label_names(model_directory: Path) -> tuple[str, ...]:
     names = find_label_names(model_directory)
     if names is None:
         raise UserError(
-            f"class names are missing or incomplete in {model_directory}: a model carries them in "
-            f"{EXTRA_ASSETS}/{LABELS_FILE}. Take a model that was exported with it"
+            f"Class names are missing or incomplete in {model_directory}: a model carries them in "
+            f"{EXTRA_ASSETS}/{LABELS_FILE}. Take a model that was exported with it."
         )
     return names
 

@@ -117,7 +117,7 @@ def _parse_range(text: str) -> tuple[float, float]:
         return float(low), float(high)
     except ValueError:
         raise UserError(
-            f"--value-range {text!r} is not a range. Give LOW..HIGH, such as 0..1, -1..1 or 0..255"
+            f"--value-range {text!r} is not a range. Give LOW..HIGH, such as 0..1, -1..1 or 0..255."
         ) from None
 
 

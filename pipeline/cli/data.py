@@ -93,6 +93,6 @@ def _parse_sample(text: str) -> tuple[str, int]:
     batch, _, index = text.rpartition(":")
     if not batch or not index.isdecimal():
         raise UserError(
-            f"--sample {text!r} names no picture. Give BATCH:INDEX, such as data_batch_1:5"
+            f"--sample {text!r} names no picture. Give BATCH:INDEX, such as data_batch_1:5."
         )
     return batch, int(index)

@@ -100,8 +100,8 @@ def predict(
     directory = model or outcome.latest_pushed(settings)
     if directory is None:
         raise UserError(
-            f"no pushed model below {settings.root}. "
-            f"Run `inception-finetune run --config {config}` first, or give --model DIR"
+            f"No pushed model below {settings.root}. "
+            f"Run `inception-finetune run --config {config}` first, or give --model DIR."
         )
     from inception_finetune.pipeline.prediction.grid import SHOWN, draw_predictions
 

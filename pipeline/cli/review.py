@@ -84,7 +84,7 @@ def review(
     if len(chosen) > 2:
         raise UserError(
             f"{len(chosen)} runs are named: {' '.join(chosen)}. "
-            "Name one to open its report, two to compare them, or none to list all"
+            "Name one to open its report, two to compare them, or none to list all."
         )
     known = read_runs(settings)
     picked = [review.choose_run(known, text) for text in chosen]

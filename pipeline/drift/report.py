@@ -51,7 +51,9 @@ def save(console: Console, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         console.save_html(str(target))
     except OSError as error:
-        raise UserError(f"cannot write the page to {target}: {error}. Give another file") from error
+        raise UserError(
+            f"Cannot write the page to {target}: {error}. Give another file."
+        ) from error
     console.print(f"page: {target}", highlight=False, soft_wrap=True)
 
 

@@ -41,8 +41,8 @@ def clean(config: Config, keep: int) -> Cleaned:
         store = open_store(config)
         if store is None:
             raise UserError(
-                f"no {metadata_file(config).name} in {root}: no pipeline has run there. "
-                "Give the root=DIRECTORY of one that has"
+                f"No {metadata_file(config).name} in {root}: no pipeline has run there. "
+                "Give the root=DIRECTORY of one that has."
             )
         with pipeline_lock(root):
             return _clean(store, config.name, root / "artifacts", keep)
@@ -52,7 +52,7 @@ def _clean(store: mlmd.MetadataStore, name: str, artifacts: Path, keep: int) -> 
     pipeline = store.get_context_by_type_and_name("pipeline", name)
     if pipeline is None:
         raise UserError(
-            f"no pipeline {name} in the metadata. Give its name=NAME and root=DIRECTORY"
+            f"No pipeline {name} in the metadata. Give its name=NAME and root=DIRECTORY."
         )
     ours = {execution.id for execution in store.get_executions_by_context(pipeline.id)}
     used = _used(store, ours, keep) | _blessed_and_pushed(store)

@@ -50,8 +50,8 @@ def compare_runs(config: Config, a: Run, b: Run, console: Console) -> Path:
         part.replace(target)
     except OSError as error:
         raise UserError(
-            f"cannot write the comparison to {target}: {error}. Give a root=DIRECTORY that can be "
-            "written"
+            f"Cannot write the comparison to {target}: {error}. Give a root=DIRECTORY that can be "
+            "written."
         ) from error
     return target
 

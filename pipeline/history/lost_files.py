@@ -73,7 +73,7 @@ def _refuse_unknown(artifacts: Path, newest: int) -> None:
         raise UserError(
             f"{len(unknown)} results in {artifacts} are unknown to metadata.sqlite beside it, "
             "which was lost or comes from an old copy. Put the right one back, or move "
-            f"{artifacts} away to have all made again (what was pushed still serves)"
+            f"{artifacts} away to have all made again (what was pushed still serves)."
         )
 
 

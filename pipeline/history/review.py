@@ -33,8 +33,8 @@ def choose_run(runs: Sequence[Run], text: str) -> Run:
         return runs[-1]
     if not text.isdecimal() or not 1 <= int(text) <= len(runs):
         raise UserError(
-            f"no run {text!r}: runs have the numbers 1 to {len(runs)}, and {LATEST} is the last. "
-            "`inception-finetune review` lists them"
+            f"No run {text!r}: runs have the numbers 1 to {len(runs)}, and {LATEST} is the last. "
+            "`inception-finetune review` lists them."
         )
     return runs[int(text) - 1]
 

@@ -81,8 +81,8 @@ class Run:
         artifact = self.artifacts.get((step, key))
         if artifact is None:
             raise UserError(
-                f"run {self.number} of {self.started:%Y-%m-%d %H:%M} did not reach {step}. "
-                "Choose another run, or run again"
+                f"Run {self.number} of {self.started:%Y-%m-%d %H:%M} did not reach {step}. "
+                "Choose another run, or run again."
             )
         return str(artifact.uri)
 
@@ -113,8 +113,8 @@ def _opened(config: Config) -> tuple[mlmd.MetadataStore, list[metadata_store_pb2
     contexts = [] if store is None else run_contexts(store, config.name)
     if store is None or not contexts:
         raise UserError(
-            f"pipeline {config.name} has no run in {metadata_file(config)}. "
-            "Run `inception-finetune run` with the same --config first"
+            f"Pipeline {config.name} has no run in {metadata_file(config)}. "
+            "Run `inception-finetune run` with the same --config first."
         )
     return store, contexts
 

@@ -35,8 +35,8 @@ def open_tensorboard(config: Config, *, host: str, port: int) -> None:
     directories = log_directories(config)
     if not directories:
         raise UserError(
-            f"no training below {config.root}. "
-            "Run `inception-finetune run` with the same --config first"
+            f"No training below {config.root}. "
+            "Run `inception-finetune run` with the same --config first."
         )
     from tensorboard import program
 
@@ -47,4 +47,4 @@ def open_tensorboard(config: Config, *, host: str, port: int) -> None:
             Path(folder, name).symlink_to(path)
         server.configure((None, "--logdir", folder, "--host", host, "--port", str(port)))
         if server.main():
-            raise UserError(f"TensorBoard cannot serve on {host}:{port}. Give another --port")
+            raise UserError(f"TensorBoard cannot serve on {host}:{port}. Give another --port.")

@@ -36,7 +36,7 @@ def draw_predictions(predictions: Sequence[Prediction], target: Path) -> int:
     read = [prediction for prediction in predictions if not prediction.error]
     shown = sorted(read, key=lambda one: one.dullness)[:SHOWN]
     if not shown:
-        raise UserError(f"no picture could be read, so {target} is not written. Check the files")
+        raise UserError(f"No picture could be read, so {target} is not written. Check the files.")
     columns = min(_COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     width, height = _CELL[0] * columns, _CELL[1] * rows + _HEAD

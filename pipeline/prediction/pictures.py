@@ -38,14 +38,14 @@ def read_pictures(places: Sequence[Path], label_names: Sequence[str]) -> Iterato
 
 def _files(place: Path) -> list[Path]:
     if not place.exists():
-        raise UserError(f"no such file or folder: {place}. Check the path")
+        raise UserError(f"No such file or folder: {place}. Check the path.")
     if not place.is_dir():
         return [place]
     found = [path for path in tree.files(place) if path.suffix.lower() in _SUFFIXES]
     if not found:
         raise UserError(
-            f"no pictures ({', '.join(_SUFFIXES)}) in folder {place}. "
-            "Give another, or name the files"
+            f"No pictures ({', '.join(_SUFFIXES)}) in folder {place}. "
+            "Give another, or name the files."
         )
     return found
 

@@ -108,8 +108,8 @@ def _load(model_directory: Path) -> Any:
     """What answers a list of pictures."""
     if not (model_directory / "saved_model.pb").is_file():
         raise UserError(
-            f"no saved_model.pb in {model_directory}. "
-            "Run the pipeline first, or give the folder of a SavedModel as --model DIR"
+            f"No saved_model.pb in {model_directory}. "
+            "Run the pipeline first, or give the folder of a SavedModel as --model DIR."
         )
     import tensorflow as tf
     from google.protobuf.message import DecodeError
@@ -119,9 +119,9 @@ def _load(model_directory: Path) -> Any:
         signature = model.signatures["predict_images"]
     except (OSError, ValueError, KeyError, DecodeError, tf.errors.OpError) as error:
         raise UserError(
-            f"model {model_directory} cannot be loaded "
+            f"Model {model_directory} cannot be loaded "
             f"({type(error).__name__}: {' '.join(str(error).split())[:120]}). "
-            "Push it again, or give another --model DIR"
+            "Push it again, or give another --model DIR."
         ) from error
     return lambda batch: signature(images=tf.constant([picture.encoded for picture in batch]))
 

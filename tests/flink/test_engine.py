@@ -139,7 +139,7 @@ def test_a_cluster_that_dies_is_one_line_and_the_next_run_loses_and_doubles_noth
     told = [line for line in said.splitlines() if line.startswith("error: ")]
     log(f"run ended with {run.returncode}: {told}")
     assert run.returncode == 1
-    assert len(told) == 1 and "a step on the Beam engine ended" in told[0]
+    assert len(told) == 1 and "A step on the Beam engine ended" in told[0]
     assert said.rstrip().endswith(told[0])
     for _ in range(2):
         cluster.add_task_manager()

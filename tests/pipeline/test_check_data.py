@@ -211,5 +211,5 @@ def test_the_rebuilt_network_must_give_the_models_answers(older, examples):
 def test_nothing_was_run_yet(check, smallest_config, held_out, monkeypatch, tmp_path):
     status, out, err = check(held_out, f"root={tmp_path}/empty")
     assert (status, out) == (1, "")
-    assert err.startswith("error: pipeline digits has no run in") and err.count("\n") == 1
+    assert err.startswith("error: Pipeline digits has no run in") and err.count("\n") == 1
     assert not (tmp_path / "empty").exists()

@@ -207,7 +207,7 @@ def test_an_unknown_key_in_a_process_of_its_own(tmp_path):
         ("dataset.archives=x", "unknown key dataset.archives; did you mean archive?"),
         ("dataset.validation_fraction=2", "dataset.validation_fraction: "),
         ("dataset.seed=one", "dataset.seed: "),
-        ("nonsense", "override 'nonsense' on the command line is not key=value"),
+        ("nonsense", "Override 'nonsense' on the command line is not key=value"),
     ],
 )
 @pytest.mark.parametrize("command", [["config"], ["data", "show"], ["data", "fetch"], ["run"]])

@@ -73,7 +73,7 @@ def test_class_names_are_read_whole_or_not_at_all(tmp_path):
     broken = write_model(tmp_path / "broken", OURS)
     (broken / features.EXTRA_ASSETS / features.LABELS_FILE).write_text("0:cat\n2:dog\n")
     assert find_label_names(broken) is None
-    with pytest.raises(UserError, match="class names are missing or incomplete in .*broken"):
+    with pytest.raises(UserError, match="Class names are missing or incomplete in .*broken"):
         read_label_names(broken)
 
 

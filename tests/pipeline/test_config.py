@@ -112,7 +112,7 @@ def test_blocks_and_sizes_are_those_of_the_network():
     [
         ("a: [1", "is not plain YAML"),
         ("- 1", "holds a list"),
-        ("extends: none", "is no preset"),
+        ("extends: none", "of extends in config"),
         ("!!python/object/apply:os.system ['true']", "is not plain YAML"),
     ],
 )

@@ -108,14 +108,14 @@ def test_a_failure_of_the_system_is_one_line_with_its_words_and_a_mend(error, to
     [
         (
             "Not a valid TFRecord. Fewer than 1356 bytes: b'0ac5" + "0a" * 900,
-            "a TFRecord file is damaged",
+            "A TFRecord file is damaged",
         ),
         ("Error parsing message with type 'tensorflow.Example' [while running 'x']", "tf.train.Ex"),
         (
             'Feature had wrong type, expected int64_list for "image/class/label"',
             "another type than the schema",
         ),
-        ("No files found based on the file pattern /x/test-*.tfrecord", "a split has no files"),
+        ("No files found based on the file pattern /x/test-*.tfrecord", "A split has no files"),
     ],
 )
 def test_records_that_no_conversion_checked_are_one_short_line(told, rule):
@@ -136,7 +136,7 @@ def test_a_job_that_a_cluster_gave_up_is_one_line():
     )
     told = str(user_error(failed))
     reason = "org.apache.flink.runtime.JobException: Recovery is suppressed"
-    assert f"a step on the Beam engine ended FAILED: {reason}" in told
+    assert f"A step on the Beam engine ended FAILED: {reason}" in told
     assert "\n" not in told and "Run again" in told
 
 

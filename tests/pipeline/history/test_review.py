@@ -184,7 +184,7 @@ def test_nothing_was_run_yet(run, tmp_path):
     for arguments in ([], ["1"], ["1", "2"]):
         status, out, err = run("review", *arguments, f"root={tmp_path}/empty")
         assert (status, out) == (1, "")
-        assert err.startswith("error: pipeline digits has no run in") and err.count("\n") == 1
+        assert err.startswith("error: Pipeline digits has no run in") and err.count("\n") == 1
     assert not (tmp_path / "empty").exists()
 
 

@@ -48,7 +48,7 @@ def test_records_know_their_label(tmp_path, examples):
 
 
 def test_a_folder_without_pictures_is_named(tmp_path):
-    with pytest.raises(UserError, match=f"no pictures .* in folder {tmp_path}"):
+    with pytest.raises(UserError, match=f"No pictures .* in folder {tmp_path}"):
         read_pictures([tmp_path], NAMES)
 
 
@@ -117,7 +117,7 @@ def test_bytes_stay_with_what_is_drawn_alone(model, tmp_path, monkeypatch):
 
 def test_a_model_that_is_not_whole_is_one_line(model, tmp_path):
     (tmp_path / "a.png").write_bytes(png())
-    with pytest.raises(UserError, match="class names are missing"):
+    with pytest.raises(UserError, match="Class names are missing"):
         predict(tmp_path, [tmp_path])
     damaged = tmp_path / "model"
     shutil.copytree(model, damaged)
