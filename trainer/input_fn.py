@@ -126,8 +126,8 @@ class ImageStream:
     def batches(self, batch_size: int, count: int | None = None) -> tf.data.Dataset:
         """As in `Source`."""
         records = tf.data.TFRecordDataset(self._files, COMPRESSION)
-        chosen = records.take(-1 if count is None else count).batch(batch_size)
-        return chosen.map(self._parse, num_parallel_calls=_PARALLEL_READS).prefetch(1)
+        examples = records.take(-1 if count is None else count).batch(batch_size)
+        return examples.map(self._parse, num_parallel_calls=_PARALLEL_READS).prefetch(1)
 
     def digest(self) -> str:
         """As in `Source`; independent of the order, which an engine may change each time."""

@@ -185,8 +185,8 @@ def collect_reports(directory: Path) -> Reports:
         if path.name not in shard_names:
             path.unlink()  # reports, and what a worker that died left behind
     return Reports(
-        {split: tuple(found) for split, found in shards.items()},
-        {split: frozenset(found) for split, found in labels.items()},
+        {split: tuple(values) for split, values in shards.items()},
+        {split: frozenset(values) for split, values in labels.items()},
         dict(sorted(rejected)),
         sorted(leaks),
     )

@@ -97,8 +97,8 @@ def largest_chance_shift(
       seed: of the permutations.
     """
     pooled = reference + new
-    drawn = np.random.default_rng(seed).multivariate_hypergeometric(
+    samples = np.random.default_rng(seed).multivariate_hypergeometric(
         pooled, new.sum(), size=permutations
     )
-    shares = drawn / new.sum() - (pooled - drawn) / reference.sum()
+    shares = samples / new.sum() - (pooled - samples) / reference.sum()
     return float(np.quantile(np.abs(shares).max(axis=1), 1 - level, method="higher"))

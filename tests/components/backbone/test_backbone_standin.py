@@ -134,7 +134,7 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
     [
         ({"seed": -1}, r"seed is -1, not in \[0, 2"),
         ({"seed": 0, "image_size": 74}, "at least 75"),
-        ({"seed": 0, "weights": Path("nowhere.npz")}, "nowhere.npz is not there"),
+        ({"seed": 0, "weights": Path("nowhere.npz")}, "No such file of weights: nowhere.npz"),
     ],
 )
 def test_bad_settings(tmp_path, settings, complaint):

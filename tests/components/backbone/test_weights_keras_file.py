@@ -206,8 +206,8 @@ def refer(file, names):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (remove, r"those of InceptionV3 .*: 1 missing: {layer}/kernel \[1, 1, 64, 80\]; take"),
-        (add, r"1 surplus: normalization/mean \[3\]; take"),
+        (remove, r"do not fit InceptionV3 .*: 1 missing: {layer}/kernel \[1, 1, 64, 80\]. Take"),
+        (add, r"1 surplus: normalization/mean \[3\]. Take"),
         (spoil, r"not finite .*{layer}/kernel:0 is float32 or holds NaN"),
         (twice, r"holds {layer}/kernel twice, as .* more than one network"),
         (refer, r"over several files: .*{layer}/kernel:0 refers to another"),

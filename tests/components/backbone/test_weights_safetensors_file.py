@@ -229,16 +229,20 @@ def without(state, name):
         ),
         (lambda s: s, "inception_v4", "it holds InceptionV3, and backbone.network is inception_v4"),
         (lambda s: {"layer1.weight": np.zeros(2, "f")}, "auto", "No known network in"),
-        (lambda s: {"layer1.weight": np.zeros(2, "f")}, "inception_v1", "and no inception_v1"),
+        (
+            lambda s: {"layer1.weight": np.zeros(2, "f")},
+            "inception_v1",
+            "cannot hold inception_v1: timm has only",
+        ),
         (
             lambda s: {**s, f"{FIRST}.bn.bias": np.zeros(32, np.int8)},
             "auto",
-            f"{FIRST}.bn.bias is I8; export it without quantisation",
+            f"{FIRST}.bn.bias is I8. Export them without quantisation",
         ),
         (
             lambda s: {**s, f"{FIRST}.bn.running_var": np.full(32, -1, "f")},
             "auto",
-            f"InceptionV3/{FIRST}/weights is not",
+            f"InceptionV3/{FIRST}/weights. Export them again",
         ),
     ],
 )

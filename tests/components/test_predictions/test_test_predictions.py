@@ -99,8 +99,8 @@ def test_a_damaged_image_is_named(examples):
     encoded.value[0] = encoded.value[0][:40]
     batch = [examples.serialized[0], example.SerializeToString()]
     handler = ExportedModels({}, SETTINGS, {})
-    told = rf"whole PNG or JPEG.*another, {examples.ids[3].decode()} \(40 bytes\)"
-    with pytest.raises(UserError, match=told):
+    message = rf"Image {examples.ids[3].decode()} \(40 bytes\) is not a whole PNG or JPEG"
+    with pytest.raises(UserError, match=message):
         list(handler.run_inference(batch, Signatures({features.CANDIDATE: signature})))
 
 
