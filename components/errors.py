@@ -1,9 +1,19 @@
-"""The one exception that is shown to the user as a single line, without a traceback."""
+"""How commands fail: an exception that is one line to the user, and the exit statuses."""
+
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """Of a command that did not do what it was asked; 2 is wrong usage, which typer reports."""
+
+    FAILED = 1  # a UserError
+    REFUSED = 3  # the run is complete, and the gate did not bless the model
+    CHANGED = 4  # check-data: new images differ from those of training
 
 
 class UserError(Exception):
     """A foreseeable failure: bad input, a missing file, a refused model.
 
     The message is one line, ``<what> in <where>: <why>. <what to do>.`` The command line prints it
-    after ``error:`` and exits with status 1.
+    after ``error:`` and exits with `ExitStatus.FAILED`.
     """

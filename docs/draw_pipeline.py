@@ -84,6 +84,7 @@ def _received(step: BaseNode) -> dict[str, list[str]]:
 
 
 def main() -> None:
+    """Prints the diagram, and writes it into architecture.md if asked to."""
     diagram = mermaid()
     print(diagram, end="")
     if "--write" in sys.argv[1:]:

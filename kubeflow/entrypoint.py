@@ -16,12 +16,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from inception_finetune.components.errors import UserError
+from inception_finetune.components.errors import ExitStatus, UserError
 from inception_finetune.kubeflow import storage
 from inception_finetune.kubeflow.parameters import DATA, SERVING, resolve
 from inception_finetune.pipeline.quiet import set_up_environment
 
-FAILED = 1
 # Types of KFP's own, such as that of the log that its launcher adds to the outputs.
 _FOREIGN = "system."
 
@@ -36,7 +35,7 @@ def main() -> None:
             run_task(sys.argv[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(FAILED)
+        sys.exit(ExitStatus.FAILED)
 
 
 @contextmanager

@@ -32,6 +32,8 @@ _PLACEHOLDER = re.compile(r"\{\{\$\.inputs\.parameters\['(\w+)'\]\}\}")
 
 @dataclass(frozen=True)
 class Parameter:
+    """A value that can be given when a package is submitted."""
+
     name: str
     kind: str  # as KFP names it
     default: str | int | float
@@ -64,6 +66,7 @@ def _bounds(config: Config) -> Iterator[Parameter]:
 
 
 def placeholder(name: str) -> str:
+    """The text that stands for a parameter's value in a constant."""
     return f"{{{{$.inputs.parameters['{name}']}}}}"
 
 

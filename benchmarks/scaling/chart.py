@@ -22,6 +22,7 @@ def write(
     """Draws both charts side by side.
 
     Args:
+      path: of the SVG or PNG.
       measured: ``engine``, ``images``, ``seconds`` of each run.
       fitted: the same of points on each engine's line.
       predicted: ``images`` in words, ``workers``, ``hours``, ``machine``.

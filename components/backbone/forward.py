@@ -39,18 +39,24 @@ def convolve(value: tf.Tensor, kernels: Sequence[tf.Tensor], convolution: Convol
     return tf.nn.conv2d(value, kernels[0], stride, padding)
 
 
-def normalise(value: tf.Tensor, beta: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor) -> tf.Tensor:
-    """Applies batch normalisation without scale, then ReLU.
+def normalise(
+    value: tf.Tensor,
+    beta: tf.Tensor,
+    mean: tf.Tensor,
+    variance: tf.Tensor,
+    convolution: Convolution,
+) -> tf.Tensor:
+    """Applies batch normalisation without scale, then ReLU if the convolution has one.
 
     Args:
         value: ``[B, h, w, filters]``.
         beta: ``[filters]``.
         mean: ``[filters]``.
         variance: ``[filters]``.
+        convolution: whose output `value` is.
     """
-    return tf.nn.relu(
-        tf.nn.batch_normalization(value, mean, variance, beta, None, BATCH_NORM_EPSILON)
-    )
+    value = tf.nn.batch_normalization(value, mean, variance, beta, None, BATCH_NORM_EPSILON)
+    return tf.nn.relu(value) if convolution.relu else value
 
 
 def add_bias(value: tf.Tensor, bias: tf.Tensor, convolution: Convolution) -> tf.Tensor:
@@ -153,11 +159,11 @@ class BackboneModule(tf.train.Checkpoint):
             *kernels, beta, moving_mean, moving_variance = variables
             value = convolve(value, kernels, convolution)
             if not training:
-                return normalise(value, beta, moving_mean, moving_variance)
+                return normalise(value, beta, moving_mean, moving_variance, convolution)
             mean, variance = tf.nn.moments(value, axes=[0, 1, 2])
             moving_mean.assign_sub((moving_mean - mean) * (1 - TRAINING_MOMENTUM))
             moving_variance.assign_sub((moving_variance - variance) * (1 - TRAINING_MOMENTUM))
-            return normalise(value, beta, mean, variance)
+            return normalise(value, beta, mean, variance, convolution)
 
         backbone = self._backbone
         return global_average(

@@ -120,7 +120,7 @@ def random_values(backbone: Backbone, seed: int, image_size: int) -> dict[str, n
         variance = np.maximum(variance, SMALLEST_VARIANCE * variance.mean())
         statistics = (np.full_like(mean, BETA), mean, variance)
         values.update(zip(names[len(kernels) :], statistics, strict=True))
-        return forward.normalise(value, *statistics)
+        return forward.normalise(value, *statistics, convolution)
 
     images = tf.constant(calibration_images(image_size) * 2 - 1)
     forward.run_blocks(backbone, backbone.blocks, images, convolve)

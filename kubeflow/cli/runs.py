@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from inception_finetune.components.errors import ExitStatus
 from inception_finetune.kubeflow.connection import Connection, with_connection
-from inception_finetune.pipeline.cli.options import REFUSED, ConfigOption, load, load_tensorflow
+from inception_finetune.pipeline.cli.options import ConfigOption, load, load_tensorflow
 
 app = typer.Typer()
 
@@ -124,4 +125,4 @@ def _exit_unless_pushed(pushed: bool, link: str) -> None:
         Console(stderr=True, soft_wrap=True, highlight=False).print(
             f"[bold red]not blessed, not pushed:[/] see Evaluator at {link}"
         )
-        raise typer.Exit(REFUSED)
+        raise typer.Exit(ExitStatus.REFUSED)

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from inception_finetune.components.errors import UserError
+from inception_finetune.components.errors import ExitStatus, UserError
 from inception_finetune.pipeline.cli import backbone, data, review
 from inception_finetune.pipeline.cli.options import (
-    REFUSED,
     ConfigOption,
     Overrides,
     Verbose,
@@ -20,8 +19,6 @@ from inception_finetune.pipeline.cli.options import (
     load_tensorflow,
     split_overrides,
 )
-
-FAILED = 1  # a UserError: one line on stderr
 
 # Entry points, in pyproject.toml, by which packages above this one add their groups of commands.
 MORE_COMMANDS = "inception_finetune.commands"
@@ -45,7 +42,7 @@ def main() -> None:
         Console(stderr=True, soft_wrap=True, highlight=False).print(
             f"[bold red]error:[/] {escape_markup(str(error))}"
         )
-        sys.exit(FAILED)
+        sys.exit(ExitStatus.FAILED)
 
 
 def _add_more_commands() -> None:
@@ -69,7 +66,7 @@ def run(config: ConfigOption = "digits", overrides: Overrides = None, verbose: V
         Console(stderr=True, soft_wrap=True, highlight=False).print(
             f"[bold red]not blessed, not pushed:[/] {escape_markup('; '.join(result.refusals))}"
         )
-        raise typer.Exit(REFUSED)
+        raise typer.Exit(ExitStatus.REFUSED)
 
 
 @app.command()

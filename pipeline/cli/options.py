@@ -9,7 +9,6 @@ import typer
 if TYPE_CHECKING:
     from inception_finetune.pipeline.config import Config
 
-REFUSED = 3  # exit status: the run is complete, the gate did not bless the model
 
 ConfigOption = Annotated[
     str,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from inception_finetune.components.errors import UserError
+from inception_finetune.components.errors import ExitStatus, UserError
 from inception_finetune.pipeline.cli.options import (
     ConfigOption,
     Verbose,
@@ -14,8 +14,6 @@ from inception_finetune.pipeline.cli.options import (
     load_tensorflow,
     split_overrides,
 )
-
-CHANGED = 4  # check-data: new images differ from those of training
 
 app = typer.Typer()
 
@@ -54,7 +52,7 @@ def check_data(
     if save:
         report.save(console, save)
     if check.changes:
-        raise typer.Exit(CHANGED)
+        raise typer.Exit(ExitStatus.CHANGED)
 
 
 @app.command()

@@ -137,7 +137,7 @@ def test_a_job_that_a_cluster_gave_up_is_one_line():
     told = str(user_error(failed))
     reason = "org.apache.flink.runtime.JobException: Recovery is suppressed"
     assert f"A step on the Beam engine ended FAILED: {reason}" in told
-    assert "\n" not in told and "Run again" in told
+    assert "\n" not in told and "run again" in told
 
 
 def test_a_workers_exception_is_what_is_said_of_a_failed_job():

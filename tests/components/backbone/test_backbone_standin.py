@@ -67,7 +67,7 @@ def test_activations_keep_their_scale_on_pictures_it_was_not_calibrated_on(value
         names = ("beta", "moving_mean", "moving_variance")
         statistics = [values[f"{scope}/BatchNorm/{name}"] for name in names]
         value = forward.convolve(value, [values[f"{scope}/weights"]], convolution)
-        return forward.normalise(value, *statistics)
+        return forward.normalise(value, *statistics, convolution)
 
     def record(name, value):
         scale[name] = float(tf.sqrt(tf.reduce_mean(value**2)))

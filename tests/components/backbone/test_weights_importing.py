@@ -32,12 +32,8 @@ def answer(backbone, values, images):
     def convolve(scope, convolution, value):
         kernel, *others = (values[f"{scope}/{suffix}"] for suffix in convolution.suffixes)
         value = forward.convolve(value, [kernel], convolution)
-        apply = (
-            (lambda v, bias: forward.add_bias(v, bias, convolution))
-            if convolution.has_bias
-            else forward.normalise
-        )
-        return apply(value, *others)
+        apply = forward.add_bias if convolution.has_bias else forward.normalise
+        return apply(value, *others, convolution)
 
     return forward.run_blocks(backbone, backbone.blocks, images, convolve).numpy()
 

@@ -248,8 +248,8 @@ def test_a_run_is_like_itself(run, smallest_config, first_run):
     ("arguments", "told"),
     [
         (["0"], "runs have the numbers 1 to"),
-        (["first"], "or latest. Received: 'first'"),
-        (["1", "1", "1"], "name one or two"),
+        (["first"], "No run 'first': runs have the numbers 1 to"),
+        (["1", "1", "1"], "3 runs are named: 1 1 1. Name one"),
     ],
 )
 def test_what_is_no_run_is_one_line(run, smallest_config, first_run, arguments, told):

@@ -61,7 +61,7 @@ def test_what_systems_leave_in_folders_is_not_looked_at(tmp_path):
 
 
 def test_a_place_that_is_missing_is_named_before_anything_is_read(tmp_path):
-    with pytest.raises(UserError, match="no such file or folder: .*none.png"):
+    with pytest.raises(UserError, match="No such file or folder: .*none.png"):
         read_pictures([tmp_path / "none.png"], NAMES)
 
 
