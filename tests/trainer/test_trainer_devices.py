@@ -77,7 +77,7 @@ def test_an_uneven_batch_is_refused_before_anything_is_done(tmp_path):
     [(17, 2, "16 or 18"), (2, 4, "8"), (64, 3, "63 or 66"), (4, 3, "6"), (3, 2, "4")],
 )
 def test_the_nearest_batch_sizes_that_fit_are_named(batch_size, replicas, fitting):
-    line = f"batch_size is {batch_size}, and {replicas} devices.*=({fitting})$"
+    line = rf"batch_size is {batch_size}, and {replicas} devices.*=({fitting})\.$"
     with pytest.raises(UserError, match=line):
         devices.check_batch_size(batch_size, replicas)
 
