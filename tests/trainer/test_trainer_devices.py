@@ -33,7 +33,7 @@ def run_processes(*arguments: tuple[list[str], dict[str, str]]) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, __file__, *argument],
-            env={**os.environ, **environment},
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY / "tests"), **environment},
             cwd=REPOSITORY,
             stderr=subprocess.PIPE,
             text=True,
