@@ -12,6 +12,7 @@ from sklearn import metrics
 from helpers.reports import dense, earliest
 from inception_finetune.components.backbone.networks import NETWORKS
 from inception_finetune.components.evaluation import measures
+from inception_finetune.components.evaluation.metrics import METRICS
 from inception_finetune.components.model_report import card, pictures
 from inception_finetune.components.model_report.facts import Facts
 from inception_finetune.components.model_report.settings import Report
@@ -219,6 +220,7 @@ def test_names_from_the_data_set_cannot_become_html(facts, tmp_path):
     classes = (facts.classes[0].model_copy(update={"name": hostile}), *facts.classes[1:])
     page = templates(card.__package__).get_template("report.html").render(
         facts=facts.model_copy(update={"name": hostile, "label_names": names, "classes": classes}),
+        metrics=METRICS.values(),
         config=hostile,
         script="",
         data={"labels": names, "pictures": {0: {"id": hostile}}},
