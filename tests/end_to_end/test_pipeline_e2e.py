@@ -249,7 +249,7 @@ def test_tensorboard_opens_on_the_training(config, first):
     command = [
         sys.executable,
         "-m",
-        "inception_finetune.pipeline.cli.main",
+        "inception_finetune",
         "tensorboard",
         f"root={config.root}",
     ]

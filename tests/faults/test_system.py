@@ -51,7 +51,7 @@ class Place:
                 *before,
                 sys.executable,
                 "-m",
-                "inception_finetune.pipeline.cli.main",
+                "inception_finetune",
                 *self.arguments(),
                 *overrides,
             ],

@@ -23,7 +23,7 @@ def command(root: Path, cache: Path) -> list[str]:
         *(
             sys.executable,
             "-m",
-            "inception_finetune.pipeline.cli.main",
+            "inception_finetune",
             "run",
             "--config",
             "digits",
