@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +49,7 @@ class TrainingStep:
         ]
         optimizer.build(network.trainable_variables)
 
-    def train(self, batch) -> StepResult:
+    def train(self, batch: Any) -> StepResult:
         """Runs one step.
 
         Args:
