@@ -235,7 +235,7 @@ def _hostile_yaml() -> Iterator[Case]:
             (folder / "my.yaml").write_text(text)
             return load_config(str(folder / "my.yaml"))
 
-        told = "config file must|extends must|unknown key|valid"
+        told = "is not plain YAML|not a mapping|of extends|unknown key|valid"
         yield Case("hostile configuration file", name, told, attempt)
 
 
