@@ -111,7 +111,7 @@ def _print_pictures(check: DataCheck, console: Console) -> None:
 def _print_features(check: DataCheck, console: Console) -> None:
     if check.features is None:
         console.print(
-            f"[bold]Features[/]: [red]not compared[/], {escape(check.not_compared)}\n",
+            f"[bold]Features[/]: [red]not compared[/]: {escape(check.not_compared)}\n",
             highlight=False,
             soft_wrap=True,
         )

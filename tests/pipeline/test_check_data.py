@@ -192,7 +192,7 @@ def test_without_a_network_all_but_the_features_is_compared(check, held_out, old
     settings.write_text(settings.read_text().replace('"trainable_from"', '"x"'))
     status, out, err = check(held_out, "--model", str(older))
     assert status == 0 and "Traceback" not in err
-    assert f"not compared, the model in {older} has no signature embed_images" in out
+    assert f"not compared: Model in {older} has no signature embed_images" in out
     assert "are like those of training; features were not compared" in out
 
 

@@ -52,7 +52,7 @@ def test_blocks_below_the_stored_features_cannot_be_tuned():
 
 def test_a_trial_that_fails_stops_the_search(settings, tmp_path):
     search = tuner.FeatureTuner(
-        tuner.TunerSettings(trainer=settings, tuning=Tuning(trials=2)),
+        tuner.TunerSettings(trainer=settings, tuning=Tuning(trials=2), code_fingerprint=""),
         TrainerInputs(None, None, None),
         tf.distribute.get_strategy(),
         str(tmp_path / "trials"),
