@@ -233,7 +233,7 @@ def test_results_without_metadata_are_not_mixed_with_new_ones(
     whole, before = metadata.read_bytes(), place.contents(metadata.name)
     lose(metadata)
     line = place.run().line
-    assert "put it back, or move" in line
+    assert "Put the right one back, or move" in line
     assert place.contents(metadata.name) == before
     metadata.write_bytes(whole)
     assert place.run().ran == STEP_OF_EVERY_RUN
