@@ -16,12 +16,13 @@ from typing import Any
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 from rich.table import Table
 
+from inception_finetune.components.steps import Step
+
 WAITING, STARTING, NOT_RUN = "waiting", "starting", "not run"
 RUNNING, SUCCEEDED, FAILED, SKIPPED = "running", "succeeded", "failed", "skipped"
 CANCELED = "canceled"
 FINISHED = {SUCCEEDED, FAILED, SKIPPED, CANCELED}
 STYLES = {SUCCEEDED: "green", FAILED: "bold red", RUNNING: "cyan", STARTING: "cyan"}
-PUSHER = "Pusher"
 # In CEL, over the ExecutorInput of Pusher. TFX writes numbers of metadata as doubles.
 BLESSED = "inputs.artifacts['model_blessing'].artifacts[0].metadata['blessed'] == 1.0"
 UNKNOWN = "unknown"  # also of a node that Argo left out
@@ -46,7 +47,7 @@ def push_only_when_blessed(package: dict[str, Any]) -> None:
     Args:
       package: the PipelineSpec as a dictionary; changed in place.
     """
-    package["root"]["dag"]["tasks"][PUSHER]["triggerPolicy"] = {"condition": BLESSED}
+    package["root"]["dag"]["tasks"][Step.PUSHER]["triggerPolicy"] = {"condition": BLESSED}
 
 
 def is_pushed(tasks: Iterable[TaskState]) -> bool | None:
@@ -59,7 +60,7 @@ def is_pushed(tasks: Iterable[TaskState]) -> bool | None:
       False if Pusher was skipped; None if its state is neither that nor success.
     """
     states = {task.name: task.state for task in tasks}
-    return {SUCCEEDED: True, SKIPPED: False}.get(states.get(PUSHER, ""))
+    return {SUCCEEDED: True, SKIPPED: False}.get(states.get(Step.PUSHER, ""))
 
 
 def task_names(spec: PipelineSpec) -> tuple[str, ...]:

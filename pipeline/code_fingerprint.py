@@ -30,9 +30,10 @@ def code_fingerprint(step: Step) -> str:
     Comments and layout do not count. Nothing of the code is imported.
     """
     digest = hashlib.sha256()
-    for module in sorted(code_modules(step)):
+    modules = sorted(code_modules(step))
+    for module in modules:
         digest.update(f"{module}\0{_normalised(_source(module))}\0".encode())
-    for package in sorted({module.rpartition(".")[0] for module in code_modules(step)}):
+    for package in sorted({module.rpartition(".")[0] for module in modules}):
         for path in _data_files(_folder(package)):
             digest.update(f"{package}/{path.name}\0".encode())
             digest.update(path.read_bytes())
@@ -59,6 +60,7 @@ def _source(module: str) -> Path:
     return package if package.exists() else _folder(module).with_suffix(".py")
 
 
+@cache  # the steps share most of their modules
 def _normalised(path: Path) -> str:
     return ast.unparse(ast.parse(path.read_text("utf-8")))
 

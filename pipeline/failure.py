@@ -81,7 +81,7 @@ def _engine_failure(state: str, message: str) -> UserError:
     raised = [found[1] for line in python.splitlines() if (found := _EXCEPTION.match(line))]
     reason = raised[-1] if raised else java.strip().partition("\n")[0]
     return UserError(
-        f"A step on the Beam engine ended {state}: {reason.strip()[:_LONGEST]}. "
+        f"A step on the Beam engine ended {state}: {reason.strip().rstrip('.')[:_LONGEST]}. "
         "See the engine's log, and run again."
     )
 
@@ -100,7 +100,7 @@ def _system_failure(text: str) -> UserError | None:
 
 
 def _shortened(line: str, symptom: str) -> str:
-    text = _SQL.sub("", line).strip()
+    text = _SQL.sub("", line).strip().rstrip(".")
     if len(text) > _LONGEST:
         start = max(0, text.index(symptom) - _LONGEST // 2)
         text = text[start : start + _LONGEST]
