@@ -15,7 +15,6 @@ from inception_finetune.components.anomaly_gate.component import read_anomalies
 from inception_finetune.components.dataset.class_counts import class_counts
 from inception_finetune.components.evaluation import measures
 from inception_finetune.components.evaluation.label_names import listed
-from inception_finetune.components.evaluation.metrics import ACCURACY
 from inception_finetune.components.evaluation.verdict import Verdict
 from inception_finetune.components.model_report.costs import StepCost
 from inception_finetune.components.model_report.settings import PAIRS, ReportSettings
@@ -158,7 +157,7 @@ def _remarks(
 ) -> Iterator[str]:
     if not_compared:
         yield f"not compared: {not_compared}"
-    if chance := verdict.chance(ACCURACY.name, baseline):
+    if chance := verdict.chance(baseline):
         yield chance
     if untested := [row.name for row in classes if not row.images]:
         yield f"no test picture: {listed(untested)}"
