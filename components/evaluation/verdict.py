@@ -41,6 +41,14 @@ class Threshold(Section):
         return metric.title if metric else self.metric
 
     @property
+    def what(self) -> str:
+        """What the bound is of, such as "accuracy, change from the last blessed model"."""
+        if self.of == "p-value":
+            more = f" by more than {self.tolerated:g}" if self.tolerated else ""
+            return f"{self.title}, p-value of a fall below the last blessed model's{more}"
+        return f"{self.title}, {self.of} from the last blessed model" if self.change else self.title
+
+    @property
     def comparison(self) -> str:
         """What was measured beside the bound, such as "accuracy 0.9889 >= 0.97"."""
         return f"{self.title} {self.value:.4f} {'<=' if self.upper else '>='} {self.bound:g}"
@@ -49,6 +57,11 @@ class Threshold(Section):
     def change(self) -> bool:
         """Whether it compares with the last blessed model."""
         return self.of != "value"
+
+    @property
+    def signed(self) -> bool:
+        """Whether its numbers are changes, which have a sign."""
+        return self.of in ("change", "relative change")
 
     @property
     def margin(self) -> float:
