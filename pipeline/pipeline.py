@@ -147,7 +147,7 @@ def create_pipeline(
         example_splits=[features.TEST],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        eval_config=eval_config(config.gate),
+        eval_config=eval_config(config.gate, code_fingerprint(Step.EVALUATOR)),
     )
     pusher = Pusher(
         model=trainer.outputs["model"],

@@ -1,4 +1,4 @@
-"""Whether a gate that bounds every class has pictures to measure each of them on."""
+"""Whether a gate that bounds every class, or a metric over them, has test pictures of each."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +30,7 @@ def require_tested(records: Path, label_names: Sequence[str]) -> None:
     if untested:
         names = [label_names[label] for label in sorted(untested)]
         raise UserError(
-            f"No test pictures of {listed(names)}: gate.every_class=true, or a bound with "
-            "every_class, needs some of each class. Add some, or set every_class=false."
+            f"No test pictures of {listed(names)}: gate.every_class=true, a bound with "
+            "every_class, or one of a metric over classes needs some of each class. Add some, or "
+            "take that bound away."
         )

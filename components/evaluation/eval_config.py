@@ -7,7 +7,12 @@ from typing import Final
 from tensorflow_model_analysis.proto import config_pb2
 
 from inception_finetune.components import features
-from inception_finetune.components.evaluation.metrics import METRICS, Metric
+from inception_finetune.components.evaluation.metrics import (
+    ACCURACY_LOSS,
+    METRICS,
+    OWN_TFMA_METRICS,
+    Metric,
+)
 from inception_finetune.components.evaluation.settings import Bound, Gate
 
 SIGNATURE: Final = "serving_default"  # what is measured is the very signature that ships
@@ -15,16 +20,21 @@ _OVERALL: Final = config_pb2.SlicingSpec()
 _BY_CLASS: Final = config_pb2.SlicingSpec(feature_keys=[features.LABEL])
 
 
-def eval_config(gate: Gate) -> config_pb2.EvalConfig:
+def eval_config(gate: Gate, code_fingerprint: str = "") -> config_pb2.EvalConfig:
     """Overall and per-class metrics of stored predictions, with the bounds of `gate`.
 
-    The bound against a baseline applies only where Evaluator is given one: TFX drops change
+    Bounds against a baseline apply only where Evaluator is given one: TFX drops change
     thresholds otherwise.
+
+    Args:
+      gate: what a model must reach.
+      code_fingerprint: sha256 of the metrics' code, by which Evaluator's result is cached.
     """
     bounds = gate.bounds_by_metric
     metrics = [
         config_pb2.MetricConfig(
             class_name=metric.tfma_class,
+            module=metric.tfma_module,
             config=json.dumps({**metric.tfma_arguments, "name": metric.name}),
             per_slice_thresholds=_thresholds(metric, bounds.get(metric.name, Bound())),
         )
@@ -41,6 +51,7 @@ def eval_config(gate: Gate) -> config_pb2.EvalConfig:
                 metrics=[
                     config_pb2.MetricConfig(class_name="ExampleCount"),
                     *metrics,
+                    _paired_test(gate, code_fingerprint),
                     config_pb2.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
                 ]
             )
@@ -77,6 +88,36 @@ def _thresholds(metric: Metric, bound: Bound) -> Iterator[config_pb2.PerSliceMet
                 )
             ),
         )
+
+
+def _paired_test(gate: Gate, code_fingerprint: str) -> config_pb2.MetricConfig:
+    """That the candidate is not worse than the baseline, on the same images.
+
+    The p-value is a number of both models. TFMA has change thresholds for those; what it compares
+    with this one is the p-value itself.
+    """
+    return config_pb2.MetricConfig(
+        class_name="AccuracyLoss",
+        module=OWN_TFMA_METRICS,
+        config=json.dumps(
+            {
+                "name": ACCURACY_LOSS,
+                "tolerated": gate.max_accuracy_loss,
+                "code_fingerprint": code_fingerprint,
+            }
+        ),
+        per_slice_thresholds=[
+            config_pb2.PerSliceMetricThreshold(
+                slicing_specs=[_OVERALL],
+                threshold=config_pb2.MetricThreshold(
+                    change_threshold=config_pb2.GenericChangeThreshold(
+                        direction=config_pb2.MetricDirection.HIGHER_IS_BETTER,
+                        absolute={"value": gate.error_rate},
+                    )
+                ),
+            )
+        ],
+    )
 
 
 def _model(name: str, prediction_key: str, is_baseline: bool = False) -> config_pb2.ModelSpec:

@@ -118,6 +118,31 @@ def mcnemar(gained: int, lost: int) -> float:
     return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
+def loss_p_value(gained: int, lost: int, images: int, tolerated: float = 0.0) -> float:
+    """How likely such a loss were, were the candidate worse by no more than `tolerated`.
+
+    McNemar's exact test, one-sided: that images are lost as often as gained. It knows no
+    tolerance, so where there is one, Student's paired test of the mean change is made too, and
+    the larger p-value counts: what is refused by it, both refuse.
+
+    Args:
+      gained: images that the candidate alone got right.
+      lost: images that the other model alone got right.
+      images: all that both were asked about, at least 1.
+      tolerated: how much worse accuracy may be, in [0, 1).
+
+    Returns:
+      In [0, 1].
+    """
+    if not gained + lost:
+        return 1.0
+    exact = float(stats.binomtest(lost, gained + lost, alternative="greater").pvalue)
+    if not tolerated or images in (gained, lost):  # Student's needs images that differ
+        return exact
+    changes = np.repeat([1.0, -1.0, 0.0], [gained, lost, images - gained - lost])
+    return max(exact, float(stats.ttest_1samp(changes, -tolerated, alternative="less").pvalue))
+
+
 def confusions(
     labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]
 ) -> tuple[Confusion, ...]:

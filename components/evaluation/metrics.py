@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
     Labels = npt.NDArray[np.int64]
     Probabilities = npt.NDArray[np.float32]
+    Weights = npt.NDArray[np.float64]
 
+# The p-value of the paired test that the candidate's accuracy is worse than the last blessed
+# model's, as TFMA writes it; its bound is the gate's error rate.
+ACCURACY_LOSS: Final = "accuracy_loss_p_value"
+OWN_TFMA_METRICS: Final = f"{__package__}.tfma_metrics"  # module of those that TFMA does not have
 _SMALLEST_PROBABILITY: Final = 1e-7  # for the logarithm: the bound that Keras uses
 
 
@@ -32,6 +37,10 @@ class Metric:
       tfma_class: the metric's class name in TFMA or Keras.
       measure: the same number from labels ``[N]`` and probabilities ``[N, classes]``, N > 0.
       tfma_arguments: of that class, besides its name.
+      tfma_module: of that class, where it is neither TFMA's nor Keras'.
+      of_confusions: the same number from pairs of a class and the one that was answered, each
+        ``[M]``, and the images of each pair, None for one each. Metrics over classes have it:
+        they say nothing of one class by itself.
     """
 
     name: str
@@ -41,6 +50,13 @@ class Metric:
     tfma_class: str
     measure: Callable[[Labels, Probabilities], float]
     tfma_arguments: Mapping[str, Any] = field(default_factory=dict)
+    tfma_module: str = ""
+    of_confusions: Callable[[Labels, Labels, Weights | None], float] | None = None
+
+    @property
+    def over_classes(self) -> bool:
+        """Whether it is a number of all classes together, which has no bound for each of them."""
+        return self.of_confusions is not None
 
     @property
     def bound_key(self) -> str:
@@ -67,6 +83,48 @@ def _cross_entropy(labels: Labels, probabilities: Probabilities) -> float:
 
     of_truth = np.maximum(_of_truth(labels, probabilities), _SMALLEST_PROBABILITY)
     return float(-np.log(of_truth).mean())
+
+
+def _balanced_accuracy(truth: Labels, answered: Labels, images: Weights | None) -> float:
+    """The mean recall of the classes that there are images of."""
+    return float(_recalls(truth, answered, images).mean())
+
+
+def _smallest_recall(truth: Labels, answered: Labels, images: Weights | None) -> float:
+    return float(_recalls(truth, answered, images).min())
+
+
+def _recalls(truth: Labels, answered: Labels, images: Weights | None) -> Weights:
+    import numpy as np
+    from sklearn.metrics import recall_score
+
+    classes = np.unique(truth)
+    recalls: Weights = recall_score(
+        truth, answered, labels=classes, average=None, sample_weight=images, zero_division=0
+    )
+    return recalls
+
+
+def _macro_f1(truth: Labels, answered: Labels, images: Weights | None) -> float:
+    """The mean F1 of the classes that there are images of or that were answered."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(truth, answered, average="macro", sample_weight=images, zero_division=0))
+
+
+def _over_classes(
+    name: str, title: str, of_confusions: Callable[[Labels, Labels, Weights | None], float]
+) -> Metric:
+    return Metric(
+        name=name,
+        title=title,
+        higher_is_better=True,
+        largest=1.0,
+        tfma_class="OverClasses",
+        tfma_module=OWN_TFMA_METRICS,
+        measure=lambda labels, shares: of_confusions(labels, shares.argmax(axis=1), None),
+        of_confusions=of_confusions,
+    )
 
 
 def _of_truth(labels: Labels, probabilities: Probabilities) -> Probabilities:
@@ -102,5 +160,8 @@ METRICS: Final = {
             tfma_class="SparseCategoricalCrossentropy",
             measure=_cross_entropy,
         ),
+        _over_classes("balanced_accuracy", "balanced accuracy", _balanced_accuracy),
+        _over_classes("macro_f1", "macro F1", _macro_f1),
+        _over_classes("smallest_recall", "smallest recall of a class", _smallest_recall),
     )
 }

@@ -1,5 +1,6 @@
 """The gate's verdict, as Evaluator wrote it: metrics, and each threshold with value and margin."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
@@ -12,10 +13,11 @@ from tensorflow_model_analysis.writers import eval_config_writer
 
 from inception_finetune.components import features
 from inception_finetune.components.evaluation.measures import Comparison
-from inception_finetune.components.evaluation.metrics import METRICS
+from inception_finetune.components.evaluation.metrics import ACCURACY, ACCURACY_LOSS, METRICS
 from inception_finetune.components.settings import Section
 
 OVERALL: Final = "overall"
+_Kind = Literal["value", "change", "relative change", "p-value"]
 
 
 class Threshold(Section):
@@ -23,12 +25,14 @@ class Threshold(Section):
 
     slice: str  # "overall" or "<feature>=<value>", of the label the name of its class
     metric: str
-    # Of the metric itself, of its change against the last blessed model, or of that change as a
-    # share of the last blessed model's value.
-    of: Literal["value", "change", "relative change"] = "value"
+    # Of the metric itself, of its change against the last blessed model, of that change as a
+    # share of the last blessed model's value, or of the paired test that the metric is worse.
+    of: _Kind = "value"
     upper: bool = False  # whether the bound is the highest value that holds, else the lowest
     bound: float
     value: float  # NaN where nothing was measured
+    tolerated: float = 0.0  # of a p-value: how much worse the metric may be
+    measured_change: float | None = None  # of a p-value: the metric's own
 
     @property
     def title(self) -> str:
@@ -37,14 +41,27 @@ class Threshold(Section):
         return metric.title if metric else self.metric
 
     @property
+    def what(self) -> str:
+        """What the bound is of, such as "accuracy, change from the last blessed model"."""
+        if self.of == "p-value":
+            more = f" by more than {self.tolerated:g}" if self.tolerated else ""
+            return f"{self.title}, p-value of a fall below the last blessed model's{more}"
+        return f"{self.title}, {self.of} from the last blessed model" if self.change else self.title
+
+    @property
     def comparison(self) -> str:
         """What was measured beside the bound, such as "accuracy 0.9889 >= 0.97"."""
         return f"{self.title} {self.value:.4f} {'<=' if self.upper else '>='} {self.bound:g}"
 
     @property
     def change(self) -> bool:
-        """Whether it bounds a change against the last blessed model."""
+        """Whether it compares with the last blessed model."""
         return self.of != "value"
+
+    @property
+    def signed(self) -> bool:
+        """Whether its numbers are changes, which have a sign."""
+        return self.of in ("change", "relative change")
 
     @property
     def margin(self) -> float:
@@ -62,6 +79,12 @@ class Threshold(Section):
         asked = self._asked
         if math.isnan(self.value):
             return f"{self.slice} {self.title} must {asked}; it was not measured"
+        if self.of == "p-value":
+            change = math.nan if self.measured_change is None else self.measured_change
+            return (
+                f"{self.slice} {self.title} must {asked}, and a paired test shows that it did: it "
+                f"changed by {change:+.4f}, p = {self.value:.2g} below {self.bound:g}"
+            )
         missing = f"{self._number(-self.margin, '.4f')} " + (
             "short" if "at least" in asked else "too much"
         )
@@ -73,6 +96,8 @@ class Threshold(Section):
 
     @property
     def _asked(self) -> str:
+        if self.of == "p-value":
+            return f"not fall more than {self.tolerated:g} below the last blessed model"
         if not self.change:
             return f"be at {'most' if self.upper else 'least'} {self.bound:g}"
         if self.upper:
@@ -98,20 +123,15 @@ class Verdict(Section):
         """A sentence for each bound that is broken."""
         return tuple(bound.sentence for bound in self.thresholds if not bound.passed)
 
-    def chance(self, metric: str, comparison: Comparison | None) -> str | None:
-        """That chance may have decided, where bounds against the last blessed model alone did.
+    def chance(self, comparison: Comparison | None) -> str | None:
+        """That the model is blessed though it did worse than the last one, within chance.
 
         Args:
-          metric: the name of accuracy, which `comparison` is of.
           comparison: of the candidate with that model, on the same images.
         """
-        broken = [bound for bound in self.thresholds if not bound.passed]
-        if comparison is None or not broken:
+        if comparison is None or not self.blessed or comparison.gained >= comparison.lost:
             return None
-        compared = ("change", metric, OVERALL)
-        if any((bound.of, bound.metric, bound.slice) != compared for bound in broken):
-            return None
-        if comparison.high < max(bound.bound for bound in broken):
+        if comparison.high < 0:
             return None
         images = comparison.accuracy.images
         gain = (comparison.gained - comparison.lost) / images
@@ -170,7 +190,9 @@ def read_thresholds(
     thresholds = tfma.metrics.metric_thresholds_from_metrics_specs(
         config.metrics_specs, eval_config=config
     )
+    tolerated = _tolerated(config)
     for key, bounded in thresholds.items():
+        paired = key.name == ACCURACY_LOSS
         if key.model_name == tfma.BASELINE_KEY:
             continue  # that one was blessed by bounds of its own
         for spec, threshold in bounded:
@@ -183,9 +205,26 @@ def read_thresholds(
                         before = measured.get(key.make_baseline_key(tfma.BASELINE_KEY), math.nan)
                         # Nothing to take a share of is not measured, as TFMA has it.
                         value = math.nan if math.isclose(before, 0.0) else value / before
-                    yield Threshold(
-                        slice=name, metric=key.name, of=of, upper=upper, bound=bound, value=value
-                    )
+                    found = {"slice": name, "upper": upper, "bound": bound, "value": value}
+                    if paired:
+                        change = measured.get(key._replace(name=ACCURACY.name))
+                        yield Threshold(
+                            metric=ACCURACY.name,
+                            of="p-value",
+                            tolerated=tolerated,
+                            measured_change=change,
+                            **found,
+                        )
+                    else:
+                        yield Threshold(metric=key.name, of=of, **found)
+
+
+def _tolerated(config: config_pb2.EvalConfig) -> float:
+    """The loss of accuracy that the paired test was given; 0 where there is no such test."""
+    settings = [
+        json.loads(one.config or "{}") for spec in config.metrics_specs for one in spec.metrics
+    ]
+    return next((one["tolerated"] for one in settings if one.get("name") == ACCURACY_LOSS), 0.0)
 
 
 def _slice_name(where: slicer.SliceKeyType, label_names: Sequence[str]) -> str:
@@ -202,7 +241,7 @@ def _slice_name(where: slicer.SliceKeyType, label_names: Sequence[str]) -> str:
 
 def _bounds(
     threshold: config_pb2.GenericValueThreshold | config_pb2.GenericChangeThreshold,
-) -> Iterator[tuple[Literal["value", "change", "relative change"], bool, float]]:
+) -> Iterator[tuple[_Kind, bool, float]]:
     """Of what, whether from above, and the bound."""
     if isinstance(threshold, config_pb2.GenericValueThreshold):
         if threshold.HasField("lower_bound"):

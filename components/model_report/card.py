@@ -153,6 +153,8 @@ def _considerations(facts: Facts) -> dict[str, Any]:
         f"Measured on {test.images} test images of the data set that it was trained on; pictures "
         "from elsewhere may be harder.",
     ]
+    if facts.test_use_sentence:
+        limits.append(facts.test_use_sentence)
     known = [row for row in facts.classes if row.recall is not None]
     if known:
         worst = min(known, key=lambda row: row.recall or 0.0)

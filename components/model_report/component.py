@@ -25,6 +25,7 @@ from inception_finetune.components.model_report.settings import (
     PAGE,
     ReportSettings,
 )
+from inception_finetune.components.model_report.test_use import count_use
 from inception_finetune.components.steps import Step
 from inception_finetune.components.test_predictions.component import MEASURED
 from inception_finetune.components.test_predictions.store import Predictions, read_predictions
@@ -72,6 +73,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         curves=curves,
         data=data,
         not_compared=measured["not_compared"],
+        test_use=count_use(chosen.metadata, examples.uri, model, model_report),
         steps=step_costs(
             chosen.metadata, made, _images(data, measured["models"], int(steps), chosen.config)
         ),

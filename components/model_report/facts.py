@@ -15,7 +15,6 @@ from inception_finetune.components.anomaly_gate.component import read_anomalies
 from inception_finetune.components.dataset.class_counts import class_counts
 from inception_finetune.components.evaluation import measures
 from inception_finetune.components.evaluation.label_names import listed
-from inception_finetune.components.evaluation.metrics import ACCURACY
 from inception_finetune.components.evaluation.verdict import Verdict
 from inception_finetune.components.model_report.costs import StepCost
 from inception_finetune.components.model_report.settings import PAIRS, ReportSettings
@@ -64,6 +63,7 @@ class Facts(Section):
     accuracy: measures.Accuracy
     baseline: measures.Comparison | None  # with the last blessed model
     not_compared: str | None  # why not, where a model was blessed before
+    test_use: int | None  # how many models were measured on these test pictures, with this one
     remarks: tuple[str, ...]  # on the verdict: what was not compared or tested, or may be chance
     most_frequent: float  # accuracy of always saying the class that is most frequent in train
     references: dict[str, float]
@@ -77,6 +77,20 @@ class Facts(Section):
     peak_memory_bytes: int  # of the process that asked the models, TensorFlow included
     lineage: Lineage
 
+    @property
+    def test_use_sentence(self) -> str | None:
+        """What the number of uses means; None where they are not counted."""
+        if self.test_use is None:
+            return None
+        images = f"the {self.accuracy.images:,} test pictures"
+        if self.test_use == 1:
+            return f"No other model of this pipeline's root was measured on {images} before."
+        return (
+            f"{self.test_use:,} models of this pipeline's root were measured on {images} so far, "
+            "this one included: the more are tried, the more the best of them owes to chance, "
+            "which no test of one model shows; new pictures do."
+        )
+
 
 def collect(
     settings: ReportSettings,
@@ -86,6 +100,7 @@ def collect(
     curves: Iterable[dict[str, float]],
     data: Data,
     not_compared: str | None,
+    test_use: int | None,
     steps: tuple[StepCost, ...],
     peak_memory_bytes: int,
     provenance: dict[str, Any],
@@ -100,6 +115,7 @@ def collect(
       curves: a row for each epoch of training.
       data: of the data set.
       not_compared: why there is no comparison though a model was blessed before.
+      test_use: how many models were measured on these test pictures, where that is counted.
       steps: their costs.
       peak_memory_bytes: of the process that ran the models.
       provenance: what the Trainer recorded: revision, Python, packages.
@@ -125,6 +141,7 @@ def collect(
         accuracy=measures.accuracy(hits),
         baseline=baseline,
         not_compared=not_compared,
+        test_use=test_use,
         remarks=tuple(_remarks(verdict, baseline, not_compared, classes)),
         most_frequent=float((predictions.labels == most_frequent).mean()),
         references=settings.report.references,
@@ -158,7 +175,7 @@ def _remarks(
 ) -> Iterator[str]:
     if not_compared:
         yield f"not compared: {not_compared}"
-    if chance := verdict.chance(ACCURACY.name, baseline):
+    if chance := verdict.chance(baseline):
         yield chance
     if untested := [row.name for row in classes if not row.images]:
         yield f"no test picture: {listed(untested)}"

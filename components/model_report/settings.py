@@ -13,6 +13,8 @@ CARD_JSON: Final = "model_card.json"
 CARD_MARKDOWN: Final = "model_card.md"
 CONFUSION: Final = "confusion.csv"  # every pair of classes that was taken for one another
 
+TEST_USE: Final = "test_use"  # property of the artifact: the model's number on its test pictures
+
 # What the page and the facts hold at most, whatever the number of classes and images.
 MATRIX_CLASSES: Final = 40  # that a whole confusion matrix is drawn for
 PAIRS: Final = 2000  # confused pairs; more than the cells of the largest matrix

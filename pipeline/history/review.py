@@ -43,8 +43,8 @@ def print_runs(config: Config, console: Console) -> None:
     """A table of all runs, oldest first, and one of what each changed in the configuration."""
     runs = read_runs(config)
     table = _table(f"{config.name}: runs")
-    for heading in ("run", "when", "accuracy", "blessed", "pushed", "time"):
-        right = heading in ("run", "accuracy", "time")
+    for heading in ("run", "when", "accuracy", "blessed", "pushed", "test use", "time"):
+        right = heading in ("run", "accuracy", "test use", "time")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
     for run in runs:
         table.add_row(
@@ -53,6 +53,7 @@ def print_runs(config: Config, console: Console) -> None:
             "–" if run.accuracy is None else f"{run.accuracy:.4f}",
             _blessed(run),
             run.pushed.name if run.pushed else "no",
+            "–" if run.test_use is None else str(run.test_use),
             _time(run.seconds),
         )
     console.print(table)
@@ -64,6 +65,12 @@ def print_runs(config: Config, console: Console) -> None:
             table.add_row("" if place else str(run.number), *map(escape, row))
     if len(runs) > 1:
         console.print(table)
+    if any((run.test_use or 0) > 1 for run in runs):
+        console.print(
+            "[dim]test use: how many models were measured on the same test pictures by then. The "
+            "more are tried, the more the best of them owes to chance.[/]",
+            highlight=False,
+        )
     console.print(
         "[dim]review RUN opens a run's report, review A B compares two.[/]", highlight=False
     )

@@ -9,6 +9,7 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.model_report.settings import TEST_USE
 from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.inputs import metadata_file
@@ -56,6 +57,14 @@ class Run:
         """None where the gate was not reached."""
         blessing = self.artifacts.get((Step.EVALUATOR, "blessing"))
         return None if blessing is None else blessing.custom_properties["blessed"].int_value == 1
+
+    @property
+    def test_use(self) -> int | None:
+        """How many models were measured on its test pictures by then; None if not counted."""
+        report = self.artifacts.get((Step.MODEL_REPORT, "model_report"))
+        if report is None or TEST_USE not in report.custom_properties:
+            return None
+        return int(report.custom_properties[TEST_USE].int_value)
 
     @property
     def model_directory(self) -> Path:

@@ -262,7 +262,10 @@ def test_a_bound_becomes_the_parameter_of_its_own_metric():
 
 
 def test_each_bound_of_the_gate_is_a_parameter_of_the_package(compiled):
-    bounds = ("gate.bounds.cross_entropy.at_most=0.5", "gate.bounds.cross_entropy.tolerance=0.1")
+    bounds = (
+        *("gate.bounds.cross_entropy.at_most=0.5", "gate.bounds.cross_entropy.tolerance=0.1"),
+        "gate.bounds.macro_f1.at_least=0.8",
+    )
     package = yaml.safe_load(compiled(*bounds).read_text("utf-8").split("---\n")[0])
     inputs = package["root"]["inputDefinitions"]["parameters"]
     assert inputs["max_cross_entropy"] == {
@@ -271,8 +274,9 @@ def test_each_bound_of_the_gate_is_a_parameter_of_the_package(compiled):
         "description": "highest cross-entropy on test for a blessing",
         "isOptional": True,
     }
+    assert inputs["min_macro_f1"]["defaultValue"] == 0.8
     assert "min_top_2_accuracy" not in inputs
-    names = {"min_accuracy", "max_cross_entropy"}
+    names = {"min_accuracy", "max_cross_entropy", "min_macro_f1"}
     for task in ("Evaluator", "ModelReport"):
         assert names <= set(tasks(package)[task]["inputs"]["parameters"])
 

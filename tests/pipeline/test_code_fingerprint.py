@@ -53,6 +53,7 @@ def fingerprints(copy: Path) -> dict[str, str]:
         ("components/model_report/templates/report.html", "<!-- -->", {Step.MODEL_REPORT}),
         ("components/web_page/templates/page.css", "/**/", {Step.MODEL_REPORT}),
         ("components/run_comparison/templates/comparison.html", "<!-- -->", set()),
+        ("components/evaluation/tfma_metrics.py", ADDED, {Step.EVALUATOR}),
         ("components/dataset/convert.py", ADDED, set()),
         ("pipeline/cli/main.py", ADDED, set()),
         ("trainer/step.py", "\n# a comment\n\n\n", set()),

@@ -207,12 +207,13 @@ def test_classes_in_another_order_are_compared_by_name(blessed_once, tmp_path):
     assert not refused.blessed and refused.pushed is None
     assert refused.metrics["accuracy"] == 0.5
     [refusal] = refused.refusals
-    assert "it changed by -0.5000" in refusal
+    assert "it changed by -0.5000, p = 0.00098 below 0.05" in refusal  # 0.5 ** 10
     assert refused.remarks == ()  # far from chance
     reports = data.parent / "root/artifacts/ModelReport/model_report"
     newest = max(reports.iterdir(), key=lambda path: int(path.name))
     facts = json.loads((newest / "facts.json").read_text())
     assert facts["baseline"]["accuracy"]["correct"] == 20
+    assert facts["test_use"] == 2  # the pictures are the same
 
 
 @pytest.mark.e2e

@@ -32,7 +32,8 @@ def test_it_is_refused_once_converted_and_before_anything_is_trained(tmp_path):
     data = write_records(tmp_path / "data", shards)
     places = [f"root={tmp_path}/root", f"cache={tmp_path}/cache", f"dataset.archive={data}"]
     prepare_inputs(load_config("scratch_cnn", places))
-    with pytest.raises(UserError, match="No test pictures of dog"):
-        prepare_inputs(load_config("scratch_cnn", [*places, "gate.every_class=true"]))
+    for bound in ("gate.every_class=true", "gate.bounds.smallest_recall.at_least=0.5"):
+        with pytest.raises(UserError, match="No test pictures of dog"):
+            prepare_inputs(load_config("scratch_cnn", [*places, bound]))
     assert (tmp_path / "root/records" / MANIFEST_FILE).exists()
     assert not (tmp_path / "root/artifacts").exists()

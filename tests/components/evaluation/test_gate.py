@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn import metrics
 
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.evaluation.metrics import METRICS
+from inception_finetune.components.evaluation.measures import loss_p_value
+from inception_finetune.components.evaluation.metrics import METRICS, Metric
 from inception_finetune.components.evaluation.settings import Bound, Gate
 from inception_finetune.components.evaluation.verdict import read_verdict
 from inception_finetune.pipeline.config import load_config
@@ -17,7 +19,7 @@ NAMES = tuple(f"class {number}" for number in range(12))  # more than any top-k 
     ("override", "problem"),
     [
         ("gate.bounds.accuracy.at_least=0.9", "accuracy is bounded by gate.min_accuracy"),
-        ("gate.bounds.f1.at_least=0.9", "cross_entropy, here it names f1"),
+        ("gate.bounds.f1.at_least=0.9", "smallest_recall, here it names f1"),
         ("gate.bounds.cross_entropy.at_least=0.9", "give cross_entropy.at_most"),
         ("gate.bounds.top_2_accuracy.at_most=0.9", "give top_2_accuracy.at_least"),
         ("gate.bounds.top_2_accuracy.at_least=1.1", "at least 0 and at most 1, here it is 1.1"),
@@ -26,6 +28,10 @@ NAMES = tuple(f"class {number}" for number in range(12))  # more than any top-k 
         ("gate.bounds.cross_entropy.tolerance=-1", "greater than or equal to 0"),
         ("gate.bounds.cross_entropy.every_class=true", "must have at_most or tolerance"),
         ("gate.bounds.cross_entropy.lowest=1", "unknown key gate.bounds.cross_entropy.lowest"),
+        ("gate.bounds.macro_f1.at_most=0.5", "give macro_f1.at_least"),
+        ("gate.bounds.macro_f1={at_least: 0.5, every_class: true}", "one number of all classes"),
+        ("gate.error_rate=0", "greater than 0"),
+        ("gate.error_rate=0.6", "less than or equal to 0.5"),
     ],
 )
 def test_a_bound_that_does_not_fit_its_metric_is_refused(override, problem):
@@ -43,38 +49,39 @@ def test_any_bound_of_every_class_needs_pictures_of_every_class():
     assert not Gate().needs_every_class
     assert Gate(every_class=True).needs_every_class
     assert Gate(bounds={"cross_entropy": Bound(at_most=1, every_class=True)}).needs_every_class
+    assert Gate(bounds={"smallest_recall": Bound(at_least=0.5)}).needs_every_class
+    assert not Gate(bounds={"cross_entropy": Bound(at_most=1)}).needs_every_class
 
 
 @pytest.fixture(scope="module")
 def answers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels [240], and the probabilities of candidate and baseline [240, 12]."""
+    """Imbalanced labels [240], and the probabilities of candidate and baseline [240, 12]."""
     random = np.random.default_rng(0)
-    labels = np.arange(240) % len(NAMES)
+    labels = np.repeat(np.arange(len(NAMES)), [78, 36, 24, 20, 16, 14, 12, 10, 10, 8, 6, 6])
+    random.shuffle(labels)
     candidate, baseline = random.dirichlet(np.ones(len(NAMES)), (2, 240)).astype(np.float32)
-    candidate[np.arange(240), labels] += 0.02
+    candidate[np.arange(240), labels] += 0.15
     return labels, candidate / candidate.sum(axis=1, keepdims=True), baseline
 
 
 @pytest.fixture(scope="module")
-def judged(answers, tmp_path_factory):
-    """``judged(gate)``: the verdict of TFMA, which reads the answers from a file."""
+def judge(tmp_path_factory):
+    """``judge(gate, labels, candidate, baseline)``: TFMA's verdict of answers in a file."""
     import tensorflow as tf
     import tensorflow_model_analysis as tfma
 
     from inception_finetune.components.evaluation.eval_config import eval_config
 
-    folder = tmp_path_factory.mktemp("answers")
-    with tf.io.TFRecordWriter(str(folder / "answers.tfrecord")) as writer:
-        for label, candidate, baseline in zip(*answers, strict=True):
-            example = tf.train.Example()
-            values = example.features.feature
-            values[features.LABEL].int64_list.value.append(label)
-            values[features.CANDIDATE].float_list.value.extend(candidate)
-            values[features.BASELINE].float_list.value.extend(baseline)
-            writer.write(example.SerializeToString())
-
-    def judge(gate: Gate, name: str):
-        output = str(folder / name)
+    def judge(gate: Gate, labels: np.ndarray, candidate: np.ndarray, baseline: np.ndarray):
+        folder = tmp_path_factory.mktemp("answers")
+        with tf.io.TFRecordWriter(str(folder / "answers.tfrecord")) as writer:
+            for label, *shares in zip(labels, candidate, baseline, strict=True):
+                example = tf.train.Example()
+                values = example.features.feature
+                values[features.LABEL].int64_list.value.append(label)
+                values[features.CANDIDATE].float_list.value.extend(shares[0])
+                values[features.BASELINE].float_list.value.extend(shares[1])
+                writer.write(example.SerializeToString())
         models = [
             tfma.types.EvalSharedModel(
                 model_name=model,
@@ -87,16 +94,16 @@ def judged(answers, tmp_path_factory):
             eval_shared_model=models,
             eval_config=eval_config(gate),
             data_location=str(folder / "answers.tfrecord"),
-            output_path=output,
+            output_path=str(folder / "output"),
         )
-        return read_verdict(output, NAMES)
+        return read_verdict(str(folder / "output"), NAMES)
 
     return judge
 
 
-def test_tfma_measures_what_our_own_measures_do(answers, judged):
+def test_tfma_measures_what_our_own_measures_do(answers, judge):
     labels, candidate, _ = answers
-    verdict = judged(Gate(min_accuracy=0.0, max_accuracy_loss=0.99), "measured")
+    verdict = judge(Gate(min_accuracy=0.0), *answers)
     for metric in METRICS.values():
         measured = metric.measure(labels, candidate)
         assert verdict.metrics[metric.name] == pytest.approx(measured, rel=1e-4), metric.name
@@ -104,37 +111,98 @@ def test_tfma_measures_what_our_own_measures_do(answers, judged):
     assert verdict.blessed
 
 
-@pytest.mark.parametrize("name", [name for name in METRICS if name != "accuracy"])
+def measured_by_class(metric: Metric, labels: np.ndarray, shares: np.ndarray) -> dict[str, float]:
+    """By the slice's name; nothing of a metric over classes."""
+    if metric.over_classes:
+        return {}
+    return {
+        f"{features.LABEL}={name}": metric.measure(labels[labels == label], shares[labels == label])
+        for label, name in enumerate(NAMES)
+    }
+
+
 @pytest.mark.parametrize("holds", [True, False])
-def test_a_bound_of_each_metric_is_held_in_its_direction(answers, judged, name, holds):
+def test_a_bound_of_each_metric_is_held_in_its_direction(answers, judge, holds):
     """On the value overall and by class, and on the change from the baseline."""
     labels, candidate, baseline = answers
-    metric = METRICS[name]
-    sign = 1 if metric.higher_is_better else -1
-    by_class = {
-        label: metric.measure(labels[labels == label], candidate[labels == label])
-        for label in range(len(NAMES))
-    }
-    weakest = min(by_class.values(), key=lambda value: sign * value)
-    bound = max(0.0, weakest - sign * (0.01 if holds else -0.01))
-    gate = Gate(
-        min_accuracy=0.0,
-        max_accuracy_loss=0.99,
-        bounds={name: Bound(**{metric.bound_key: bound}, tolerance=0.5, every_class=True)},
-    )
-    verdict = judged(gate, f"{name}-{holds}")
+    others = [metric for name, metric in METRICS.items() if name != "accuracy"]
+    bounds, expected = {}, {}
+    for metric in others:
+        sign = 1 if metric.higher_is_better else -1
+        overall = metric.measure(labels, candidate)
+        values = {"overall": overall, **measured_by_class(metric, labels, candidate)}
+        weakest = min(values.values(), key=lambda value: sign * value)  # noqa: B023 - used here
+        bounds[metric.name] = Bound(
+            **{metric.bound_key: max(0.0, weakest - sign * (0.01 if holds else -0.01))},
+            tolerance=0.5,
+            every_class=not metric.over_classes,
+        )
+        expected[metric.name] = values, overall - metric.measure(labels, baseline)
+    verdict = judge(Gate(min_accuracy=0.0, bounds=bounds), *answers)
     assert verdict.blessed == holds
-    ours = [one for one in verdict.thresholds if one.metric == name]
-    assert [one.slice for one in ours if not one.change] == [
-        "overall",
-        *(f"{features.LABEL}={label}" for label in NAMES),
-    ]
-    for one in ours:
-        assert one.upper != metric.higher_is_better
-    values = {one.slice: one.value for one in ours if not one.change}
-    for label, value in by_class.items():
-        assert values[f"{features.LABEL}={NAMES[label]}"] == pytest.approx(value, rel=1e-4)
-    [change] = [one for one in ours if one.change]
-    expected = metric.measure(labels, candidate) - metric.measure(labels, baseline)
-    assert change.value == pytest.approx(expected, rel=1e-3)
-    assert change.bound == pytest.approx(-sign * 0.5) and change.passed
+    for metric in others:
+        values, change_expected = expected[metric.name]
+        ours = [one for one in verdict.thresholds if one.metric == metric.name]
+        assert {one.upper for one in ours} == {not metric.higher_is_better}
+        found = {one.slice: one.value for one in ours if not one.change}
+        assert found == pytest.approx(values, rel=1e-4)
+        assert all(one.passed for one in ours if not one.change) == holds
+        [change] = [one for one in ours if one.change]
+        assert change.value == pytest.approx(change_expected, rel=1e-3)
+        assert abs(change.bound) == pytest.approx(0.5) and change.passed
+        assert (change.bound < 0) == metric.higher_is_better
+
+
+def test_metrics_over_classes_are_those_of_scikit_learn(answers):
+    labels, candidate, _ = answers
+    said = candidate.argmax(axis=1)
+    expected = {
+        "balanced_accuracy": metrics.balanced_accuracy_score(labels, said),
+        "macro_f1": metrics.f1_score(labels, said, average="macro"),
+        "smallest_recall": metrics.recall_score(labels, said, average=None).min(),
+    }
+    for name, value in expected.items():
+        assert METRICS[name].measure(labels, candidate) == pytest.approx(value)
+    assert expected["balanced_accuracy"] != pytest.approx(metrics.accuracy_score(labels, said))
+
+
+def test_metrics_over_classes_by_hand():
+    """Of four classes, one without images is never, and one sometimes answered."""
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    shares = np.eye(4, dtype=np.float32)[[0, 0, 0, 1, 1, 3]]
+    measured = {name: METRICS[name].measure(labels, shares) for name in METRICS}
+    assert measured["balanced_accuracy"] == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert measured["macro_f1"] == pytest.approx((6 / 7 + 1 / 2 + 0) / 3)
+    assert measured["smallest_recall"] == 0.5
+
+
+def answering(labels: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Probabilities [N, 12] that are right but on the images of the numbers `wrong`."""
+    said = labels.copy()
+    said[wrong] = (said[wrong] + 1) % len(NAMES)
+    return np.eye(len(NAMES), dtype=np.float32)[said]
+
+
+@pytest.mark.parametrize(
+    ("lost", "tolerated", "blessed"),
+    [(24, 0.0, True), (45, 0.0, False), (45, 0.05, True)],
+)
+def test_the_gate_refuses_only_what_is_shown_to_be_worse(judge, lost, tolerated, blessed):
+    """Of 400 images, 20 are gained; 24 lost is chance, 45 is not, unless 20 may be lost."""
+    labels = np.arange(400) % len(NAMES)
+    baseline = answering(labels, np.arange(20))
+    candidate = answering(labels, np.arange(20, 20 + lost))
+    gate = Gate(min_accuracy=0.5, max_accuracy_loss=tolerated)
+    verdict = judge(gate, labels, candidate, baseline)
+    assert verdict.blessed == blessed
+    [paired] = [one for one in verdict.thresholds if one.change]
+    assert (paired.of, paired.metric, paired.slice) == ("p-value", "accuracy", "overall")
+    assert (paired.bound, paired.tolerated) == (0.05, tolerated)
+    assert paired.value == pytest.approx(loss_p_value(20, lost, 400, tolerated))
+    assert paired.measured_change == pytest.approx((20 - lost) / 400, abs=1e-6)
+    if not blessed:
+        [refusal] = verdict.refusals
+        assert refusal.startswith(
+            f"overall accuracy must not fall more than {tolerated:g} below the last blessed model, "
+            f"and a paired test shows that it did: it changed by {(20 - lost) / 400:+.4f}, p = "
+        )

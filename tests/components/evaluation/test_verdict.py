@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from google.protobuf import text_format
+from scipy import stats
 from tensorflow_model_analysis.metrics.metric_types import MetricKey
 from tensorflow_model_analysis.proto import config_pb2
 
@@ -54,6 +55,11 @@ def test_a_bound_that_is_met_exactly_holds():
             bound(-0.1, metric="cross_entropy", of="relative change", upper=True, bound=-0.2),
             "overall cross-entropy must fall at least 20 % below the last blessed model; "
             "it changed by -10.0000 %, 10.0000 % short",
+        ),
+        (
+            bound(0.003, of="p-value", bound=0.05, tolerated=0.01, measured_change=-0.04),
+            "overall accuracy must not fall more than 0.01 below the last blessed model, and a "
+            "paired test shows that it did: it changed by -0.0400, p = 0.003 below 0.05",
         ),
         (
             bound(math.nan, slice="image/class/label=3"),
@@ -184,32 +190,68 @@ def compared(gained: int, lost: int, images: int = 360) -> measures.Comparison:
     return measures.compare(hits, others)
 
 
-def refused(change: float, tolerated: float = 0.0, *more: Threshold) -> Verdict:
-    broken = bound(change, of="change", bound=-tolerated)
-    return Verdict(blessed=False, thresholds=(broken, *more), metrics={})
+BLESSED = Verdict(blessed=True, thresholds=(bound(0.98),), metrics={})
 
 
-def test_a_refusal_within_chance_says_so():
-    said = refused(-1 / 360).chance("accuracy", compared(gained=3, lost=4))
-    assert said == (
+def test_a_blessing_of_a_model_that_did_worse_within_chance_says_so():
+    assert BLESSED.chance(compared(gained=3, lost=4)) == (
         "the change of -0.0028 on 360 images is within chance: paired 95 % interval -0.0156 to "
         "+0.0123, McNemar's p = 1"
     )
 
 
-def test_a_refusal_that_is_no_chance_says_nothing():
-    assert refused(-20 / 360).chance("accuracy", compared(gained=0, lost=20)) is None
-    # Of a fall of 20 images, one of 10 is inside the interval; one of 2 is not.
-    assert refused(-20 / 360, 15 / 360).chance("accuracy", compared(gained=5, lost=25))
-    assert not refused(-20 / 360, 2 / 360).chance("accuracy", compared(gained=5, lost=25))
+def test_chance_is_not_named_where_it_decided_nothing():
+    assert BLESSED.chance(None) is None
+    assert BLESSED.chance(compared(gained=4, lost=3)) is None
+    assert BLESSED.chance(compared(gained=0, lost=20)) is None  # within what is tolerated
+    refused = Verdict(blessed=False, thresholds=(bound(0.9),), metrics={})
+    assert refused.chance(compared(gained=3, lost=4)) is None
 
 
-def test_chance_is_not_asked_where_another_bound_decides_or_none():
-    close = compared(gained=3, lost=4)
-    assert refused(-1 / 360, 0.0, bound(0.9)).chance("accuracy", close) is None
-    assert refused(-1 / 360).chance("accuracy", None) is None
-    blessed = Verdict(blessed=True, thresholds=(bound(0.98),), metrics={})
-    assert blessed.chance("accuracy", close) is None
+@pytest.mark.parametrize(
+    ("gained", "lost", "p_value"),
+    [(0, 0, 1.0), (4, 4, 163 / 256), (0, 4, 1 / 16), (0, 5, 1 / 32), (1, 7, 9 / 256), (5, 0, 1.0)],
+)
+def test_the_one_sided_test_is_mcnemars_exact_one(gained, lost, p_value):
+    assert measures.loss_p_value(gained, lost, 360) == pytest.approx(p_value)
+
+
+def test_a_tolerated_loss_is_tested_against_the_tolerance():
+    changes = np.repeat([1.0, -1.0, 0.0], [10, 60, 930])
+    student = stats.ttest_1samp(changes, -0.03, alternative="less").pvalue
+    assert measures.loss_p_value(10, 60, 1000, 0.03) == pytest.approx(student)
+    assert 0.005 < student < 0.05
+    assert measures.loss_p_value(10, 60, 1000, 0.05) == pytest.approx(0.5, abs=0.01)
+    # So few images that Student's test is too sure of itself: the exact one decides.
+    assert measures.loss_p_value(0, 4, 1000, 0.0001) == pytest.approx(1 / 16)
+    assert measures.loss_p_value(0, 4, 4, 0.5) == pytest.approx(1 / 16)
+
+
+def refused_share(images: int, gained: float, lost: float, tolerated: float = 0.0) -> float:
+    """Of 200 pairs of models, by the shares of images that the one alone gets right."""
+    random = np.random.default_rng(7)
+    outcomes = random.choice([1, -1, 0], (200, images), p=[gained, lost, 1 - gained - lost])
+    found = [
+        measures.loss_p_value(int((row == 1).sum()), int((row == -1).sum()), images, tolerated)
+        for row in outcomes
+    ]
+    return float(np.mean(np.array(found) < 0.05))
+
+
+@pytest.mark.parametrize("images", [360, 2000, 10_000])
+def test_equally_good_models_are_seldom_refused(images):
+    """By comparing the two accuracies, nearly half of them were."""
+    assert refused_share(images, 0.04, 0.04) <= 0.08
+    assert refused_share(images, 0.03, 0.05, tolerated=0.02) <= 0.08
+
+
+@pytest.mark.parametrize(
+    ("images", "least", "most"), [(360, 0.25, 0.6), (2000, 0.85, 1.0), (10_000, 1.0, 1.0)]
+)
+def test_models_that_are_two_points_worse_are_refused_where_there_are_images_to_see_it(
+    images, least, most
+):
+    assert least <= refused_share(images, 0.03, 0.05) <= most
 
 
 @pytest.mark.parametrize(("gained", "lost"), [(0, 5), (0, 6), (1, 7), (1, 8), (9, 3), (10, 1)])

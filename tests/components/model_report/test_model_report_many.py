@@ -71,6 +71,7 @@ def made(classes: int) -> tuple[Facts, Predictions]:
         accuracy=measures.accuracy(hits),
         baseline=None,
         not_compared=None,
+        test_use=3,
         remarks=(),
         most_frequent=0.01,
         references={},
@@ -164,3 +165,13 @@ def test_pairs_and_classes_can_be_searched(path, scheme, width):
         assert opened.evaluate("document.documentElement.scrollWidth") == width
         assert said == []
         browser.close()
+
+
+def test_the_number_of_uses_of_the_test_pictures_is_said(many, path):
+    said = f"3 models of this pipeline's root were measured on the {IMAGES:,} test pictures so far"
+    facts, _ = many
+    assert said in path.read_text().replace("&#39;", "'")
+    assert said in card.as_markdown(facts, Report()).replace("\\", "")
+    first = facts.model_copy(update={"test_use": 1}).test_use_sentence
+    assert first is not None and first.startswith("No other model of this pipeline's root")
+    assert facts.model_copy(update={"test_use": None}).test_use_sentence is None

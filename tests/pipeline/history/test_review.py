@@ -194,7 +194,7 @@ def test_the_list_shows_what_the_run_found(run, smallest_config, first_run):
     assert status == 0
     [row] = re.findall(r"^ +1 .*$", out, re.MULTILINE)
     assert f"{first_run.metrics['accuracy']:.4f}" in row
-    assert "yes" in row and first_run.pushed.name in row
+    assert row.split()[4:7] == ["yes", first_run.pushed.name, "1"]  # of the test pictures' uses
 
 
 @pytest.mark.e2e

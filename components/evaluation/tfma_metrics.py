@@ -1,0 +1,149 @@
+"""Metrics that TFMA does not have, as it wants them; Evaluator imports this module by its name."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from tensorflow_model_analysis.metrics import metric_util
+from tensorflow_model_analysis.metrics.metric_types import (
+    DerivedMetricComputation,
+    Metric,
+    MetricComputation,
+    MetricComputations,
+    MetricKey,
+    StandardMetricInputs,
+)
+from tensorflow_model_analysis.metrics.multi_class_confusion_matrix_metrics import (
+    multi_class_confusion_matrices,
+)
+from tensorflow_model_analysis.proto import config_pb2
+
+from inception_finetune.components.evaluation.measures import loss_p_value
+from inception_finetune.components.evaluation.metrics import ACCURACY_LOSS, METRICS
+
+
+class OverClasses(Metric):
+    """A metric of ours that follows from the confusion matrix, which TFMA counts for its plot."""
+
+    def __init__(self, name: str) -> None:
+        """The metric in `METRICS` of that name, which must have `of_confusions`."""
+        super().__init__(metric_util.merge_per_key_computations(_over_classes), name=name)
+
+
+def _over_classes(
+    name: str,
+    eval_config: config_pb2.EvalConfig,
+    model_name: str = "",
+    output_name: str = "",
+    example_weighted: bool = False,
+) -> MetricComputations:
+    where: dict[str, Any] = {
+        "model_name": model_name,
+        "output_name": output_name,
+        "example_weighted": example_weighted,
+    }
+    key = MetricKey(name=name, **where)
+    matrices = multi_class_confusion_matrices(eval_config=eval_config, **where)
+    measure = METRICS[name].of_confusions
+    assert measure is not None
+
+    def result(metrics: dict[MetricKey, Any]) -> dict[MetricKey, float]:
+        [matrix] = metrics[matrices[-1].keys[-1]].values()
+        truth, answered = np.array([tuple(pair) for pair in matrix], np.int64).T
+        return {key: measure(truth, answered, np.array(list(matrix.values())))}
+
+    return [*matrices, DerivedMetricComputation(keys=[key], result=result)]
+
+
+class AccuracyLoss(Metric):
+    """The p-value of the paired test that the candidate is worse than the baseline."""
+
+    def __init__(
+        self, tolerated: float, code_fingerprint: str = "", name: str = ACCURACY_LOSS
+    ) -> None:
+        """As TFMA makes it from the configuration.
+
+        Args:
+          tolerated: how much worse accuracy may be, in [0, 1).
+          code_fingerprint: of the code that Evaluator runs, so that changed code runs again; it
+            changes nothing in the number.
+          name: of the metric.
+        """
+        super().__init__(_accuracy_loss, tolerated=tolerated, name=name)
+
+
+def _accuracy_loss(
+    tolerated: float,
+    name: str,
+    eval_config: config_pb2.EvalConfig,
+    model_names: Iterable[str],
+    **_: object,
+) -> MetricComputations:
+    """Nothing where there is no baseline; else a number of the candidate against it."""
+    baselines = {spec.name for spec in eval_config.model_specs if spec.is_baseline}
+    return [
+        MetricComputation(
+            keys=[key],
+            preprocessors=None,
+            combiner=_CompareAnswers(key, baseline, tolerated, eval_config),
+        )
+        for baseline in baselines
+        for model in model_names
+        if model != baseline
+        for key in [MetricKey(name=name, model_name=model, is_diff=True)]
+    ]
+
+
+@dataclass
+class _Counts:
+    gained: int = 0
+    lost: int = 0
+    images: int = 0
+
+
+class _CompareAnswers(beam.CombineFn):
+    """Counts which of two models alone is right."""
+
+    def __init__(
+        self, key: MetricKey, baseline: str, tolerated: float, config: config_pb2.EvalConfig
+    ) -> None:
+        self._key = key
+        self._baseline = baseline
+        self._tolerated = tolerated
+        self._config = config
+
+    def create_accumulator(self) -> _Counts:
+        return _Counts()
+
+    def add_input(self, counts: _Counts, element: StandardMetricInputs) -> _Counts:
+        candidate, baseline = (
+            self._is_right(element, model) for model in (self._key.model_name, self._baseline)
+        )
+        counts.gained += candidate and not baseline
+        counts.lost += baseline and not candidate
+        counts.images += 1
+        return counts
+
+    def merge_accumulators(self, accumulators: Iterable[_Counts]) -> _Counts:
+        total = _Counts()
+        for counts in accumulators:
+            total.gained += counts.gained
+            total.lost += counts.lost
+            total.images += counts.images
+        return total
+
+    def extract_output(self, counts: _Counts) -> dict[MetricKey, float]:
+        if not counts.images:
+            return {self._key: float("nan")}
+        p_value = loss_p_value(counts.gained, counts.lost, counts.images, self._tolerated)
+        return {self._key: p_value}
+
+    def _is_right(self, element: StandardMetricInputs, model: str) -> bool:
+        label, shares, _ = next(
+            metric_util.to_label_prediction_example_weight(
+                element, eval_config=self._config, model_name=model, flatten=False
+            )
+        )
+        return bool(shares.argmax() == label.item())
