@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import urlsplit
 
+from inception_finetune.components.backbone.foreign import require_bounded
 from inception_finetune.components.backbone.hub_handle import (
     COMPRESSED,
     fetch_module,
@@ -88,10 +89,17 @@ def fingerprint(directory: Path) -> str:
     """Returns the sha256 of a module's content: `saved_model.pb`, `variables/` and `assets/`.
 
     It depends on names and bytes, not on dates, owners and other files (notes, pins).
+
+    Args:
+        directory: of the module.
+
+    Raises:
+        UserError: the files are too large for a module.
     """
     files = [directory / GRAPH_FILE]
     for folder in ("variables", "assets"):
         files += sorted(path for path in (directory / folder).rglob("*") if path.is_file())
+    require_bounded(files, directory)
     total = hashlib.sha256()
     for path in files:
         total.update(f"{path.relative_to(directory).as_posix()}\0{_sha256(path)}\n".encode())

@@ -196,6 +196,7 @@ def _hostile_modules() -> Iterator[Case]:
         *("ReadFile", "WriteFile", "MatchingFiles", "WholeFileReaderV2", "PyFunc", "EagerPyFunc"),
         *("TFRecordDataset", "TextLineDataset", "SaveV2", "PrintV2", "LookupTableImportV2"),
         *("InitializeTableFromTextFileV2", "DebugIdentityV2", "SomebodysOwnOp"),
+        *("Abort", "ImmutableConst", "While", "StatelessWhile", "BatchFunction", "DecodeProtoV2"),
     ):
 
         def attempt(folder: Path, operation: str = operation) -> Any:
