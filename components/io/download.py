@@ -15,6 +15,13 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.address import public_address, without_secrets
+from inception_finetune.components.io.remote_version import (
+    forget_version,
+    is_current,
+    store_version,
+    version_of,
+)
 from inception_finetune.components.io.tar import extract_tar
 from inception_finetune.components.progress import progress
 
@@ -55,12 +62,14 @@ def download(
     check: Callable[[Path], None] | None = None,
     attempts: int = 5,
     read_timeout: float = READ_TIMEOUT,
+    revalidate: bool = False,
 ) -> Path:
     """Returns the local path of `source`, verified; downloads it to `target` if it is remote.
 
     A local file is verified and returned where it is. An existing `target` is returned at once if
-    it passes the checksums and `check`. An interrupted download continues from ``<target>.part``,
-    in this call or a later one, as long as the server still offers the same file.
+    it passes the checksums and `check`, unless `revalidate` finds that the server has another. An
+    interrupted download continues from ``<target>.part``, in this call or a later one, as long as
+    the server still offers the same file.
 
     Args:
       source: an http(s) URL, a ``file://`` URL or a path.
@@ -70,6 +79,8 @@ def download(
       check: is called with the downloaded file and raises UserError if it cannot be the right one.
       attempts: how often a broken connection is tried, in total.
       read_timeout: seconds without a byte until an attempt fails.
+      revalidate: whether the server is asked if it still has the file that `target` is a copy of,
+        where no checksum tells. ``<target>.version.json`` remembers its version.
 
     Raises:
       UserError: the source is missing, cannot be reached, or has another checksum.
@@ -77,7 +88,8 @@ def download(
     checksums = _Checksums.of(sha256, md5)
     if not is_remote(source):
         return _local(source, checksums)
-    if target.exists() and not checksums.mismatch(target) and _passes(check, target):
+    is_there = target.exists() and not checksums.mismatch(target) and _passes(check, target)
+    if is_there and (checksums.expected or not revalidate):
         return target
 
     import requests
@@ -88,7 +100,7 @@ def download(
         wait_exponential_jitter,
     )
 
-    part = _Part(target, source)
+    part, shown = _Part(target, source), public_address(source)
     retrying = Retrying(
         retry=retry_if_exception_type(_InterruptedError),
         stop=stop_after_attempt(attempts),
@@ -99,28 +111,31 @@ def download(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with requests.Session() as session:
+            if is_there and is_current(session, source, target, (CONNECT_TIMEOUT, read_timeout)):
+                return target
             retrying(_attempt, session, part, read_timeout)
         if mismatch := checksums.mismatch(part.path):
             part.discard()
             raise UserError(
-                f"Download of {source} has {mismatch}; nothing of it was kept. Correct the "
+                f"Download of {shown} has {mismatch}; nothing of it was kept. Correct the "
                 "checksum, or ask the publisher for the right file."
             )
         if check:
             _check_part(part, check)
+        forget_version(target)
         part.complete()
+        if revalidate:
+            store_version(target, part.version)
     except _InterruptedError as error:
         raise UserError(
-            f"Cannot download {source} in {attempts} attempts: {error}. The part that has "
+            f"Cannot download {shown} in {attempts} attempts: {error}. The part that has "
             "arrived is kept: run the command again to continue from there."
         ) from error
     except (requests.RequestException, ValueError) as error:  # of an address, or a redirect's
-        raise UserError(
-            f"Cannot download {source}: {_reason(error)}. Check the address."
-        ) from error
+        raise UserError(f"Cannot download {shown}: {_reason(error)}. Check the address.") from error
     except OSError as error:
         raise UserError(
-            f"Cannot write the download of {source} to {target}: {error}. Free disk space or "
+            f"Cannot write the download of {shown} to {target}: {error}. Free disk space or "
             "change the permissions."
         ) from error
     return target
@@ -135,7 +150,8 @@ def is_remote(source: str) -> bool:
     try:
         return urlsplit(source).scheme in ("http", "https")
     except ValueError as error:
-        raise UserError(f"{source!r} is not an address: {error}. Correct it.") from error
+        shown, reason = public_address(source), without_secrets(str(error))
+        raise UserError(f"{shown!r} is not an address: {reason}. Correct it.") from error
 
 
 def _passes(check: Callable[[Path], None] | None, path: Path) -> bool:
@@ -153,7 +169,8 @@ def _check_part(part: _Part, check: Callable[[Path], None]) -> None:
     except UserError as error:
         part.discard()
         raise UserError(
-            f"Download of {part._url} is refused and nothing of it was kept: {error}"
+            f"Download of {public_address(part._url)} is refused and nothing of it was kept: "
+            f"{error}"
         ) from error
 
 
@@ -161,7 +178,7 @@ def _reason(error: Exception) -> str:
     """Returns what went wrong, without what requests and urllib3 wrap around it."""
     reason = error.args[0] if error.args else error
     message = str(getattr(reason, "reason", None) or reason)
-    return _CONNECTION.sub("", message).rstrip(".")
+    return without_secrets(_CONNECTION.sub("", message)).rstrip(".")
 
 
 def _announce_retry(state: RetryCallState) -> None:
@@ -204,8 +221,8 @@ def _local(source: str, checksums: _Checksums) -> Path:
         path = Path(url2pathname(url.path))
     elif "://" in source:
         raise UserError(
-            f"{source!r} is not a source that can be read: only paths and http(s):// or "
-            "file:// URLs can. Give one of these."
+            f"{public_address(source)!r} is not a source that can be read: only paths and "
+            "http(s):// or file:// URLs can. Give one of these."
         )
     else:
         path = Path(source).expanduser()
@@ -227,6 +244,8 @@ class _Part:
     def __init__(self, target: Path, url: str) -> None:
         self._target = target
         self._url = url
+        self._url_digest = hashlib.sha256(url.encode()).hexdigest()  # it may hold a password
+        self.version: str | None = None  # of what the server sends; see `version_of`
         self.path = target.with_name(target.name + ".part")
         self._validator_path = target.with_name(target.name + ".part.json")
 
@@ -234,7 +253,7 @@ class _Part:
         """Returns the ETag or date that tells whether the server still has the same file."""
         try:
             stored = json.loads(self._validator_path.read_text())
-            return str(stored["validator"]) if stored["url"] == self._url else None
+            return str(stored["validator"]) if stored["url"] == self._url_digest else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -246,7 +265,7 @@ class _Part:
         self._validator_path.unlink(missing_ok=True)
         self.path.write_bytes(b"")
         if validator:
-            stored = {"url": self._url, "validator": validator}
+            stored = {"url": self._url_digest, "validator": validator}
             self._validator_path.write_text(json.dumps(stored))
 
     def discard(self) -> None:
@@ -295,8 +314,11 @@ def _receive(response: requests.Response, part: _Part, offset: int, validator: s
         problem = f"the server answered {response.status_code} {response.reason}"
         if response.status_code >= 500 or response.status_code in _PASSING_STATUS:
             raise _InterruptedError(problem)
-        raise UserError(f"Cannot download {part._url}: {problem}. Check the address.")
+        raise UserError(
+            f"Cannot download {public_address(part._url)}: {problem}. Check the address."
+        )
 
+    part.version = version_of(response) or part.version
     received = offset
     with (
         progress(f"Downloading {part._target.name}", total, "B") as advance,
