@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from inception_finetune.components.backbone.hub_handle import (
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.address import public_address
 from inception_finetune.components.io.download import download, is_remote
-from inception_finetune.components.io.tar import extract_tar, require_whole_tar
+from inception_finetune.components.io.tar import extract_tar, is_tar, require_whole_tar
 
 GRAPH_FILE: Final = "saved_model.pb"
 ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz")
@@ -177,7 +176,7 @@ def _fetch(handle: str, directory: Path, is_weights: Callable[[Path], bool]) -> 
     try:
         if is_weights(file):
             _put(file, directory)
-        elif tarfile.is_tarfile(file):
+        elif is_tar(file):
             _unpack(handle, file, directory)
         else:
             raise UserError(

@@ -3,7 +3,6 @@
 import glob
 import hashlib
 import sys
-import tarfile
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -29,7 +28,7 @@ from inception_finetune.components.backbone.weights import (
     tfjs,
 )
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.io.tar import require_whole_tar
+from inception_finetune.components.io.tar import is_tar, require_whole_tar
 
 COMMAND: Final = "backbone import"
 MANIFEST: Final = "import.json"
@@ -204,7 +203,7 @@ def _find_reader(source: Path) -> tuple[str, Reader]:
     for kind, reader in READERS.items():
         if reader.recognises(source):
             return kind, reader
-    if source.is_file() and tarfile.is_tarfile(source):
+    if source.is_file() and is_tar(source):
         require_whole_tar(source)  # one that is damaged is not recognised
     if (source / GRAPH_FILE).is_file():
         raise UserError(

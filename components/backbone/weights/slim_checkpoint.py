@@ -6,7 +6,6 @@ version 2 is ``PREFIX.index``, the same kind of table without the values, and ``
 
 import re
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from inception_finetune.components.backbone.module import GRAPH_FILE
 from inception_finetune.components.backbone.network import Backbone, mismatch
 from inception_finetune.components.backbone.weights import Weights
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.io.tar import extract_tar, tar_files
+from inception_finetune.components.io.tar import extract_tar, is_tar, tar_files
 
 if TYPE_CHECKING:
     from tensorflow.train import CheckpointReader
@@ -42,7 +41,7 @@ def recognises(path: Path) -> bool:
     All names of a version 2 checkpoint are accepted: the prefix and each of its files.
     """
     try:
-        if path.is_file() and tarfile.is_tarfile(path):
+        if path.is_file() and is_tar(path):
             return _is_in_archive(path)
         return bool(_tables(path))
     except (OSError, ValueError, UserError):
@@ -168,7 +167,7 @@ def _values(contents: Contents, reader: "CheckpointReader", path: Path) -> dict[
 @contextmanager
 def _one_table(path: Path) -> Iterator[Path]:
     """Yields the table of the one checkpoint in a file, folder or archive, unpacked meanwhile."""
-    if not (path.is_file() and tarfile.is_tarfile(path)):
+    if not (path.is_file() and is_tar(path)):
         yield _latest(_tables(path), path)
         return
     with tempfile.TemporaryDirectory() as scratch:

@@ -6,7 +6,6 @@ https://github.com/tensorflow/tfjs/blob/master/tfjs-core/src/io/types.ts (Weight
 import json
 import math
 import shutil
-import tarfile
 import tempfile
 import zipfile
 import zlib
@@ -20,7 +19,7 @@ import numpy as np
 from inception_finetune.components.backbone.weights import Weights
 from inception_finetune.components.backbone.weights.keras_names import read_settings, read_weights
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.io.tar import MAX_UNPACKED_BYTES, extract_tar, tar_files
+from inception_finetune.components.io.tar import MAX_UNPACKED_BYTES, extract_tar, is_tar, tar_files
 
 MODEL_FILE: Final = "model.json"
 MANIFEST: Final = "weightsManifest"
@@ -43,7 +42,7 @@ def recognises(path: Path) -> bool:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 return any(PurePosixPath(name).name == MODEL_FILE for name in archive.namelist())
-        if tarfile.is_tarfile(path):
+        if is_tar(path):
             with tar_files(path) as files:
                 return any(name.name == MODEL_FILE for name, _ in files)
         with path.open("rb") as file:
@@ -178,7 +177,7 @@ def _unpacked(path: Path) -> Iterator[Path]:
         yield path / MODEL_FILE
         return
     is_zip = zipfile.is_zipfile(path)
-    if not is_zip and not tarfile.is_tarfile(path):
+    if not is_zip and not is_tar(path):
         yield path
         return
     with tempfile.TemporaryDirectory() as scratch:
