@@ -34,7 +34,7 @@ def in_one_line(fact: str, mend: str) -> Iterator[None]:
     except Exception as error:
         words = " ".join(str(error).split())[:LONGEST].rstrip(". ")
         if not words or isinstance(error, LookupError):  # whose words are a key alone
-            words = f"{type(error).__name__} {words}".rstrip()
+            words = f"{type(error).__name__}: {words}".rstrip(": ")
         printable = "".join(one if one.isprintable() else "?" for one in words)
         raise UserError(f"{fact}: {printable}. {mend}.") from error
 
@@ -49,11 +49,9 @@ def read_text(path: Path) -> bytes:
         ValueError: it is larger than `LARGEST_TEXT`.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        content = file.read(LARGEST_TEXT + 1)
-    if len(content) > LARGEST_TEXT:
+    if path.stat().st_size > LARGEST_TEXT:
         raise ValueError(f"{path.name} has over {LARGEST_TEXT:,} bytes")
-    return content
+    return path.read_bytes()
 
 
 def read_json(path: Path) -> Any:

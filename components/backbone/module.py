@@ -59,6 +59,7 @@ def resolve(
         require_saved_model(path)
         return path
     if path.is_file() and path.name.endswith(ARCHIVE_SUFFIXES):
+        require_bounded([path], path)
         return _pinned(str(path), f"sha256:{_sha256(path)}", cache_dir, is_weights)
     raise UserError(
         f"{public_address(handle)} is not a backbone: that is a directory with a {GRAPH_FILE}, a "

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 import numpy as np
 
+from inception_finetune.components.backbone.foreign import in_one_line
 from inception_finetune.components.backbone.load import choose_network
 from inception_finetune.components.backbone.module import GRAPH_FILE
 from inception_finetune.components.backbone.network import Backbone, mismatch
@@ -31,6 +32,7 @@ INDEX: Final = ".index"
 STATE_FILE: Final = "checkpoint"  # beside the checkpoints of a training: which one is the latest
 LATEST: Final = re.compile(r'^model_checkpoint_path: "(?:.*/)?([^/"]+)"', re.MULTILINE)
 PART: Final = re.compile(r"\.(data-\d+-of-\d+|meta)$")  # other files of a checkpoint
+REMEDY: Final = "Fetch it again, with all of its files"
 CLASSIFIER: Final = "Logits"
 CLASSIFIERS: Final = (CLASSIFIER, "AuxLogits", "Predictions")
 
@@ -66,15 +68,12 @@ def read(path: Path, network: str) -> Weights:
 
     with _one_table(path) as table, _plainly_named(table) as prefix:
         try:
-            reader = tf.train.load_checkpoint(str(prefix))
-            contents = sort_variables(reader.get_variable_to_shape_map(), path, network)
-            values = _values(contents, reader, path)
-        except (tf.errors.OpError, ValueError, RuntimeError) as error:
-            problem = " ".join(str(error).split()).replace(str(prefix), str(path))[:300]
-            raise UserError(
-                f"Checkpoint {path} cannot be read: {problem}. Fetch it again, with all of its "
-                "files."
-            ) from error
+            with in_one_line(f"Checkpoint {path} cannot be read", REMEDY):
+                reader = tf.train.load_checkpoint(str(prefix))
+                contents = sort_variables(reader.get_variable_to_shape_map(), path, network)
+                values = _values(contents, reader, path)
+        except UserError as error:  # the prefix is a temporary one
+            raise UserError(str(error).replace(str(prefix), str(path))) from error
     print(f"{path}: {contents.summary}", file=sys.stderr, flush=True)
     return Weights(contents.backbone, values, VALUE_RANGE, answer=None)
 
@@ -150,8 +149,15 @@ def _is_of_training(name: str, expected: Mapping[str, tuple[int, ...]]) -> bool:
 
 def _values(contents: Contents, reader: "CheckpointReader", path: Path) -> dict[str, np.ndarray]:
     backbone = contents.backbone
+    dtypes = reader.get_variable_to_dtype_map()
     values = {}
     for name, _ in backbone.variables(backbone.native_size):
+        dtype = dtypes[contents.keys[name]]
+        if not dtype.is_floating:  # and may be text of any length
+            raise UserError(
+                f"Weights in {path} are not finite floating-point numbers: {name} is {dtype.name}. "
+                "Take another checkpoint."
+            )
         array = reader.get_tensor(contents.keys[name])
         if array.dtype.kind in "fV":  # V: bfloat16 to NumPy
             array = array.astype(np.float32)
