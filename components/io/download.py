@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.address import public_address, without_secrets
+from inception_finetune.components.io.checksums import Checksums
+from inception_finetune.components.io.partial_file import PartialFile
 from inception_finetune.components.io.remote_version import (
     forget_version,
     is_current,
@@ -41,12 +39,6 @@ CHUNK: Final = 1 << 18  # bytes
 _PASSING_STATUS: Final = frozenset({408, 425, 429})
 
 _CONNECTION: Final = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")  # in urllib3's words
-
-# md5 tells damage, not malice: CIFAR-10's publisher gives nothing else.
-_ALGORITHMS: Final[dict[str, Callable[[], Any]]] = {
-    "md5": partial(hashlib.md5, usedforsecurity=False),
-    "sha256": hashlib.sha256,
-}
 
 
 class _InterruptedError(Exception):
@@ -85,7 +77,7 @@ def download(
     Raises:
       UserError: the source is missing, cannot be reached, or has another checksum.
     """
-    checksums = _Checksums.of(sha256, md5)
+    checksums = Checksums.of(sha256, md5)
     if not is_remote(source):
         return _local(source, checksums)
     is_there = target.exists() and not checksums.mismatch(target) and _passes(check, target)
@@ -100,7 +92,7 @@ def download(
         wait_exponential_jitter,
     )
 
-    part, shown = _Part(target, source), public_address(source)
+    part, shown = PartialFile(target, source), public_address(source)
     retrying = Retrying(
         retry=retry_if_exception_type(_InterruptedError),
         stop=stop_after_attempt(attempts),
@@ -163,14 +155,13 @@ def _passes(check: Callable[[Path], None] | None, path: Path) -> bool:
     return True
 
 
-def _check_part(part: _Part, check: Callable[[Path], None]) -> None:
+def _check_part(part: PartialFile, check: Callable[[Path], None]) -> None:
     try:
         check(part.path)
     except UserError as error:
         part.discard()
         raise UserError(
-            f"Download of {public_address(part._url)} is refused and nothing of it was kept: "
-            f"{error}"
+            f"Download of {public_address(part.url)} is refused and nothing of it was kept: {error}"
         ) from error
 
 
@@ -188,34 +179,7 @@ def _announce_retry(state: RetryCallState) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-@dataclass(frozen=True)
-class _Checksums:
-    expected: dict[str, str]  # algorithm: hex digest
-
-    @classmethod
-    def of(cls, sha256: str | None, md5: str | None) -> _Checksums:
-        given = {"sha256": sha256, "md5": md5}
-        expected = {name: digest.lower() for name, digest in given.items() if digest is not None}
-        for name, digest in expected.items():
-            length = 2 * _ALGORITHMS[name]().digest_size
-            if not re.fullmatch(f"[0-9a-f]{{{length}}}", digest):
-                raise UserError(
-                    f"{digest!r} is not a {name}: it must have {length} hexadecimal digits. "
-                    "Correct the checksum."
-                )
-        return cls(expected)
-
-    def mismatch(self, path: Path) -> str | None:
-        """Describes how the file's checksum differs, or returns None."""
-        for name, digest in self.expected.items():
-            with path.open("rb") as file:
-                actual = hashlib.file_digest(file, _ALGORITHMS[name]).hexdigest()
-            if actual != digest:
-                return f"{name} {actual}, expected {digest}"
-        return None
-
-
-def _local(source: str, checksums: _Checksums) -> Path:
+def _local(source: str, checksums: Checksums) -> Path:
     url = urlsplit(source)
     if url.scheme == "file" and url.netloc in ("", "localhost"):
         path = Path(url2pathname(url.path))
@@ -238,46 +202,7 @@ def _local(source: str, checksums: _Checksums) -> Path:
     return path
 
 
-class _Part:
-    """The file ``<target>.part``, and beside it which version of the remote file it is of."""
-
-    def __init__(self, target: Path, url: str) -> None:
-        self._target = target
-        self._url = url
-        self._url_digest = hashlib.sha256(url.encode()).hexdigest()  # it may hold a password
-        self.version: str | None = None  # of what the server sends; see `version_of`
-        self.path = target.with_name(target.name + ".part")
-        self._validator_path = target.with_name(target.name + ".part.json")
-
-    def validator(self) -> str | None:
-        """Returns the ETag or date that tells whether the server still has the same file."""
-        try:
-            stored = json.loads(self._validator_path.read_text())
-            return str(stored["validator"]) if stored["url"] == self._url_digest else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def size(self) -> int:
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    def start(self, validator: str | None) -> None:
-        """Empties the part. In this order no old byte is ever beside a new validator."""
-        self._validator_path.unlink(missing_ok=True)
-        self.path.write_bytes(b"")
-        if validator:
-            stored = {"url": self._url_digest, "validator": validator}
-            self._validator_path.write_text(json.dumps(stored))
-
-    def discard(self) -> None:
-        self._validator_path.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
-
-    def complete(self) -> None:
-        self._validator_path.unlink(missing_ok=True)
-        self.path.replace(self._target)
-
-
-def _attempt(session: requests.Session, part: _Part, read_timeout: float) -> None:
+def _attempt(session: requests.Session, part: PartialFile, read_timeout: float) -> None:
     import requests
 
     # Checksums and ranges are those of the stored file: no compression on the way.
@@ -287,7 +212,7 @@ def _attempt(session: requests.Session, part: _Part, read_timeout: float) -> Non
         headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
     try:
         with session.get(
-            part._url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, read_timeout)
+            part.url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, read_timeout)
         ) as response:
             _receive(response, part, offset, validator)
     except requests.exceptions.SSLError:
@@ -296,7 +221,9 @@ def _attempt(session: requests.Session, part: _Part, read_timeout: float) -> Non
         raise _InterruptedError(_reason(error)) from error
 
 
-def _receive(response: requests.Response, part: _Part, offset: int, validator: str | None) -> None:
+def _receive(
+    response: requests.Response, part: PartialFile, offset: int, validator: str | None
+) -> None:
     from urllib3.exceptions import HTTPError
 
     total = _total_size(response)
@@ -315,13 +242,13 @@ def _receive(response: requests.Response, part: _Part, offset: int, validator: s
         if response.status_code >= 500 or response.status_code in _PASSING_STATUS:
             raise _InterruptedError(problem)
         raise UserError(
-            f"Cannot download {public_address(part._url)}: {problem}. Check the address."
+            f"Cannot download {public_address(part.url)}: {problem}. Check the address."
         )
 
     part.version = version_of(response) or part.version
     received = offset
     with (
-        progress(f"Downloading {part._target.name}", total, "B") as advance,
+        progress(f"Downloading {part.target.name}", total, "B") as advance,
         part.path.open("ab") as file,
     ):
         advance(offset)
