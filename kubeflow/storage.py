@@ -41,7 +41,12 @@ def local_copy(place: str) -> str:
     Returns:
       ``<working directory>/s3/bucket/key`` for ``s3://bucket/key``; a path on this machine as it
       is.
+
+    Raises:
+      UserError: the address is in a store and has a part ``..``, which would lead elsewhere.
     """
+    if is_remote(place):
+        _require_inside(place, place)
     return _REMOTE.sub(lambda match: f"{working_directory()}/{match[1]}/", place)
 
 
@@ -76,6 +81,8 @@ def fetch(place: str) -> str:
     with _one_line(place):
         store, path = _open(place)
         files = store.find(path, detail=True)
+        for file in files:
+            _require_inside(file, place)
         if not files:
             raise UserError(
                 f"Nothing at {place}, which a task reads. Check the address, and whether the "
@@ -144,7 +151,10 @@ def find(place: str) -> list[str]:
     """
     with _one_line(place):
         store, path = _open(place)
-        return sorted(file.removeprefix(f"{path}/") for file in store.find(path))
+        files = store.find(path)
+        for file in files:
+            _require_inside(file, place)
+        return sorted(file.removeprefix(f"{path}/") for file in files)
 
 
 def read(place: str) -> bytes | None:
@@ -162,6 +172,15 @@ def read(place: str) -> bytes | None:
     with _one_line(place):
         store, path = _open(place)
         return store.cat_file(path) if store.exists(path) else None
+
+
+def _require_inside(key: str, place: str) -> None:
+    """Refuses a key that would be copied to another folder than its own: it is no path."""
+    if ".." in key.split("/"):
+        raise UserError(
+            f"{place} is refused: its key {key!r} leads outside of it. Remove or rename that "
+            "object."
+        )
 
 
 def _open(place: str) -> tuple[fsspec.AbstractFileSystem, str]:

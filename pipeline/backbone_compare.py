@@ -39,6 +39,7 @@ from inception_finetune.components.backbone_comparison.probe import probe
 from inception_finetune.components.dataset.convert import Manifest
 from inception_finetune.components.drift.records import sample_records
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.address import public_address
 from inception_finetune.components.progress import progress
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.failure import as_user_error
@@ -86,7 +87,7 @@ def compare_backbones(
             samples = read_samples(records, sample, config.training.seed)
         labels = _labels(configs, [backbone for _, backbone in found])
         comparison = Comparison(
-            dataset=config.dataset.archive,
+            dataset=public_address(config.dataset.archive),
             dataset_fingerprint=manifest.fingerprint,
             train=len(samples.train.labels),
             validation=len(samples.validation.labels),
@@ -134,7 +135,7 @@ def _find(config: Config) -> tuple[Path, Backbone]:
 
 def _labels(configs: Sequence[Config], backbones: Sequence[Backbone]) -> list[str]:
     """A title with the end of the handle; with all of it where that tells two not apart."""
-    handles = [config.backbone.handle for config in configs]
+    handles = [public_address(config.backbone.handle) for config in configs]
     short = [Path(handle).name for handle in handles]
     names = short if len(set(zip(backbones, short, strict=True))) == len(short) else handles
     return [f"{one.title}, {name}" for one, name in zip(backbones, names, strict=True)]
@@ -182,7 +183,7 @@ def _candidate(
             advance(1, block)
     return Candidate(
         label=label,
-        handle=config.backbone.handle,
+        handle=public_address(config.backbone.handle),
         network=backbone.name,
         fingerprint=loaded.fingerprint,
         pass_seconds=pass_seconds,

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from google.protobuf import text_format
 
@@ -28,6 +29,7 @@ from inception_finetune.components.dataset import (
 from inception_finetune.components.dataset.source import BrowsableSource, Source
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.image.schema import curated_schema
+from inception_finetune.components.io.address import public_address
 from inception_finetune.components.io.download import download, is_remote
 from inception_finetune.components.io.tar import require_whole_tar
 from inception_finetune.pipeline.beam_options import pipeline_arguments
@@ -38,6 +40,7 @@ from inception_finetune.pipeline.tested_classes import require_tested
 # https://www.cs.toronto.edu/~kriz/cifar.html gives the address and the checksum.
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
+LONGEST_NAME = 100  # characters of a downloaded file's name that are kept
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def fetch_archive(config: Config) -> Path:
     source, sha256 = config.dataset.archive, config.dataset.sha256
     cache = Path(config.cache).resolve()
     archives = cache / "archives"
-    layout.require_known_suffix(source)
+    layout.require_known_suffix(public_address(source))
     if source == "digits":
         return digits.write_digits_archive(archives / "digits.tar.gz")
     if source == "cifar10":
@@ -110,12 +113,13 @@ def fetch_archive(config: Config) -> Path:
     if not is_remote(source):
         return download(source, archives, sha256=sha256)  # it is used where it lies
     address = hashlib.sha256(source.encode()).hexdigest()[:12]
+    name = PurePosixPath(urlsplit(source).path).name
     # Without a checksum, only its own end tells a whole archive from half of one, or from a page.
-    is_list = Path(source).suffix.lower() in layout.LIST_SUFFIXES
+    is_list = PurePosixPath(name).suffix.lower() in layout.LIST_SUFFIXES
     check = None if sha256 or is_list else require_whole_tar
-    target = archives / f"{address}-{Path(source).name}"
+    target = archives / f"{address}-{name[-LONGEST_NAME:]}"
     with cache_lock(cache):
-        return download(source, target, sha256=sha256, check=check)
+        return download(source, target, sha256=sha256, check=check, revalidate=True)
 
 
 def convert_dataset(config: Config, directory: Path) -> convert.Manifest:

@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.address import public_address
 from inception_finetune.components.io.download import is_remote
 
 COMPRESSED: Final = "tf-hub-format=compressed"  # of an address that answers with the archive
@@ -71,7 +72,7 @@ def fetch_module(
                 try:
                     # Locked only now: a killed download leaves no lock for the next one.
                     resolver.atomic_download(
-                        handle,
+                        public_address(handle),  # it is written beside the copy
                         lambda _, directory: unpack(archive, Path(directory)),
                         str(place),
                         ABANDONED,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from inception_finetune.components.backbone.foreign import in_one_line
 from inception_finetune.components.backbone.keras_network import build_network, fill
 from inception_finetune.components.backbone.module import fingerprint, require_saved_model
 from inception_finetune.components.backbone.module_function import ModuleFunction, find_function
@@ -89,14 +90,16 @@ def load_backbone(
     saved_model = read_saved_model(directory)
     refuse_unsafe(saved_model, directory)
     module = _load_module(directory, saved_model)
-    listed_names = [variable.name for variable in getattr(module, "variables", ())]
-    backbone = choose_network(network, [*listed_names, *checkpoint_names(directory)], directory)
-    require_size(backbone, image_size)
-    values = module_values(backbone, image_size, module, directory)
+    with in_one_line(f"Variables of the module in {directory} cannot be read", "Fetch it again"):
+        listed_names = [variable.name for variable in getattr(module, "variables", ())]
+        backbone = choose_network(network, [*listed_names, *checkpoint_names(directory)], directory)
+        require_size(backbone, image_size)
+        values = module_values(backbone, image_size, module, directory)
     keras_network = build_network(backbone, image_size, batch_norm_momentum)
     fill(backbone, keras_network, values)
 
-    function = find_function(backbone, module, directory)
+    with in_one_line(f"Function of the module in {directory} cannot be read", "Fetch it again"):
+        function = find_function(backbone, module, directory)
     # A module of free size is probed at the size at which it will be used.
     probe_size = function.image_size or image_size
     probed_network = keras_network
@@ -168,14 +171,8 @@ def _load_module(directory: Path, saved_model: "SavedModel") -> Any:
     tag_sets = [set(meta_graph.meta_info_def.tags) for meta_graph in saved_model.meta_graphs]
     preferred: tuple[set[str], ...] = (set(), {"serve"}, {"train"})
     tags = next((tags for tags in preferred if tags in tag_sets), tag_sets[0])
-    try:
+    with in_one_line(f"Module in {directory} cannot be loaded", "Fetch it again"):
         return tf.saved_model.load(str(directory), tags=sorted(tags))
-    # Loading runs a foreign file through many layers: anything may come out of a damaged one.
-    except Exception as error:
-        problem = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"Module in {directory} cannot be loaded: {problem}. Fetch it again."
-        ) from error
 
 
 def module_values(
@@ -254,17 +251,13 @@ def checkpoint_keys(directory: Path) -> "tuple[CheckpointReader, list[tuple[str,
     from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
     path = directory / "variables" / "variables"
-    try:
+    fact = f"Variables of a module cannot be read: {path} is missing or damaged"
+    with in_one_line(fact, "Fetch the module again"):
         reader = tf.train.load_checkpoint(str(path))
-    except (tf.errors.OpError, ValueError) as error:
-        raise UserError(
-            f"Variables of a module cannot be read: {path} is missing or damaged. Fetch the "
-            "module again."
-        ) from error
-    keys = reader.get_variable_to_shape_map()
-    if OBJECT_GRAPH_KEY not in keys:
-        return reader, [(key, key) for key in keys]
-    graph = TrackableObjectGraph.FromString(reader.get_tensor(OBJECT_GRAPH_KEY))
+        keys = reader.get_variable_to_shape_map()
+        if OBJECT_GRAPH_KEY not in keys:
+            return reader, [(key, key) for key in keys]
+        graph = TrackableObjectGraph.FromString(reader.get_tensor(OBJECT_GRAPH_KEY))
     return reader, [
         (attribute.full_name, attribute.checkpoint_key)
         for node in graph.nodes

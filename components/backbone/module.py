@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,14 +11,16 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import urlsplit
 
+from inception_finetune.components.backbone.foreign import require_bounded
 from inception_finetune.components.backbone.hub_handle import (
     COMPRESSED,
     fetch_module,
     is_hub_handle,
 )
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.address import public_address
 from inception_finetune.components.io.download import download, is_remote
-from inception_finetune.components.io.tar import extract_tar, require_whole_tar
+from inception_finetune.components.io.tar import extract_tar, is_tar, require_whole_tar
 
 GRAPH_FILE: Final = "saved_model.pb"
 ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz")
@@ -58,10 +59,11 @@ def resolve(
         require_saved_model(path)
         return path
     if path.is_file() and path.name.endswith(ARCHIVE_SUFFIXES):
+        require_bounded([path], path)
         return _pinned(str(path), f"sha256:{_sha256(path)}", cache_dir, is_weights)
     raise UserError(
-        f"{handle} is not a backbone: that is a directory with a {GRAPH_FILE}, a .tar.gz "
-        "of one, a file of weights (docs/backbones.md), or an http(s) URL. Give one of "
+        f"{public_address(handle)} is not a backbone: that is a directory with a {GRAPH_FILE}, a "
+        ".tar.gz of one, a file of weights (docs/backbones.md), or an http(s) URL. Give one of "
         f"these; {REMEDY}."
     )
 
@@ -88,10 +90,17 @@ def fingerprint(directory: Path) -> str:
     """Returns the sha256 of a module's content: `saved_model.pb`, `variables/` and `assets/`.
 
     It depends on names and bytes, not on dates, owners and other files (notes, pins).
+
+    Args:
+        directory: of the module.
+
+    Raises:
+        UserError: the files are too large for a module.
     """
     files = [directory / GRAPH_FILE]
     for folder in ("variables", "assets"):
         files += sorted(path for path in (directory / folder).rglob("*") if path.is_file())
+    require_bounded(files, directory)
     total = hashlib.sha256()
     for path in files:
         total.update(f"{path.relative_to(directory).as_posix()}\0{_sha256(path)}\n".encode())
@@ -120,7 +129,7 @@ def _pinned(handle: str, key: str, cache_dir: Path, is_weights: Callable[[Path],
     digest = fingerprint(directory) if source == directory else _sha256(source)
     if recorded is None:
         content = {
-            "handle": handle,
+            "handle": public_address(handle),
             "fingerprint": digest,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
@@ -130,8 +139,8 @@ def _pinned(handle: str, key: str, cache_dir: Path, is_weights: Callable[[Path],
         temporary.rename(pin)
     elif digest != recorded:
         raise UserError(
-            f"Copy of {handle} in {directory} has sha256 {digest}, not {recorded}, which was "
-            f"pinned. Delete that directory and {pin} to fetch and pin it again."
+            f"Copy of {public_address(handle)} in {directory} has sha256 {digest}, not {recorded}, "
+            f"which was pinned. Delete that directory and {pin} to fetch and pin it again."
         )
     return source
 
@@ -168,12 +177,12 @@ def _fetch(handle: str, directory: Path, is_weights: Callable[[Path], bool]) -> 
     try:
         if is_weights(file):
             _put(file, directory)
-        elif tarfile.is_tarfile(file):
+        elif is_tar(file):
             _unpack(handle, file, directory)
         else:
             raise UserError(
-                f"{handle} leads neither to a module's .tar.gz nor to a file of weights "
-                f"(docs/backbones.md). Give another address; {REMEDY}."
+                f"{public_address(handle)} leads neither to a module's .tar.gz nor to a file of "
+                f"weights (docs/backbones.md). Give another address; {REMEDY}."
             )
     finally:
         file.unlink(missing_ok=True)
@@ -219,6 +228,6 @@ def _module_root(unpacked: Path, handle: str) -> Path:
         return entries[0]
     names = ", ".join(sorted(entry.name for entry in entries)[:5])
     raise UserError(
-        f"Archive {handle} has no {GRAPH_FILE} at its top or in its only directory: it "
-        f"holds {names or 'nothing'}. Give another archive; {REMEDY}."
+        f"Archive {public_address(handle)} has no {GRAPH_FILE} at its top or in its only "
+        f"directory: it holds {names or 'nothing'}. Give another archive; {REMEDY}."
     )

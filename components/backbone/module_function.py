@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from inception_finetune.components.backbone.foreign import in_one_line
 from inception_finetune.components.backbone.network import Backbone
 from inception_finetune.components.errors import UserError
 
@@ -34,13 +35,15 @@ class ModuleFunction:
         """Computes the features of images.
 
         Raises:
-            UserError: the answer is not a feature vector.
+            UserError: the call fails, or the answer is not a feature vector.
         """
-        answer = self.call(images)
-        if isinstance(answer, dict):
-            answer = answer.get(DEFAULT_OUTPUT, next(iter(answer.values())))
-        features = np.asarray(answer)
-        if features.shape[0] != len(images) or features.size != len(images) * self.features:
+        fact = f"Module in {self.directory} fails where it is called with images"
+        with in_one_line(fact, "Take another module"):
+            answer = self.call(images)
+            if isinstance(answer, dict):
+                answer = answer.get(DEFAULT_OUTPUT, next(iter(answer.values())))
+            features = np.asarray(answer)
+        if features.shape[:1] != (len(images),) or features.size != len(images) * self.features:
             raise UserError(
                 f"Module in {self.directory} gives {list(features.shape[1:])} numbers an image, "
                 f"not {self.features}. Take its feature_vector variant."

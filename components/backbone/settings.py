@@ -7,6 +7,7 @@ from pydantic import field_validator, model_validator
 from inception_finetune.components.backbone.network import Backbone
 from inception_finetune.components.backbone.networks import AUTO, NETWORKS
 from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3
+from inception_finetune.components.io.address import Address
 from inception_finetune.components.settings import Section
 
 STANDIN: Final = "standin"  # a handle: the network with random weights
@@ -19,7 +20,7 @@ class BackboneSection(Section):
     network: str = "inception_v3"
     # A TF-Hub URL or directory of a feature vector of that network, by default Google's own; or
     # "standin", which is not pretrained.
-    handle: str = INCEPTION_V3.module
+    handle: Address = INCEPTION_V3.module
     trainable_from: str = "Mixed_7a"  # first block that is trained; "head" or "all" too
     fresh: bool = False  # trained blocks start from a fresh initialisation, not the checkpoint
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from inception_finetune.components.dataset.bad_examples import OnBadExample, OnLeakage, Policy
+from inception_finetune.components.io.address import Address
 from inception_finetune.components.settings import Fraction, Section
 
 
@@ -13,7 +14,7 @@ class Dataset(Section):
 
     # "cifar10", "digits", a path or URL of a CIFAR-layout archive, a folder of pictures or of
     # TFRecords, or a list of pictures (.tsv): see docs/data.md.
-    archive: str = "cifar10"
+    archive: Address = "cifar10"
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")  # of the archive, when it is known
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1  # carved out of train
     test_fraction: Fraction = 0.1  # of a folder or list that names no test pictures

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.address import public_address, without_secrets
+from inception_finetune.components.io.checksums import Checksums
+from inception_finetune.components.io.partial_file import PartialFile
+from inception_finetune.components.io.remote_version import (
+    forget_version,
+    is_current,
+    store_version,
+    version_of,
+)
 from inception_finetune.components.io.tar import extract_tar
 from inception_finetune.components.progress import progress
 
@@ -35,12 +40,6 @@ _PASSING_STATUS: Final = frozenset({408, 425, 429})
 
 _CONNECTION: Final = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")  # in urllib3's words
 
-# md5 tells damage, not malice: CIFAR-10's publisher gives nothing else.
-_ALGORITHMS: Final[dict[str, Callable[[], Any]]] = {
-    "md5": partial(hashlib.md5, usedforsecurity=False),
-    "sha256": hashlib.sha256,
-}
-
 
 class _InterruptedError(Exception):
     """This attempt failed; another one may succeed."""
@@ -55,12 +54,14 @@ def download(
     check: Callable[[Path], None] | None = None,
     attempts: int = 5,
     read_timeout: float = READ_TIMEOUT,
+    revalidate: bool = False,
 ) -> Path:
     """Returns the local path of `source`, verified; downloads it to `target` if it is remote.
 
     A local file is verified and returned where it is. An existing `target` is returned at once if
-    it passes the checksums and `check`. An interrupted download continues from ``<target>.part``,
-    in this call or a later one, as long as the server still offers the same file.
+    it passes the checksums and `check`, unless `revalidate` finds that the server has another. An
+    interrupted download continues from ``<target>.part``, in this call or a later one, as long as
+    the server still offers the same file.
 
     Args:
       source: an http(s) URL, a ``file://`` URL or a path.
@@ -70,14 +71,17 @@ def download(
       check: is called with the downloaded file and raises UserError if it cannot be the right one.
       attempts: how often a broken connection is tried, in total.
       read_timeout: seconds without a byte until an attempt fails.
+      revalidate: whether the server is asked if it still has the file that `target` is a copy of,
+        where no checksum tells. ``<target>.version.json`` remembers its version.
 
     Raises:
       UserError: the source is missing, cannot be reached, or has another checksum.
     """
-    checksums = _Checksums.of(sha256, md5)
+    checksums = Checksums.of(sha256, md5)
     if not is_remote(source):
         return _local(source, checksums)
-    if target.exists() and not checksums.mismatch(target) and _passes(check, target):
+    is_there = target.exists() and not checksums.mismatch(target) and _passes(check, target)
+    if is_there and (checksums.expected or not revalidate):
         return target
 
     import requests
@@ -88,7 +92,7 @@ def download(
         wait_exponential_jitter,
     )
 
-    part = _Part(target, source)
+    part, shown = PartialFile(target, source), public_address(source)
     retrying = Retrying(
         retry=retry_if_exception_type(_InterruptedError),
         stop=stop_after_attempt(attempts),
@@ -99,28 +103,31 @@ def download(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with requests.Session() as session:
+            if is_there and is_current(session, source, target, (CONNECT_TIMEOUT, read_timeout)):
+                return target
             retrying(_attempt, session, part, read_timeout)
         if mismatch := checksums.mismatch(part.path):
             part.discard()
             raise UserError(
-                f"Download of {source} has {mismatch}; nothing of it was kept. Correct the "
+                f"Download of {shown} has {mismatch}; nothing of it was kept. Correct the "
                 "checksum, or ask the publisher for the right file."
             )
         if check:
             _check_part(part, check)
+        forget_version(target)
         part.complete()
+        if revalidate:
+            store_version(target, part.version)
     except _InterruptedError as error:
         raise UserError(
-            f"Cannot download {source} in {attempts} attempts: {error}. The part that has "
+            f"Cannot download {shown} in {attempts} attempts: {error}. The part that has "
             "arrived is kept: run the command again to continue from there."
         ) from error
     except (requests.RequestException, ValueError) as error:  # of an address, or a redirect's
-        raise UserError(
-            f"Cannot download {source}: {_reason(error)}. Check the address."
-        ) from error
+        raise UserError(f"Cannot download {shown}: {_reason(error)}. Check the address.") from error
     except OSError as error:
         raise UserError(
-            f"Cannot write the download of {source} to {target}: {error}. Free disk space or "
+            f"Cannot write the download of {shown} to {target}: {error}. Free disk space or "
             "change the permissions."
         ) from error
     return target
@@ -135,7 +142,8 @@ def is_remote(source: str) -> bool:
     try:
         return urlsplit(source).scheme in ("http", "https")
     except ValueError as error:
-        raise UserError(f"{source!r} is not an address: {error}. Correct it.") from error
+        shown, reason = public_address(source), without_secrets(str(error))
+        raise UserError(f"{shown!r} is not an address: {reason}. Correct it.") from error
 
 
 def _passes(check: Callable[[Path], None] | None, path: Path) -> bool:
@@ -147,13 +155,13 @@ def _passes(check: Callable[[Path], None] | None, path: Path) -> bool:
     return True
 
 
-def _check_part(part: _Part, check: Callable[[Path], None]) -> None:
+def _check_part(part: PartialFile, check: Callable[[Path], None]) -> None:
     try:
         check(part.path)
     except UserError as error:
         part.discard()
         raise UserError(
-            f"Download of {part._url} is refused and nothing of it was kept: {error}"
+            f"Download of {public_address(part.url)} is refused and nothing of it was kept: {error}"
         ) from error
 
 
@@ -161,7 +169,7 @@ def _reason(error: Exception) -> str:
     """Returns what went wrong, without what requests and urllib3 wrap around it."""
     reason = error.args[0] if error.args else error
     message = str(getattr(reason, "reason", None) or reason)
-    return _CONNECTION.sub("", message).rstrip(".")
+    return without_secrets(_CONNECTION.sub("", message)).rstrip(".")
 
 
 def _announce_retry(state: RetryCallState) -> None:
@@ -171,41 +179,14 @@ def _announce_retry(state: RetryCallState) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-@dataclass(frozen=True)
-class _Checksums:
-    expected: dict[str, str]  # algorithm: hex digest
-
-    @classmethod
-    def of(cls, sha256: str | None, md5: str | None) -> _Checksums:
-        given = {"sha256": sha256, "md5": md5}
-        expected = {name: digest.lower() for name, digest in given.items() if digest is not None}
-        for name, digest in expected.items():
-            length = 2 * _ALGORITHMS[name]().digest_size
-            if not re.fullmatch(f"[0-9a-f]{{{length}}}", digest):
-                raise UserError(
-                    f"{digest!r} is not a {name}: it must have {length} hexadecimal digits. "
-                    "Correct the checksum."
-                )
-        return cls(expected)
-
-    def mismatch(self, path: Path) -> str | None:
-        """Describes how the file's checksum differs, or returns None."""
-        for name, digest in self.expected.items():
-            with path.open("rb") as file:
-                actual = hashlib.file_digest(file, _ALGORITHMS[name]).hexdigest()
-            if actual != digest:
-                return f"{name} {actual}, expected {digest}"
-        return None
-
-
-def _local(source: str, checksums: _Checksums) -> Path:
+def _local(source: str, checksums: Checksums) -> Path:
     url = urlsplit(source)
     if url.scheme == "file" and url.netloc in ("", "localhost"):
         path = Path(url2pathname(url.path))
     elif "://" in source:
         raise UserError(
-            f"{source!r} is not a source that can be read: only paths and http(s):// or "
-            "file:// URLs can. Give one of these."
+            f"{public_address(source)!r} is not a source that can be read: only paths and "
+            "http(s):// or file:// URLs can. Give one of these."
         )
     else:
         path = Path(source).expanduser()
@@ -221,44 +202,7 @@ def _local(source: str, checksums: _Checksums) -> Path:
     return path
 
 
-class _Part:
-    """The file ``<target>.part``, and beside it which version of the remote file it is of."""
-
-    def __init__(self, target: Path, url: str) -> None:
-        self._target = target
-        self._url = url
-        self.path = target.with_name(target.name + ".part")
-        self._validator_path = target.with_name(target.name + ".part.json")
-
-    def validator(self) -> str | None:
-        """Returns the ETag or date that tells whether the server still has the same file."""
-        try:
-            stored = json.loads(self._validator_path.read_text())
-            return str(stored["validator"]) if stored["url"] == self._url else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def size(self) -> int:
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    def start(self, validator: str | None) -> None:
-        """Empties the part. In this order no old byte is ever beside a new validator."""
-        self._validator_path.unlink(missing_ok=True)
-        self.path.write_bytes(b"")
-        if validator:
-            stored = {"url": self._url, "validator": validator}
-            self._validator_path.write_text(json.dumps(stored))
-
-    def discard(self) -> None:
-        self._validator_path.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
-
-    def complete(self) -> None:
-        self._validator_path.unlink(missing_ok=True)
-        self.path.replace(self._target)
-
-
-def _attempt(session: requests.Session, part: _Part, read_timeout: float) -> None:
+def _attempt(session: requests.Session, part: PartialFile, read_timeout: float) -> None:
     import requests
 
     # Checksums and ranges are those of the stored file: no compression on the way.
@@ -268,7 +212,7 @@ def _attempt(session: requests.Session, part: _Part, read_timeout: float) -> Non
         headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
     try:
         with session.get(
-            part._url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, read_timeout)
+            part.url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, read_timeout)
         ) as response:
             _receive(response, part, offset, validator)
     except requests.exceptions.SSLError:
@@ -277,7 +221,9 @@ def _attempt(session: requests.Session, part: _Part, read_timeout: float) -> Non
         raise _InterruptedError(_reason(error)) from error
 
 
-def _receive(response: requests.Response, part: _Part, offset: int, validator: str | None) -> None:
+def _receive(
+    response: requests.Response, part: PartialFile, offset: int, validator: str | None
+) -> None:
     from urllib3.exceptions import HTTPError
 
     total = _total_size(response)
@@ -295,11 +241,14 @@ def _receive(response: requests.Response, part: _Part, offset: int, validator: s
         problem = f"the server answered {response.status_code} {response.reason}"
         if response.status_code >= 500 or response.status_code in _PASSING_STATUS:
             raise _InterruptedError(problem)
-        raise UserError(f"Cannot download {part._url}: {problem}. Check the address.")
+        raise UserError(
+            f"Cannot download {public_address(part.url)}: {problem}. Check the address."
+        )
 
+    part.version = version_of(response) or part.version
     received = offset
     with (
-        progress(f"Downloading {part._target.name}", total, "B") as advance,
+        progress(f"Downloading {part.target.name}", total, "B") as advance,
         part.path.open("ab") as file,
     ):
         advance(offset)

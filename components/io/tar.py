@@ -19,6 +19,31 @@ CHUNK: Final = 1 << 18  # bytes
 # The largest thing unpacked here, CIFAR-10, is 0.2 GB. gzip packs zeros 1000:1, so without a bound
 # a download of a few MB could fill the disk.
 MAX_UNPACKED_BYTES: Final = 4 << 30
+# What tar writes before a member whose name is long or whose attributes are many; `tarfile` reads
+# it into memory whole. Linux' longest path has 4 KiB.
+MAX_HEADER_BYTES: Final = 1 << 18
+_HEADERS: Final = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+_ERRORS: Final = (
+    *(OSError, EOFError, RecursionError, tarfile.TarError, zlib.error, lzma.LZMAError),
+)
+
+
+class _TarInfo(tarfile.TarInfo):
+    """A member; `tarfile` also reads through it what stands before one, such as a long name."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _HEADERS and self.size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a name or attributes of {self.size:,} bytes")
+        if self.type == tarfile.GNUTYPE_SPARSE:  # is refused, so its map need not be read
+            self.sparse = []  # type: ignore[assignment]
+            return self._proc_builtin(tar)  # type: ignore[attr-defined, no-any-return]
+        return super()._proc_member(tar)  # type: ignore[misc, no-any-return]
+
+    def _proc_gnusparse_10(self, member: tarfile.TarInfo, *_: object) -> None:
+        member.sparse = []  # type: ignore[assignment]
 
 
 @contextmanager
@@ -32,13 +57,14 @@ def tar_files(archive: Path) -> Iterator[Iterator[tuple[PurePosixPath, IO[bytes]
       An iterator of (path in the archive, open file).
 
     Raises:
-      UserError: an absolute path, ``..``, a link or a device; more than `MAX_UNPACKED_BYTES`; a
-        damaged or truncated archive. Also raised while a file is being read.
+      UserError: an absolute path, ``..``, NUL in a name, a link or a device; more than
+        `MAX_UNPACKED_BYTES`, headers included; a damaged or truncated archive. Also raised while a
+        file is being read.
     """
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, tarinfo=_TarInfo) as tar:
             yield _checked_files(archive, tar)
-    except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
+    except _ERRORS as error:
         reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists all that it has tried
         raise UserError(
             f"Cannot unpack {archive}: {reason}; it is damaged or incomplete. Fetch it again."
@@ -48,8 +74,9 @@ def tar_files(archive: Path) -> Iterator[Iterator[tuple[PurePosixPath, IO[bytes]
 def _checked_files(
     archive: Path, tar: tarfile.TarFile
 ) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
-    unpacked = 0
-    for member in tar:
+    while member := tar.next():
+        # Each would stay in memory, and a small file can hold millions.
+        tar.members.clear()  # type: ignore[attr-defined]
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts:
             raise UserError(
@@ -61,8 +88,15 @@ def _checked_files(
                 f"{archive} is refused: {member.name!r} is neither a plain file nor a directory. "
                 "Pack it again without links and devices."
             )
-        unpacked += member.size
-        if unpacked > MAX_UNPACKED_BYTES:
+        if "\0" in member.name:
+            raise UserError(
+                f"{archive} is refused: {member.name!r} is not a name that a file can have. Pack "
+                "it again."
+            )
+        attributes = sum(len(key) + len(str(value)) for key, value in tar.pax_headers.items())
+        if attributes > MAX_HEADER_BYTES:  # of all members, from headers of their own
+            raise tarfile.ReadError(f"attributes of {attributes:,} bytes for all members")
+        if tar.offset > MAX_UNPACKED_BYTES:  # where the next member begins, in unpacked bytes
             raise UserError(
                 f"{archive} is refused: it unpacks to over {MAX_UNPACKED_BYTES} bytes. Unpack it "
                 "yourself and give the folder."
@@ -81,6 +115,21 @@ def _check_end(tar: tarfile.TarFile) -> None:
         raise tarfile.ReadError("unexpected end of data")
     while stream.read(CHUNK):  # gzip compares its checksum at the very end
         pass
+
+
+def is_tar(path: Path) -> bool:
+    """Returns whether a file begins as a tar, compressed or not.
+
+    `tarfile.is_tarfile` would read a first header of any size.
+
+    Args:
+      path: of the file.
+    """
+    try:
+        with tarfile.open(path, tarinfo=_TarInfo):
+            return True
+    except _ERRORS:
+        return False
 
 
 def require_whole_tar(archive: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from inception_finetune.components.errors import ExitStatus, UserError
+from inception_finetune.components.io.address import without_secrets
 from inception_finetune.pipeline.cli import backbone, data, review
 from inception_finetune.pipeline.cli.options import (
     ConfigOption,
@@ -40,7 +41,7 @@ def main() -> None:
         app(prog_name="inception-finetune")
     except UserError as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[bold red]error:[/] {escape_markup(str(error))}"
+            f"[bold red]error:[/] {escape_markup(without_secrets(str(error)))}"
         )
         sys.exit(ExitStatus.FAILED)
 

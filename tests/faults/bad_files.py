@@ -9,6 +9,7 @@ import io
 import pickle
 import random
 import tarfile
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ def cases() -> Iterator[Case]:
     yield from _hostile_pickles()
     yield from _hostile_tars()
     yield from _hostile_modules()
+    yield from _damaged_weights()
     yield from _hostile_yaml()
     yield from _strange_paths()
 
@@ -177,6 +179,8 @@ def _hostile_tars() -> Iterator[Case]:
         ("block device", member("evil", tarfile.BLKTYPE, devmajor=8), "neither"),
         ("pipe", member("evil", tarfile.FIFOTYPE), "neither"),
         ("sparse file", member("evil", tarfile.GNUTYPE_SPARSE), "neither|Cannot unpack"),
+        ("name of 3 GB", member("x", tarfile.GNUTYPE_LONGNAME, 3 << 30), "a name or attributes"),
+        ("attributes of 3 GB", member("x", tarfile.XHDTYPE, 3 << 30), "a name or attributes"),
         ("file of 8 TB", member("test_batch", size=8 << 40), "unpacks to over"),
     ):
 
@@ -196,6 +200,7 @@ def _hostile_modules() -> Iterator[Case]:
         *("ReadFile", "WriteFile", "MatchingFiles", "WholeFileReaderV2", "PyFunc", "EagerPyFunc"),
         *("TFRecordDataset", "TextLineDataset", "SaveV2", "PrintV2", "LookupTableImportV2"),
         *("InitializeTableFromTextFileV2", "DebugIdentityV2", "SomebodysOwnOp"),
+        *("Abort", "ImmutableConst", "While", "StatelessWhile", "BatchFunction", "DecodeProtoV2"),
     ):
 
         def attempt(folder: Path, operation: str = operation) -> Any:
@@ -213,6 +218,25 @@ def _hostile_modules() -> Iterator[Case]:
         yield Case(
             "module that does more than compute", operation, f"not loaded.*{operation}", attempt
         )
+
+
+def _damaged_weights() -> Iterator[Case]:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,), }"
+    for name, array in (
+        ("4 TB", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header),
+        ("no header", b""),
+        ("header that is no Python", b"\x93NUMPY\x01\x00\x05\x00((((("),
+        ("header of 4 GB", b"\x93NUMPY\x02\x00\xff\xff\xff\xff"),
+    ):
+
+        def attempt(folder: Path, array: bytes = array) -> Any:
+            from inception_finetune.components.backbone.weights.importing import import_weights
+
+            with zipfile.ZipFile(folder / "w.npz", "w") as archive:
+                archive.writestr("InceptionV1/Conv2d_1a_7x7/weights.npy", array)
+            return import_weights(folder / "w.npz", folder / "out")
+
+        yield Case("damaged array of weights", name, "is not an .npz of|do not fit", attempt)
 
 
 def _hostile_yaml() -> Iterator[Case]:

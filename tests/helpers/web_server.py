@@ -52,6 +52,10 @@ def handler(server: Server) -> type[BaseHTTPRequestHandler]:
         def serve(self) -> None:
             body, first = server.content, 0
             wanted = self.headers.get("Range")
+            if server.etag and self.headers.get("If-None-Match") == server.etag:
+                self.send_response(304)
+                self.end_headers()
+                return
             same = self.headers.get("If-Range") in (None, server.etag)
             if wanted and server.ranges and (same or server.of_ranges is not None):
                 body = body if server.of_ranges is None else server.of_ranges

@@ -78,6 +78,21 @@ def test_what_is_missing_is_named(place, said):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("read", [storage.fetch, storage.find])
+def test_a_key_that_leads_elsewhere_is_refused(read, monkeypatch, working_directory):
+    place, key = f"s3://{BUCKET}/data/records", f"{BUCKET}/data/records/../../../../../pwned.txt"
+    # Real stores differ in whether they take such a key.
+    monkeypatch.setattr(s3fs.S3FileSystem, "find", lambda *_, **__: {key: {}})
+    with pytest.raises(UserError, match=r"data/records is refused: its key '.*pwned.txt' leads"):
+        read(place)
+    assert not working_directory.exists()
+
+
+def test_an_address_that_leads_elsewhere_is_refused():
+    with pytest.raises(UserError, match="leads outside"):
+        storage.fetch(f"s3://{BUCKET}/../../../elsewhere")
+
+
 def test_a_store_that_is_not_there_is_one_line(monkeypatch, model):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)  # not five, with pauses

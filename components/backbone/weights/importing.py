@@ -3,7 +3,6 @@
 import glob
 import hashlib
 import sys
-import tarfile
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -11,6 +10,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from inception_finetune.components.backbone import made_module
+from inception_finetune.components.backbone.foreign import require_bounded
 from inception_finetune.components.backbone.load import (
     TOLERANCE,
     differences,
@@ -29,7 +29,7 @@ from inception_finetune.components.backbone.weights import (
     tfjs,
 )
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.io.tar import require_whole_tar
+from inception_finetune.components.io.tar import is_tar, require_whole_tar
 
 COMMAND: Final = "backbone import"
 MANIFEST: Final = "import.json"
@@ -70,7 +70,15 @@ READERS: Final[dict[str, Reader]] = {
 
 def is_source(path: Path) -> bool:
     """Returns whether the path is a file or folder of weights, by its content."""
-    return any(reader.recognises(path) for reader in READERS.values())
+    return any(_recognises(reader, path) for reader in READERS.values())
+
+
+def _recognises(reader: Reader, path: Path) -> bool:
+    try:
+        return reader.recognises(path)
+    # It looks into files of any kind, and a damaged one may raise anything: it is not recognised.
+    except Exception:
+        return False
 
 
 def import_weights(
@@ -107,6 +115,7 @@ def import_weights(
             f"or {AUTO}."
         )
     kind, reader = _find_reader(source)
+    require_bounded(_files(source), source)
     weights = reader.read(source, network)
     backbone, pixel_range = weights.backbone, value_range or weights.value_range
     if pixel_range is None:
@@ -173,8 +182,16 @@ def import_once(source: Path, cache_dir: Path, network: str) -> Path:
 
 
 def source_digest(source: Path) -> str:
-    """Returns the sha256 of a source; of several files, that of their names and digests."""
+    """Returns the sha256 of a source; of several files, that of their names and digests.
+
+    Args:
+        source: as in `import_weights`.
+
+    Raises:
+        UserError: it is too large, or does not name its files.
+    """
     files = _files(source)
+    require_bounded(files, source)
     digests = []
     for file in files:
         with file.open("rb") as stream:
@@ -202,9 +219,9 @@ def _files(source: Path) -> list[Path]:
 
 def _find_reader(source: Path) -> tuple[str, Reader]:
     for kind, reader in READERS.items():
-        if reader.recognises(source):
+        if _recognises(reader, source):
             return kind, reader
-    if source.is_file() and tarfile.is_tarfile(source):
+    if source.is_file() and is_tar(source):
         require_whole_tar(source)  # one that is damaged is not recognised
     if (source / GRAPH_FILE).is_file():
         raise UserError(

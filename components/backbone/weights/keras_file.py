@@ -3,17 +3,25 @@
 No layer is made from a file's configuration: it is read as JSON, for names and settings.
 """
 
-import io
 import json
+import math
 import re
+import shutil
+import tempfile
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
+from inception_finetune.components.backbone.foreign import (
+    LARGEST_TEXT,
+    in_one_line,
+    read_text,
+)
 from inception_finetune.components.backbone.load import COUNTERS, checkpoint_keys
 from inception_finetune.components.backbone.module import GRAPH_FILE
 from inception_finetune.components.backbone.networks import NETWORKS
@@ -34,6 +42,7 @@ if TYPE_CHECKING:
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.weights.h5"
 MODEL_WEIGHTS: Final = "model_weights/"  # of a whole model in HDF5, beside those of its optimizer
+LARGEST_CHUNK: Final = 1 << 24  # bytes; HDF5 makes them of 1 MiB at most by itself
 METADATA: Final = "keras_metadata.pb"  # of a SavedModel
 # Where Keras' newer form keeps the variables of a layer.
 OBJECT: Final = re.compile(r"((?:layers|_layer_checkpoint_dependencies)/.+)/vars/(\d+)")
@@ -91,30 +100,11 @@ def read(path: Path, network: str) -> Weights:
         UserError: a file that cannot be read, another network, or variables that are missing,
             surplus, misshapen, present twice or not finite.
     """
-    import tensorflow as tf
-    from google.protobuf.message import DecodeError
-
-    try:
+    with in_one_line(f"Keras file {path} cannot be read", "Save it again"):
         if path.is_dir():
             return _read_saved_model(path, network)
         with _open_hdf5(path) as (file, config):
             return _read_hdf5(file, config, path, network)
-    # What h5py, zipfile, json, protobuf and TensorFlow raise of damaged files.
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-        DecodeError,
-        tf.errors.OpError,
-    ) as error:
-        problem = " ".join(str(error).split())[:300]
-        raise UserError(f"Keras file {path} cannot be read: {problem}. Save it again.") from error
 
 
 def _read_saved_model(directory: Path, network: str) -> Weights:
@@ -142,7 +132,7 @@ def _saved_settings(directory: Path) -> Settings:
     file = directory / METADATA
     if not file.is_file():
         return Settings({}, None)
-    nodes = SavedMetadata.FromString(file.read_bytes()).nodes
+    nodes = SavedMetadata.FromString(read_text(file)).nodes
     config = [json.loads(node.metadata) for node in nodes if node.node_path == "root"]
     return read_settings(config, VALUE_RANGE)
 
@@ -163,9 +153,14 @@ def _open_hdf5(path: Path) -> "Iterator[tuple[h5py.File, Any]]":
                 f"{path} is refused: it unpacks to over {MAX_UNPACKED_BYTES} bytes. Save the "
                 "weights alone."
             )
+        if archive.getinfo(CONFIG).file_size > LARGEST_TEXT:
+            raise ValueError(f"its {CONFIG} has over {LARGEST_TEXT:,} bytes")
         config = json.loads(archive.read(CONFIG))
-        with h5py.File(io.BytesIO(archive.read(WEIGHTS)), "r") as file:
-            yield file, config
+        with tempfile.TemporaryFile() as unpacked:  # it may be larger than the memory
+            with archive.open(WEIGHTS) as packed:
+                shutil.copyfileobj(packed, unpacked)
+            with h5py.File(unpacked, "r") as file:
+                yield file, config
 
 
 def _read_hdf5(file: "h5py.File", config: Any, path: Path, network: str) -> Weights:
@@ -176,11 +171,22 @@ def _read_hdf5(file: "h5py.File", config: Any, path: Path, network: str) -> Weig
         datasets = {n: dataset for n, dataset in datasets.items() if n.startswith(MODEL_WEIGHTS)}
     return read_weights(
         {name: dataset.shape for name, dataset in datasets.items() if RANDOM_STATE not in name},
-        lambda name: datasets[name][()],
+        lambda name: _array(datasets[name]),
         path,
         network,
         read_settings(config, VALUE_RANGE),
     )
+
+
+def _array(dataset: "h5py.Dataset") -> np.ndarray:
+    """Reads an array; one of another type than numbers is refused by its dtype alone."""
+    if dataset.dtype.kind != "f":
+        return np.empty(0, dataset.dtype)
+    # A chunk is unpacked whole, and may be of another size than the array.
+    chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
+    if chunk > max(dataset.nbytes, LARGEST_CHUNK):
+        raise ValueError(f"{dataset.name} has chunks of {chunk:,} bytes, more than the array")
+    return np.asarray(dataset[()])
 
 
 def _datasets(file: "h5py.File", path: Path) -> "dict[str, h5py.Dataset]":

@@ -9,7 +9,6 @@ two photographs, as the norm of the difference over the norm: 0.15 and 0.31 at 2
 without those zeros, as they are used here; others may lose accuracy by it.
 """
 
-import json
 import math
 import sys
 import zipfile
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from inception_finetune.components.backbone.foreign import in_one_line, read_json
 from inception_finetune.components.backbone.load import choose_network
 from inception_finetune.components.backbone.network import Backbone, mismatch
 from inception_finetune.components.backbone.networks import NETWORKS
@@ -135,26 +135,24 @@ def _names(module: str, *, has_bias: bool) -> list[str]:
 def _tensors(path: Path, network: str) -> tuple[Backbone, dict[str, np.ndarray]]:
     """Reads the network's tensors as float32 by PyTorch's names, without the classifier's."""
     import ml_dtypes  # noqa: F401  # gives numpy bfloat16
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    try:
-        with safe_open(path, "numpy") as file:
-            slices = {
-                name: file.get_slice(name)
-                for name in file.keys()  # noqa: SIM118  # it is no mapping
-                if not name.startswith(CLASSIFIERS) and not name.endswith(COUNTER)
-            }
-            shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
-            backbone = _choose(network, shapes, path)
-            for name, part in slices.items():
-                if part.get_dtype() not in TYPES:
-                    raise UserError(
-                        f"Weights in {path} are not floating-point numbers of 16, 32 or 64 bits: "
-                        f"{name} is {part.get_dtype()}. Export them without quantisation."
-                    )
-            return backbone, {name: file.get_tensor(name).astype(np.float32) for name in slices}
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"Weights cannot be read from {path}: {error}. Fetch it again.") from error
+    fact = f"Weights cannot be read from {path}"
+    with in_one_line(fact, "Fetch it again"), safe_open(path, "numpy") as file:
+        slices = {
+            name: file.get_slice(name)
+            for name in file.keys()  # noqa: SIM118  # it is no mapping
+            if not name.startswith(CLASSIFIERS) and not name.endswith(COUNTER)
+        }
+        shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+        backbone = _choose(network, shapes, path)
+        for name, part in slices.items():
+            if part.get_dtype() not in TYPES:
+                raise UserError(
+                    f"Weights in {path} are not floating-point numbers of 16, 32 or 64 bits: "
+                    f"{name} is {part.get_dtype()}. Export them without quantisation."
+                )
+        return backbone, {name: file.get_tensor(name).astype(np.float32) for name in slices}
 
 
 def _choose(network: str, shapes: dict[str, tuple[int, ...]], path: Path) -> Backbone:
@@ -190,12 +188,10 @@ def expected_tensors(backbone: Backbone) -> dict[str, tuple[int, ...]]:
 
 def _normalisation(configuration: Path) -> tuple[np.ndarray, np.ndarray] | None:
     """Reads mean and deviation by colour, of pixels in [0, 1], ``[3]`` each."""
-    try:
-        content = json.loads(configuration.read_text("utf-8"))
-    except FileNotFoundError:
+    if not configuration.exists():
         return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{configuration} is not JSON: {error}. Correct or remove it.") from error
+    with in_one_line(f"{configuration} is not JSON", "Correct or remove it"):
+        content = read_json(configuration)
     settings = content.get("pretrained_cfg", content) if isinstance(content, dict) else {}
     if not isinstance(settings, dict) or not settings.keys() & {"mean", "std"}:
         return None

@@ -6,7 +6,6 @@ version 2 is ``PREFIX.index``, the same kind of table without the values, and ``
 
 import re
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,12 +15,13 @@ from typing import IO, TYPE_CHECKING, Final
 
 import numpy as np
 
+from inception_finetune.components.backbone.foreign import in_one_line
 from inception_finetune.components.backbone.load import choose_network
 from inception_finetune.components.backbone.module import GRAPH_FILE
 from inception_finetune.components.backbone.network import Backbone, mismatch
 from inception_finetune.components.backbone.weights import Weights
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.io.tar import extract_tar, tar_files
+from inception_finetune.components.io.tar import extract_tar, is_tar, tar_files
 
 if TYPE_CHECKING:
     from tensorflow.train import CheckpointReader
@@ -32,6 +32,7 @@ INDEX: Final = ".index"
 STATE_FILE: Final = "checkpoint"  # beside the checkpoints of a training: which one is the latest
 LATEST: Final = re.compile(r'^model_checkpoint_path: "(?:.*/)?([^/"]+)"', re.MULTILINE)
 PART: Final = re.compile(r"\.(data-\d+-of-\d+|meta)$")  # other files of a checkpoint
+REMEDY: Final = "Fetch it again, with all of its files"
 CLASSIFIER: Final = "Logits"
 CLASSIFIERS: Final = (CLASSIFIER, "AuxLogits", "Predictions")
 
@@ -42,7 +43,7 @@ def recognises(path: Path) -> bool:
     All names of a version 2 checkpoint are accepted: the prefix and each of its files.
     """
     try:
-        if path.is_file() and tarfile.is_tarfile(path):
+        if path.is_file() and is_tar(path):
             return _is_in_archive(path)
         return bool(_tables(path))
     except (OSError, ValueError, UserError):
@@ -67,15 +68,12 @@ def read(path: Path, network: str) -> Weights:
 
     with _one_table(path) as table, _plainly_named(table) as prefix:
         try:
-            reader = tf.train.load_checkpoint(str(prefix))
-            contents = sort_variables(reader.get_variable_to_shape_map(), path, network)
-            values = _values(contents, reader, path)
-        except (tf.errors.OpError, ValueError, RuntimeError) as error:
-            problem = " ".join(str(error).split()).replace(str(prefix), str(path))[:300]
-            raise UserError(
-                f"Checkpoint {path} cannot be read: {problem}. Fetch it again, with all of its "
-                "files."
-            ) from error
+            with in_one_line(f"Checkpoint {path} cannot be read", REMEDY):
+                reader = tf.train.load_checkpoint(str(prefix))
+                contents = sort_variables(reader.get_variable_to_shape_map(), path, network)
+                values = _values(contents, reader, path)
+        except UserError as error:  # the prefix is a temporary one
+            raise UserError(str(error).replace(str(prefix), str(path))) from error
     print(f"{path}: {contents.summary}", file=sys.stderr, flush=True)
     return Weights(contents.backbone, values, VALUE_RANGE, answer=None)
 
@@ -151,8 +149,15 @@ def _is_of_training(name: str, expected: Mapping[str, tuple[int, ...]]) -> bool:
 
 def _values(contents: Contents, reader: "CheckpointReader", path: Path) -> dict[str, np.ndarray]:
     backbone = contents.backbone
+    dtypes = reader.get_variable_to_dtype_map()
     values = {}
     for name, _ in backbone.variables(backbone.native_size):
+        dtype = dtypes[contents.keys[name]]
+        if not dtype.is_floating:  # and may be text of any length
+            raise UserError(
+                f"Weights in {path} are not finite floating-point numbers: {name} is {dtype.name}. "
+                "Take another checkpoint."
+            )
         array = reader.get_tensor(contents.keys[name])
         if array.dtype.kind in "fV":  # V: bfloat16 to NumPy
             array = array.astype(np.float32)
@@ -168,7 +173,7 @@ def _values(contents: Contents, reader: "CheckpointReader", path: Path) -> dict[
 @contextmanager
 def _one_table(path: Path) -> Iterator[Path]:
     """Yields the table of the one checkpoint in a file, folder or archive, unpacked meanwhile."""
-    if not (path.is_file() and tarfile.is_tarfile(path)):
+    if not (path.is_file() and is_tar(path)):
         yield _latest(_tables(path), path)
         return
     with tempfile.TemporaryDirectory() as scratch:

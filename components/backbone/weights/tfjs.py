@@ -3,13 +3,10 @@
 https://github.com/tensorflow/tfjs/blob/master/tfjs-core/src/io/types.ts (WeightsManifestConfig)
 """
 
-import json
 import math
 import shutil
-import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -17,14 +14,16 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from inception_finetune.components.backbone.foreign import in_one_line, read_json
 from inception_finetune.components.backbone.weights import Weights
 from inception_finetune.components.backbone.weights.keras_names import read_settings, read_weights
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.io.tar import MAX_UNPACKED_BYTES, extract_tar, tar_files
+from inception_finetune.components.io.tar import MAX_UNPACKED_BYTES, extract_tar, is_tar, tar_files
 
 MODEL_FILE: Final = "model.json"
 MANIFEST: Final = "weightsManifest"
 LAYERS_MODEL: Final = "layers-model"  # the other one, graph-model, has no layers any more
+REMEDY: Final = "Fetch it again, with all of its shards"
 TYPES: Final = {  # little-endian, as they lie in the shards
     "float32": "<f4",
     "float16": "<f2",
@@ -43,13 +42,13 @@ def recognises(path: Path) -> bool:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 return any(PurePosixPath(name).name == MODEL_FILE for name in archive.namelist())
-        if tarfile.is_tarfile(path):
+        if is_tar(path):
             with tar_files(path) as files:
                 return any(name.name == MODEL_FILE for name, _ in files)
         with path.open("rb") as file:
             if file.read(1) != b"{":
                 return False
-        return MANIFEST in json.loads(path.read_bytes())
+        return MANIFEST in read_json(path)
     except (OSError, ValueError, RecursionError, zipfile.BadZipFile, UserError):
         return False
 
@@ -65,53 +64,37 @@ def read(path: Path, network: str) -> Weights:
         UserError: a model that cannot be read, another network, or variables that are missing,
             surplus, misshapen, present twice or not finite.
     """
-    try:
-        with _unpacked(path) as file:
-            model = json.loads(file.read_bytes())
-            if model.get("format", LAYERS_MODEL) != LAYERS_MODEL:
-                raise UserError(
-                    f"TensorFlow.js model {path} is a {model['format']}, not a "
-                    f"{LAYERS_MODEL}. Convert it with --output_format=tfjs_layers_model."
-                )
-            places = {
-                place.name: place
-                for group in model[MANIFEST]
-                for place in _places(group["weights"], _shards(file, group, path), path)
-            }
-            return read_weights(
-                {name: place.shape for name, place in places.items()},
-                lambda name: places[name].load(),
-                path,
-                network,
-                read_settings(model.get("modelTopology"), value_range=None),
+    fact = f"TensorFlow.js model {path} cannot be read"
+    with in_one_line(fact, REMEDY), _unpacked(path) as file:
+        model = read_json(file)
+        if model.get("format", LAYERS_MODEL) != LAYERS_MODEL:
+            raise UserError(
+                f"TensorFlow.js model {path} is a {model['format']}, not a "
+                f"{LAYERS_MODEL}. Convert it with --output_format=tfjs_layers_model."
             )
-    # What json and zipfile raise, and a manifest that is not built as it should be.
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        problem = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise UserError(
-            f"TensorFlow.js model {path} cannot be read: {problem}. Fetch it again, with all "
-            "of its shards."
-        ) from error
+        places = {
+            place.name: place
+            for group in model[MANIFEST]
+            for place in _places(group["weights"], _shards(file, group, path), path)
+        }
+        return read_weights(
+            {name: place.shape for name, place in places.items()},
+            lambda name: places[name].load(),
+            path,
+            network,
+            read_settings(model.get("modelTopology"), value_range=None),
+        )
 
 
 def shards(model_file: Path) -> list[Path]:
     """Lists all shards of a model, in their order.
 
     Raises:
-        UserError: one of them lies outside of the folder of `model_file`.
+        UserError: one of them lies outside of the folder of `model_file`, or that names none.
     """
-    model = json.loads(model_file.read_bytes())
-    return [shard for group in model[MANIFEST] for shard in _shards(model_file, group, model_file)]
+    with in_one_line(f"TensorFlow.js model {model_file} cannot be read", REMEDY):
+        groups = read_json(model_file)[MANIFEST]
+        return [shard for group in groups for shard in _shards(model_file, group, model_file)]
 
 
 def _shards(model_file: Path, group: dict[str, Any], path: Path) -> list[Path]:
@@ -132,13 +115,14 @@ class _Place(NamedTuple):
 
     name: str
     shape: tuple[int, ...]
-    content: memoryview  # of the whole group
+    files: list[Path]  # of the whole group
     start: int  # byte
     stored: np.dtype[Any]
     quantization: dict[str, Any]
 
     def load(self) -> np.ndarray:
-        array = np.frombuffer(self.content, self.stored, math.prod(self.shape), self.start)
+        size = math.prod(self.shape) * self.stored.itemsize
+        array = np.frombuffer(_read_bytes(self.files, self.start, size), self.stored)
         array = array.reshape(self.shape)
         if "scale" not in self.quantization:
             return array
@@ -146,8 +130,21 @@ class _Place(NamedTuple):
         return (array * scale + least).astype(np.float32)  # in double precision, as JavaScript
 
 
+def _read_bytes(files: list[Path], start: int, size: int) -> bytes:
+    """Reads a range of the concatenated files, which may be larger than the memory."""
+    content = b""
+    for file in files:
+        length = file.stat().st_size
+        if start < length and len(content) < size:
+            with file.open("rb") as stream:
+                stream.seek(start)
+                content += stream.read(size - len(content))
+        start = max(start - length, 0)
+    return content
+
+
 def _places(specs: list[dict[str, Any]], files: list[Path], path: Path) -> list[_Place]:
-    content = memoryview(b"".join(file.read_bytes() for file in files))
+    size = sum(file.stat().st_size for file in files)
     places, start = [], 0
     for spec in specs:
         quantization = spec.get("quantization") or {}
@@ -160,13 +157,13 @@ def _places(specs: list[dict[str, Any]], files: list[Path], path: Path) -> list[
         stored, shape = np.dtype(TYPES[kind]), tuple(int(length) for length in spec["shape"])
         if any(length < 0 for length in shape):
             raise ValueError(f"{spec['name']} has the shape {list(shape)}")
-        places.append(_Place(spec["name"], shape, content, start, stored, quantization))
+        places.append(_Place(spec["name"], shape, files, start, stored, quantization))
         start += math.prod(shape) * stored.itemsize
-    if start != len(content):
+    if start != size:
         names = ", ".join(file.name for file in files[:3]) + (", …" if len(files) > 3 else "")
         raise UserError(
             f"TensorFlow.js model {path} is incomplete: its manifest has {start:,} bytes in "
-            f"{names}, which hold {len(content):,}. Fetch it again, with all of its shards."
+            f"{names}, which hold {size:,}. Fetch it again, with all of its shards."
         )
     return places
 
@@ -178,7 +175,7 @@ def _unpacked(path: Path) -> Iterator[Path]:
         yield path / MODEL_FILE
         return
     is_zip = zipfile.is_zipfile(path)
-    if not is_zip and not tarfile.is_tarfile(path):
+    if not is_zip and not is_tar(path):
         yield path
         return
     with tempfile.TemporaryDirectory() as scratch:

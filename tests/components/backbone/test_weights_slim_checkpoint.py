@@ -148,14 +148,18 @@ def test_variables_that_do_not_fit(change, complaint, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_values_that_are_no_numbers(arrays, tmp_path, monkeypatch, files):
+@pytest.mark.parametrize(
+    ("dtype", "told"), [(tf.float32, "float32 or holds NaN"), (tf.string, r"string\. Take")]
+)
+def test_values_that_are_no_numbers(arrays, monkeypatch, files, dtype, told):
     bad = arrays | {FIRST: np.full_like(arrays[FIRST], np.nan)}
     reader = SimpleNamespace(
         get_variable_to_shape_map=lambda: {name: list(a.shape) for name, a in bad.items()},
-        get_tensor=bad.get,
+        get_variable_to_dtype_map=lambda: dict.fromkeys(bad, dtype),
+        get_tensor=bad.get if dtype == tf.float32 else None,  # text may be of any length
     )
     monkeypatch.setattr(tf.train, "load_checkpoint", lambda prefix: reader)
-    with pytest.raises(UserError, match=f"{FIRST} is float32 or holds NaN"):
+    with pytest.raises(UserError, match=f"{FIRST} is {told}"):
         slim_checkpoint.read(files / "v1/inception_v1.ckpt", "auto")
 
 

@@ -79,6 +79,82 @@ def test_a_part_of_another_address_is_not_continued(server, target):
     assert "Range" not in server.requests[-1]
 
 
+def fetched_before(server: Server, target: Path) -> None:
+    download(server.url, target, revalidate=True)
+    server.requests.clear()
+
+
+def test_a_copy_that_the_server_still_has_is_used(server, target, capsys):
+    fetched_before(server, target)
+    assert download(server.url, target, revalidate=True) == target
+    assert [request["If-None-Match"] for request in server.requests] == ['"one"']
+    assert "changed" not in capsys.readouterr().err
+
+
+def test_a_file_that_changed_is_fetched_again_and_that_is_said(server, target, capsys):
+    fetched_before(server, target)
+    server.content, server.etag = CONTENT[::-1], '"two"'
+    download(server.url, target, revalidate=True)
+    assert target.read_bytes() == CONTENT[::-1]
+    assert f"{server.url} has changed since {target} was downloaded" in capsys.readouterr().err
+    server.requests.clear()
+    download(server.url, target, revalidate=True)
+    assert [request["If-None-Match"] for request in server.requests] == ['"two"']
+
+
+def test_a_copy_of_an_unknown_version_is_fetched_again(server, target, capsys):
+    target.parent.mkdir()
+    target.write_bytes(b"of last year")
+    download(server.url, target, revalidate=True)
+    assert target.read_bytes() == CONTENT
+    assert "may have changed since" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("refused", "the server answered 403 Forbidden"),
+        ("offline", "Connection refused"),
+        ("no version", "the server gives neither its version nor its date"),
+    ],
+)
+def test_a_copy_that_cannot_be_compared_is_used_and_that_is_said(
+    server, target, capsys, change, reason
+):
+    if change == "no version":
+        server.etag = None
+    fetched_before(server, target)
+    source = server.url
+    if change == "refused":
+        server.statuses = [403]
+    elif change == "offline":
+        source = "http://127.0.0.1:9/archive.tar.gz?signature=S1GNATURE"
+    assert download(source, target, revalidate=True) == target
+    assert target.read_bytes() == CONTENT
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert reason in said and f"the copy {target} is used" in said
+    assert "S1GNATURE" not in said
+
+
+@pytest.mark.parametrize("failure", ["status", "checksum", "no server", "redirect"])
+def test_no_message_or_file_tells_a_password_or_a_signature(server, target, capsys, failure):
+    source = server.url.replace("://", "://alice:S3CRET@") + "?signature=S1GNATURE"
+    if failure == "status":
+        server.statuses = [503, 404]
+    elif failure == "no server":
+        source = "http://alice:S3CRET@127.0.0.1:9/x?signature=S1GNATURE"
+    elif failure == "redirect":
+        server.redirects = ["nowhere://alice:S3CRET@x/y?signature=S1GNATURE"]
+    with pytest.raises(UserError) as held:
+        download(source, target, sha256="0" * 64, attempts=2)
+    server.drops = [1000]
+    with pytest.raises(UserError):
+        download(source, target, attempts=1)
+    texts = [str(held.value), capsys.readouterr().err]
+    texts += [path.read_text("latin-1") for path in target.parent.glob("*")]
+    assert not [text for text in texts if "S3CRET" in text or "S1GNATURE" in text]
+
+
 @pytest.mark.parametrize("change", ["ranges refused", "file changed", "no validator"])
 def test_never_glues_different_files_together(server, target, change):
     if change == "no validator":

@@ -2,13 +2,14 @@
 
 import io
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.io import tar
-from inception_finetune.components.io.tar import extract_tar
+from inception_finetune.components.io.tar import extract_tar, is_tar
 
 
 def write_tar(
@@ -68,6 +69,92 @@ def test_refuses_what_would_fill_the_disk(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="over 1000 bytes"):
         extract_tar(archive, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def header(kind: bytes, size: int) -> bytes:
+    """A member of so many bytes, which are not there."""
+    member = special("x", kind, "")
+    member.size = size
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE]
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_name_of_gigabytes_is_not_read(tmp_path, kind, first):
+    archive = tmp_path / "x.tar"
+    with archive.open("wb") as file:
+        file.write((b"" if first else header(tarfile.REGTYPE, 0)) + header(kind, 3 << 30))
+        file.truncate(3 << 30)  # sparse
+    tracemalloc.start()
+    try:
+        assert is_tar(archive) is not first
+        told = "could not be opened" if first else "a name or attributes of 3,221,225,472 bytes"
+        with pytest.raises(UserError, match=told):
+            extract_tar(archive, tmp_path / "out")
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_names_of_names_without_end_are_one_line(tmp_path):
+    archive = tmp_path / "x.tar"
+    archive.write_bytes((header(tarfile.GNUTYPE_LONGNAME, 512) + bytes(512)) * 5000)
+    with pytest.raises(UserError, match="recursion"):
+        extract_tar(archive, tmp_path / "out")
+
+
+def test_attributes_for_all_members_are_bounded(tmp_path):
+    archive = tmp_path / "x.tar"
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        for number in range(4):
+            values = {f"key{number}": "x" * 100_000}
+            tar.fileobj.write(tarfile.TarInfo.create_pax_global_header(values))
+            tar.addfile(tarfile.TarInfo(f"member {number}"))
+    with pytest.raises(UserError, match="attributes of 300,012 bytes for all members"):
+        extract_tar(archive, tmp_path / "out")
+
+
+def test_headers_count_towards_what_would_fill_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(tar, "MAX_UNPACKED_BYTES", 10_000)
+    archive = write_tar(tmp_path / "x.tar.gz", *[(f"{number}", b"") for number in range(30)])
+    with pytest.raises(UserError, match="over 10000 bytes"):
+        extract_tar(archive, tmp_path / "out")
+
+
+def test_members_that_were_read_take_no_memory(tmp_path):
+    archive = write_tar(tmp_path / "x.tar", *[(f"{number}", b"") for number in range(3000)])
+    tracemalloc.start()
+    try:
+        tar.require_whole_tar(archive)
+        assert tracemalloc.get_traced_memory()[1] < 500_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("sparse", [tarfile.GNUTYPE_SPARSE, {"GNU.sparse.major": "1"}])
+def test_the_map_of_a_sparse_file_is_not_read(tmp_path, sparse):
+    archive = tmp_path / "x.tar"
+    if isinstance(sparse, bytes):
+        archive.write_bytes(header(sparse, 0) + bytes(1024))
+    else:
+        with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as made:
+            member = tarfile.TarInfo("x")
+            member.pax_headers = sparse | {"GNU.sparse.minor": "0"}
+            member.size = 512
+            made.addfile(member, io.BytesIO(b"9" * 512))
+    with pytest.raises(UserError, match="neither a plain file"):
+        extract_tar(archive, tmp_path / "out")
+
+
+def test_a_name_with_nul_is_refused(tmp_path):
+    member = tarfile.TarInfo("x")
+    member.pax_headers = {"path": "a\0b"}
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(member)
+    with pytest.raises(UserError, match=r"'a\\x00b' is not a name that a file can have"):
+        extract_tar(tmp_path / "x.tar", tmp_path / "out")
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
