@@ -34,6 +34,7 @@ from inception_finetune.components.dataset.shards import ShardSource, write_shar
 from inception_finetune.components.dataset.source import Source
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import LABELS_FILE, TEST, TRAIN, VALIDATION
+from inception_finetune.components.lifetime import end_with
 from inception_finetune.components.progress import progress
 
 __all__ = ["MANIFEST_FILE", "Manifest", "convert", "load_manifest"]
@@ -349,7 +350,10 @@ def _write_in_processes(sources: Sequence[ShardSource], workers: int) -> Iterato
         yield from map(write_shard, sources)
         return
     # Spawned, because forking a process that TensorFlow has given threads may hang it.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        workers, spawned, initializer=end_with, initargs=(os.getpid(),)
+    ) as pool:
         try:
             for future in as_completed([pool.submit(write_shard, one) for one in sources]):
                 yield future.result()
