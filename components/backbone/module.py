@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +18,7 @@ from inception_finetune.components.backbone.hub_handle import (
 )
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.download import download, is_remote
+from inception_finetune.components.io.marked_folder import scratch_folder
 from inception_finetune.components.io.tar import extract_tar, require_whole_tar
 
 GRAPH_FILE: Final = "saved_model.pb"
@@ -181,16 +181,16 @@ def _fetch(handle: str, directory: Path, is_weights: Callable[[Path], bool]) -> 
 
 def _put(file: Path, directory: Path) -> None:
     """Moves a file into a directory of its own."""
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
-        place = Path(scratch) / "weights"
+    with scratch_folder(f".{directory.name}.", directory.parent) as scratch:
+        place = scratch / "weights"
         place.mkdir()
         file.rename(place / file.name.removeprefix(f"{directory.name}-"))
         place.rename(directory)
 
 
 def _unpack(handle: str, archive: Path, directory: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
-        unpacked = Path(scratch) / "module"
+    with scratch_folder(f".{directory.name}.", directory.parent) as scratch:
+        unpacked = scratch / "module"
         extract_tar(archive, unpacked)
         root = _module_root(unpacked, handle)
         require_saved_model(root)

@@ -6,7 +6,6 @@ import math
 import multiprocessing
 import os
 import re
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +22,7 @@ from inception_finetune.components.dataset.hold_out import held_out
 from inception_finetune.components.dataset.leakage import leave_out_leaks
 from inception_finetune.components.dataset.manifest import (
     MANIFEST_FILE,
+    UNFINISHED,
     Manifest,
     Settings,
     Shard,
@@ -34,6 +34,7 @@ from inception_finetune.components.dataset.shards import ShardSource, write_shar
 from inception_finetune.components.dataset.source import Source
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import LABELS_FILE, TEST, TRAIN, VALIDATION
+from inception_finetune.components.io.marked_folder import scratch_folder
 from inception_finetune.components.lifetime import end_with
 from inception_finetune.components.progress import progress
 
@@ -95,8 +96,8 @@ def convert(
     splits = _split(source, settings, left_out)
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as tmp:
-            fresh = Path(tmp) / "new"
+        with scratch_folder(f".{directory.name}-", directory.parent) as tmp:
+            fresh = tmp / "new"
             fresh.mkdir()
             shards = _write_shards(source, splits, fresh, examples_per_shard, workers)
             manifest = Manifest(
@@ -109,7 +110,7 @@ def convert(
             )
             (fresh / LABELS_FILE).write_text(labels_text(source.label_names), encoding="utf-8")
             write_manifest(manifest, fresh)
-            put_in_place(fresh, directory, Path(tmp) / "old")
+            put_in_place(fresh, directory, tmp / "old")
     except OSError as error:
         raise UserError(
             f"Cannot write the converted data set to {directory}: {error}. Free disk space, or "
@@ -210,12 +211,22 @@ def refuse_foreign_files(directory: Path) -> None:
         raise UserError(
             f"{directory} is a file, and a data set is written to a directory. Choose another path."
         )
-    for path in sorted(directory.iterdir()):
-        if path.name not in (LABELS_FILE, MANIFEST_FILE) and not _SHARD.fullmatch(path.name):
-            raise UserError(
-                f"{directory} holds {path.name}, which no conversion wrote, and would be replaced. "
-                "Move it away or choose another directory."
-            )
+    held = {path.name for path in directory.iterdir()}
+    try:
+        shards = load_manifest(directory).shards.values()
+        written = {shard.file for shard in chain(*shards)}
+    except UserError:  # a damaged manifest names none
+        written = {name for name in held if _SHARD.fullmatch(name)}
+    if foreign := sorted(held - written - {LABELS_FILE, MANIFEST_FILE, UNFINISHED}):
+        raise UserError(
+            f"{directory} holds {foreign[0]}, which no conversion wrote, and would be replaced. "
+            "Move it away or choose another directory."
+        )
+    if held and not held & {MANIFEST_FILE, UNFINISHED}:
+        raise UserError(
+            f"{directory} holds {sorted(held)[-1]} but no {MANIFEST_FILE}, so that others may have "
+            "written it, and would be replaced. Move it away or choose another directory."
+        )
 
 
 def put_in_place(fresh: Path, directory: Path, old: Path) -> None:

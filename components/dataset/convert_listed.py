@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -44,6 +43,7 @@ from inception_finetune.components.dataset.partition import (
 from inception_finetune.components.dataset.probe import probe_image
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import LABELS_FILE, SPLITS, TEST, TRAIN, VALIDATION
+from inception_finetune.components.io.marked_folder import scratch_folder
 
 CONVERTER_VERSION: Final = 3  # raise it when the same source and settings give other bytes
 
@@ -81,8 +81,8 @@ def convert_listed(
     """
     refuse_foreign_files(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as tmp:
-        lines, fresh = Path(tmp) / "listing.jsonl", Path(tmp) / "new"
+    with scratch_folder(f".{directory.name}-", directory.parent) as tmp:
+        lines, fresh = tmp / "listing.jsonl", tmp / "new"
         skipped = Skipped(policy)
         listing = write_listing(layout, lines, skipped)
         if TEST in listing.splits:
@@ -112,7 +112,7 @@ def convert_listed(
         )
         (fresh / LABELS_FILE).write_text(labels_text(listing.label_names), encoding="utf-8")
         write_manifest(manifest, fresh)
-        put_in_place(fresh, directory, Path(tmp) / "old")
+        put_in_place(fresh, directory, tmp / "old")
     return manifest
 
 

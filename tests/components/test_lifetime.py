@@ -73,7 +73,7 @@ def test_no_worker_outlives_a_killed_command(tmp_path, code, working, killed_by)
     assert main.stdout is not None
     for _ in range(working):
         assert main.stdout.readline().strip().isdecimal()
-    workers: list[psutil.Process] = []
+    workers = []
     while len(workers) < 2:
         time.sleep(0.1)
         workers = psutil.Process(main.pid).children(recursive=True)

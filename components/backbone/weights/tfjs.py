@@ -7,7 +7,6 @@ import json
 import math
 import shutil
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import numpy as np
 from inception_finetune.components.backbone.weights import Weights
 from inception_finetune.components.backbone.weights.keras_names import read_settings, read_weights
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.marked_folder import scratch_folder
 from inception_finetune.components.io.tar import MAX_UNPACKED_BYTES, extract_tar, tar_files
 
 MODEL_FILE: Final = "model.json"
@@ -181,8 +181,8 @@ def _unpacked(path: Path) -> Iterator[Path]:
     if not is_zip and not tarfile.is_tarfile(path):
         yield path
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "model"
+    with scratch_folder("weights-") as scratch:
+        folder = scratch / "model"
         (_extract_zip if is_zip else extract_tar)(path, folder)
         root = sorted(folder.rglob(MODEL_FILE))
         if len(root) != 1:
