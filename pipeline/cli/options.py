@@ -27,10 +27,13 @@ Verbose = Annotated[
 
 
 def load(config: str, overrides: list[str] | None) -> "Config":
-    """The configuration of a command; see `load_config`."""
+    """The configuration of a command; see `load_config`. Its places are folders, or can be made."""
     from inception_finetune.pipeline.config import load_config
+    from inception_finetune.pipeline.places import require_folders
 
-    return load_config(config, overrides or ())
+    loaded = load_config(config, overrides or ())
+    require_folders(loaded)
+    return loaded
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
