@@ -15,7 +15,7 @@ def log_directories(config: Config) -> dict[str, Path]:
     directories = {
         f"run {path.name}": path
         for path in sorted(finished, key=lambda path: int(path.name))
-        if any(path.iterdir())
+        if path.is_dir() and any(path.iterdir())
     }
     directories |= {
         f"trial {path.parent.name}": path for path in sorted(root.glob("tuning/*/*/logs"))
