@@ -112,6 +112,11 @@ def _pinned(handle: str, key: str, cache_dir: Path, is_weights: Callable[[Path],
         )
         require_saved_model(directory)
     else:
+        if recorded is None and directory.is_symlink():
+            raise UserError(
+                f"{directory} is a link, and {pin.name} beside it is missing, so that it cannot be "
+                "checked and is not removed. Remove the link to fetch the module again."
+            )
         if recorded is None and directory.exists():
             shutil.rmtree(directory)  # fetched by a process that died before it could pin it
         if not directory.exists():

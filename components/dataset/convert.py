@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -92,9 +93,10 @@ def convert(
             existing = replace(existing, policy=policy)
             write_manifest(existing, directory)
         return existing
-    refuse_foreign_files(directory)
+    with writing(directory):
+        refuse_foreign_files(directory)
     splits = _split(source, settings, left_out)
-    try:
+    with writing(directory):
         directory.parent.mkdir(parents=True, exist_ok=True)
         with scratch_folder(f".{directory.name}-", directory.parent) as tmp:
             fresh = tmp / "new"
@@ -111,12 +113,19 @@ def convert(
             (fresh / LABELS_FILE).write_text(labels_text(source.label_names), encoding="utf-8")
             write_manifest(manifest, fresh)
             put_in_place(fresh, directory, tmp / "old")
+    return manifest
+
+
+@contextmanager
+def writing(directory: Path) -> Iterator[None]:
+    """Raises UserError where `directory` cannot be written, for want of space or otherwise."""
+    try:
+        yield
     except OSError as error:
         raise UserError(
             f"Cannot write the converted data set to {directory}: {error}. Free disk space, or "
             "choose another directory."
         ) from error
-    return manifest
 
 
 def converted(

@@ -23,6 +23,7 @@ from inception_finetune.components.dataset.convert import (
     put_in_place,
     refuse_foreign_files,
     require_all_taught,
+    writing,
 )
 from inception_finetune.components.dataset.hold_out import bound
 from inception_finetune.components.dataset.layout import Layout
@@ -76,11 +77,13 @@ def convert_listed(
       examples_per_shard: about how many examples a partition has.
 
     Raises:
-      UserError: the source fits no layout, a split has nothing to learn from, or images are bad or
-        test images in train as well and the policy does not skip them.
+      UserError: `directory` cannot be written, the source fits no layout, a split has nothing to
+        learn from, or images are bad or test images in train as well and the policy does not skip
+        them.
     """
-    refuse_foreign_files(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    with writing(directory):
+        refuse_foreign_files(directory)
+        directory.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(f".{directory.name}-", directory.parent) as tmp:
         lines, fresh = tmp / "listing.jsonl", tmp / "new"
         skipped = Skipped(policy)
