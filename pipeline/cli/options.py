@@ -44,7 +44,8 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def load_tensorflow(verbose: bool) -> None:
     """Loads TensorFlow, quietly."""
-    from inception_finetune.pipeline.quiet import quiet_native_output, set_up_environment
+    from inception_finetune.components.native_output import quiet_native_output
+    from inception_finetune.pipeline.quiet import set_up_environment
 
     set_up_environment(verbose)
     with quiet_native_output(verbose):
