@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -19,11 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from inception_finetune.components.dataset.bad_examples import STRICT, Policy, Skipped
+from inception_finetune.components.dataset.conversion_folder import (
+    put_in_place,
+    refuse_foreign_files,
+    writing,
+)
 from inception_finetune.components.dataset.hold_out import held_out
 from inception_finetune.components.dataset.leakage import leave_out_leaks
 from inception_finetune.components.dataset.manifest import (
     MANIFEST_FILE,
-    UNFINISHED,
     Manifest,
     Settings,
     Shard,
@@ -43,7 +45,6 @@ __all__ = ["MANIFEST_FILE", "Manifest", "convert", "load_manifest"]
 
 CONVERTER_VERSION: Final = 2  # raise it when the same archive and settings give other bytes
 EXAMPLES_PER_SHARD: Final = 1024  # 2.4 MB at 32 pixels; also the unit of work of a process
-_SHARD: Final = re.compile(rf"({TRAIN}|{VALIDATION}|{TEST})-\d{{5,}}-of-\d{{5,}}\.tfrecord")
 # A process is worth its start (1 s on a busy machine) where it writes for as long: 8,000 images/s.
 _IMAGES_PER_WORKER: Final = 8192
 _NAMED: Final = 5  # classes in a message
@@ -114,18 +115,6 @@ def convert(
             write_manifest(manifest, fresh)
             put_in_place(fresh, directory, tmp / "old")
     return manifest
-
-
-@contextmanager
-def writing(directory: Path) -> Iterator[None]:
-    """Raises UserError where `directory` cannot be written, for want of space or otherwise."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"Cannot write the converted data set to {directory}: {error}. Free disk space, or "
-            "choose another directory."
-        ) from error
 
 
 def converted(
@@ -206,55 +195,6 @@ def _load_intact(directory: Path) -> Manifest | None:
     except OSError:
         return None
     return manifest if all_whole else None
-
-
-def refuse_foreign_files(directory: Path) -> None:
-    """Checks that replacing `directory` removes nothing but a conversion.
-
-    Raises:
-      UserError: `directory` is a file, or holds files that no conversion wrote.
-    """
-    if not directory.exists():
-        return
-    if not directory.is_dir():
-        raise UserError(
-            f"{directory} is a file, and a data set is written to a directory. Choose another path."
-        )
-    held = {path.name for path in directory.iterdir()}
-    try:
-        shards = load_manifest(directory).shards.values()
-        written = {shard.file for shard in chain(*shards)}
-    except UserError:  # a damaged manifest names none
-        written = {name for name in held if _SHARD.fullmatch(name)}
-    if foreign := sorted(held - written - {LABELS_FILE, MANIFEST_FILE, UNFINISHED}):
-        raise UserError(
-            f"{directory} holds {foreign[0]}, which no conversion wrote, and would be replaced. "
-            "Move it away or choose another directory."
-        )
-    if held and not held & {MANIFEST_FILE, UNFINISHED}:
-        raise UserError(
-            f"{directory} holds {sorted(held)[-1]} but no {MANIFEST_FILE}, so that others may have "
-            "written it, and would be replaced. Move it away or choose another directory."
-        )
-
-
-def put_in_place(fresh: Path, directory: Path, old: Path) -> None:
-    """Renames a finished conversion into place; on failure the old one is put back.
-
-    Args:
-        fresh: the finished conversion.
-        directory: its final place.
-        old: where a conversion that is replaced is moved to.
-    """
-    replaces = directory.exists()
-    if replaces:
-        directory.rename(old)
-    try:
-        fresh.rename(directory)
-    except OSError:
-        if replaces:
-            old.rename(directory)
-        raise
 
 
 def require_all_taught(label_names: Sequence[str], train_labels: Iterable[int]) -> None:

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Final
 
 from inception_finetune.components.dataset.bad_examples import STRICT, Policy, Skipped
+from inception_finetune.components.dataset.conversion_folder import (
+    put_in_place,
+    refuse_foreign_files,
+    writing,
+)
 from inception_finetune.components.dataset.convert import (
     EXAMPLES_PER_SHARD,
     existing_conversion,
     labels_text,
     not_measured,
-    put_in_place,
-    refuse_foreign_files,
     require_all_taught,
-    writing,
 )
 from inception_finetune.components.dataset.hold_out import bound
 from inception_finetune.components.dataset.layout import Layout

@@ -53,7 +53,9 @@ def scratch_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
     place = Path(tempfile.gettempdir() if parent is None else parent)
     name = re.compile(re.escape(prefix) + _RANDOM)
     with suppress(PermissionError):  # one may write into a folder and not list it
-        remove_unused(path for path in place.iterdir() if name.fullmatch(path.name))
+        found = [path for path in place.iterdir() if name.fullmatch(path.name)]
+        # The system's place is everybody's.
+        remove_unused(path for path in found if parent or path.lstat().st_uid == os.geteuid())
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
     try:
         with _locked_from_the_start(folder):
@@ -66,12 +68,12 @@ def remove_unused(folders: Iterable[Path]) -> None:
     """Removes folders of ours that no process has locked, and never through a symbolic link.
 
     Args:
-      folders: those that may go; what is not ours, or another user's, stays.
+      folders: those that may go; what is not ours stays.
     """
     for folder in folders:
         # FileNotFoundError: another process removes it at the same time.
         with suppress(BlockingIOError, FileNotFoundError, PermissionError):
-            if is_marked(folder) and folder.stat().st_uid == os.geteuid():
+            if is_marked(folder):
                 with (folder / MARKER).open("r+") as marker:
                     fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     _remove(folder)
