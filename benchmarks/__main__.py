@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from inception_finetune.pipeline.quiet import quiet_native_output, set_up_environment
+from inception_finetune.components.native_output import quiet_native_output
+from inception_finetune.pipeline.quiet import set_up_environment
 
 EPOCHS = (1, 2, 5, 20)
 

@@ -10,5 +10,4 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 class Section(BaseModel):
     """An immutable section of settings; unknown keys are refused by name."""
 
-    # Numbers become text where text is asked for: YAML reads archive=2017 as a number.
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")

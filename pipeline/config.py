@@ -26,9 +26,12 @@ from inception_finetune.components.model_report.settings import Report
 from inception_finetune.components.settings import Section
 from inception_finetune.pipeline.beam_options import Beam
 from inception_finetune.pipeline.kubeflow_settings import Kubeflow
+from inception_finetune.pipeline.settings_text import parse, parse_override, shown
 from inception_finetune.trainer.settings import TrainingSection, Tuning
 
 PRESETS = resources.files(__package__).joinpath("presets")
+_NAMED = 10  # problems in a message
+_LONGEST = 200  # characters of PyYAML's own words
 
 
 class Config(Section):
@@ -103,7 +106,7 @@ def load_config(source: str | None = None, overrides: Iterable[str] = ()) -> Con
     """
     values = _read(source) if source else {}
     for override in overrides:
-        _merge(values, _parse_override(override))
+        values = _merged(values, _parse_override(override))
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -123,12 +126,16 @@ def _read(source: str) -> dict[str, Any]:
                 f"Give a YAML file or one of {', '.join(preset_names())}."
             ) from None
     try:
-        values = yaml.safe_load(text) or {}
+        values = parse(text)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or "not plain YAML"
-        raise UserError(f"Config {source}{line} is not plain YAML: {problem}") from None
+        problem = str(getattr(error, "problem", None) or getattr(error, "reason", "damaged"))
+        raise UserError(
+            f"Config {source}{line} is not plain YAML: {problem[:_LONGEST]}. Correct it."
+        ) from None
+    if values is None:
+        values = {}
     if not isinstance(values, dict):
         raise UserError(
             f"Config {source} holds a {type(values).__name__}, not a mapping of keys. "
@@ -139,12 +146,10 @@ def _read(source: str) -> dict[str, Any]:
         return values
     if base not in preset_names():
         raise UserError(
-            f"Preset {base!r} of extends in config {source} is unknown. "
+            f"Preset {shown(base)} of extends in config {source} is unknown. "
             f"Name one of {', '.join(preset_names())}."
         )
-    merged = _read(base)
-    _merge(merged, values)
-    return merged
+    return _merged(_read(base), values)
 
 
 def _parse_override(override: str) -> dict[str, Any]:
@@ -154,29 +159,26 @@ def _parse_override(override: str) -> dict[str, Any]:
             f"Override {override!r} on the command line is not key=value. "
             "Write it as in training.epochs=3."
         )
-    try:
-        value = yaml.safe_load(text) if text else ""
-    except yaml.YAMLError:
-        value = text
-    if isinstance(value, str) and text[0:1] not in ("'", '"'):
-        value = text  # YAML would fold a path's spaces and take what follows " #" for a comment
-    nested: Any = value
+    nested = parse_override(text)
     for part in reversed(key.split(".")):
         nested = {part: nested}
     return nested
 
 
-def _merge(base: dict[str, Any], delta: Mapping[str, Any]) -> None:
+def _merged(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes neither of them: an alias puts one mapping in several places."""
+    merged = dict(base)
     for key, value in delta.items():
-        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
-            _merge(base[key], value)
-        else:
-            base[key] = value
+        known = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(known, Mapping):
+            value = _merged(known, value)
+        merged[key] = value
+    return merged
 
 
 def _explain(error: ValidationError, source: str | None) -> str:
     problems = []
-    for problem in error.errors():
+    for problem in error.errors()[:_NAMED]:
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             problems.append(_unknown_key(key))
@@ -184,8 +186,10 @@ def _explain(error: ValidationError, source: str | None) -> str:
             rule = problem["msg"].removeprefix("Value error, ")
             # A rule about several keys says itself what it received.
             several = isinstance(problem["input"], Mapping)
-            received = "" if several else f". Received: {problem['input']!r}"
+            received = "" if several else f". Received: {shown(problem['input'])}"
             problems.append(f"{key}: {rule}{received}".removeprefix(": "))
+    if (more := error.error_count() - _NAMED) > 0:
+        problems.append(f"and {more} more")
     where = f" (config {source}, then the command line)" if source else " (command line)"
     return "; ".join(problems) + where
 

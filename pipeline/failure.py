@@ -27,6 +27,7 @@ REMEDIES = {
     "root=DIRECTORY; what was pushed still serves",
     "file is not a database": "Restore metadata.sqlite from a copy, or give another "
     "root=DIRECTORY; what was pushed still serves",
+    "unable to open database file": "Make metadata.sqlite readable, or give another root=DIRECTORY",
 }
 # What Beam says of a job that a cluster gave up.
 ENGINE_FAILURE = re.compile(r"Pipeline \S+ failed in state (\w+): (.+)", re.DOTALL)

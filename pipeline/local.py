@@ -22,6 +22,7 @@ from inception_finetune.pipeline.history.runs import record
 from inception_finetune.pipeline.inputs import Inputs, prepare_inputs
 from inception_finetune.pipeline.locks import pipeline_lock
 from inception_finetune.pipeline.pipeline import create_pipeline, execution
+from inception_finetune.pipeline.places import require_folders, require_no_pattern
 from inception_finetune.pipeline.quiet import node_announcements
 from inception_finetune.trainer.devices import check_batch_size
 from inception_finetune.trainer.execution import in_environment
@@ -36,6 +37,8 @@ def run(config: Config, *, verbose: bool = False) -> Outcome:
     import tensorflow as tf
 
     devices = len(tf.config.list_physical_devices("GPU"))
+    require_folders(config)
+    require_no_pattern(Path(config.root))
     with as_user_error(), pipeline_lock(Path(config.root)):
         check_batch_size(config.training.batch_size, max(1, devices))  # the Trainer's comes late
         return run_pipeline(config, prepare_inputs(config), verbose=verbose)

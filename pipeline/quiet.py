@@ -2,11 +2,9 @@
 
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 # Node names as both of TFX's local runners log them, by INFO messages of their own.
 RUNNING = ("Component %s is running.", "node %s is running.")
@@ -28,27 +26,6 @@ def set_up_environment(verbose: bool) -> None:
         logging.getLogger().setLevel(logging.ERROR)
         # Beam logs, with its traceback, what it raises as well.
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-
-
-@contextmanager
-def quiet_native_output(verbose: bool) -> Iterator[None]:
-    """Drops what C++ libraries write to file descriptor 2 while they are loaded.
-
-    TensorFlow logs some lines before its own log level is in force. Errors in Python are not
-    affected: exceptions pass through.
-    """
-    if verbose:
-        yield
-        return
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
 
 
 @contextmanager

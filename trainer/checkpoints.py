@@ -71,7 +71,7 @@ class Checkpoints:
         self._step.assign(step)
         self._manager.save(checkpoint_number=step)
         best = self._best_path()
-        for path in tf.io.gfile.glob(f"{self.directory}/best/*"):
+        for path in tf.io.gfile.glob(f"{self.directory}/best/epoch-*"):
             if not path.startswith(f"{best}."):
                 tf.io.gfile.remove(path)
 

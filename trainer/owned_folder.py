@@ -1,17 +1,15 @@
 """Folders of trainings, named by a hash of what is trained; only folders of ours are removed."""
 
-import fcntl
 import hashlib
 import re
-import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.marked_folder import is_marked, locked, remove_unused
 
-MARKER: Final = "inception-finetune.lock"  # in each folder of ours; locked while it is in use
 _NAME: Final = re.compile("[0-9a-f]{16}")  # of a digest's first half
 
 
@@ -36,9 +34,9 @@ def owned_folder(parent: str, identity: Iterable[str]) -> Iterator[str]:
     digest = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
     folder = Path(parent, digest)
     _make(folder)
-    with (folder / MARKER).open("a") as marker:
+    with ExitStack() as stack:
         try:
-            _lock(marker)
+            stack.enter_context(locked(folder))
         except BlockingIOError:
             raise UserError(
                 f"{folder} is in use by another process that trains the same. Wait until it is "
@@ -56,32 +54,13 @@ def _make(folder: Path) -> None:
             f"{error.filename} is not a folder, and checkpoints are to lie in {folder}. Move "
             "it away."
         ) from None
-    if folder.is_symlink() or not (_is_marked(folder) or not any(folder.iterdir())):
+    if folder.is_symlink() or not (is_marked(folder) or not any(folder.iterdir())):
         raise UserError(
             f"{folder} was not made by a training, and checkpoints are to lie there. Move it away."
         )
 
 
 def _remove_others(folder: Path) -> None:
-    if folder.parent.is_symlink():
-        return  # others may keep theirs behind the link
-    for other in folder.parent.iterdir():
-        if other == folder or not _NAME.fullmatch(other.name) or not _is_marked(other):
-            continue
-        with (other / MARKER).open("a") as marker, suppress(BlockingIOError):
-            _lock(marker)
-            shutil.rmtree(other)
-
-
-def _is_marked(folder: Path) -> bool:
-    marker = folder / MARKER
-    return not folder.is_symlink() and marker.is_file() and not marker.is_symlink()
-
-
-def _lock(marker: IO[str]) -> None:
-    """Locks the file until this process ends, however it ends.
-
-    Raises:
-      BlockingIOError: another process holds the lock.
-    """
-    fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if not folder.parent.is_symlink():  # others may keep theirs behind the link
+        others = (path for path in folder.parent.iterdir() if _NAME.fullmatch(path.name))
+        remove_unused(path for path in others if path != folder)

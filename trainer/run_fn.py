@@ -1,6 +1,5 @@
 """TFX's entry point to training, ``trainer.run_fn.run_fn``: the only reader of its FnArgs."""
 
-import tempfile
 from pathlib import Path
 
 import tensorflow_transform as tft
@@ -8,6 +7,7 @@ import tf_keras as keras
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from inception_finetune.components import features
+from inception_finetune.components.io.marked_folder import scratch_folder
 from inception_finetune.trainer import devices, examples, execution, fit, signatures
 from inception_finetune.trainer.classifier import make_classifier
 from inception_finetune.trainer.extra_assets import write_extra_assets
@@ -35,13 +35,13 @@ def run_fn(fn_args: FnArgs) -> None:
     keras.utils.set_random_seed(settings.training.seed)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     with (
-        tempfile.TemporaryDirectory(prefix="trainer-") as scratch,
+        scratch_folder("trainer-") as scratch,
         examples.open_inputs(
             fn_args.train_files,
             fn_args.eval_files,
             settings,
             transform,
-            Path(scratch),
+            scratch,
             fit.EMBEDDED,
         ) as inputs,
         owned_folder(

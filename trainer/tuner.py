@@ -6,7 +6,6 @@ compares scores, and each trial is an ordinary training on the same stored featu
 
 import shutil
 import sys
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
 from inception_finetune.components.evaluation import learning_curve
+from inception_finetune.components.io.marked_folder import scratch_folder
 from inception_finetune.trainer import devices, examples, execution, fit
 from inception_finetune.trainer.classifier import make_classifier
 from inception_finetune.trainer.owned_folder import owned_folder
@@ -47,14 +47,14 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     strategy = devices.choose_strategy()
     devices.check_batch_size(settings.trainer.training.batch_size, strategy.num_replicas_in_sync)
     resources = ExitStack()
-    scratch = resources.enter_context(tempfile.TemporaryDirectory(prefix="tuner-"))
+    scratch = resources.enter_context(scratch_folder("tuner-"))
     inputs = resources.enter_context(
         examples.open_inputs(
             fn_args.train_files,
             fn_args.eval_files,
             settings.trainer,
             tft.TFTransformOutput(fn_args.transform_graph_path),
-            Path(scratch),
+            scratch,
             fit.EMBEDDED,
         )
     )

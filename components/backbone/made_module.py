@@ -1,8 +1,6 @@
 """Modules that this project writes: complete or not at all, with a record of their origin."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 from inception_finetune.components.backbone.module import fingerprint
 from inception_finetune.components.backbone.network import Backbone
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.marked_folder import scratch_folder
 
 NOTE: Final = "README.txt"
 REMEDY: Final = "Delete it or choose another directory."
@@ -83,17 +82,14 @@ def write(
     from inception_finetune.components.backbone import forward
 
     directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
+    with scratch_folder(f".{directory.name}.", directory.parent) as scratch:
+        temporary = scratch / "module"
+        temporary.mkdir()
         forward.save(backbone, values, image_size, str(temporary))
         check(temporary)
         (temporary / NOTE).write_text(note, "utf-8")
         manifest = {"settings": origin.settings, "fingerprint": fingerprint(temporary)}
         (temporary / origin.manifest).write_text(json.dumps(manifest, indent=2) + "\n")
-        temporary.chmod(0o755)  # mkdtemp's 0700 would shut out other readers
         if directory.is_dir():
             directory.rmdir()  # known to be empty
         temporary.rename(directory)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +19,7 @@ from inception_finetune.components.backbone.hub_handle import (
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.address import public_address
 from inception_finetune.components.io.download import download, is_remote
+from inception_finetune.components.io.marked_folder import scratch_folder
 from inception_finetune.components.io.tar import extract_tar, is_tar, require_whole_tar
 
 GRAPH_FILE: Final = "saved_model.pb"
@@ -121,6 +121,11 @@ def _pinned(handle: str, key: str, cache_dir: Path, is_weights: Callable[[Path],
         )
         require_saved_model(directory)
     else:
+        if recorded is None and directory.is_symlink():
+            raise UserError(
+                f"{directory} is a link, and {pin.name} beside it is missing, so that it cannot be "
+                "checked and is not removed. Remove the link to fetch the module again."
+            )
         if recorded is None and directory.exists():
             shutil.rmtree(directory)  # fetched by a process that died before it could pin it
         if not directory.exists():
@@ -190,16 +195,16 @@ def _fetch(handle: str, directory: Path, is_weights: Callable[[Path], bool]) -> 
 
 def _put(file: Path, directory: Path) -> None:
     """Moves a file into a directory of its own."""
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
-        place = Path(scratch) / "weights"
+    with scratch_folder(f".{directory.name}.", directory.parent) as scratch:
+        place = scratch / "weights"
         place.mkdir()
         file.rename(place / file.name.removeprefix(f"{directory.name}-"))
         place.rename(directory)
 
 
 def _unpack(handle: str, archive: Path, directory: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
-        unpacked = Path(scratch) / "module"
+    with scratch_folder(f".{directory.name}.", directory.parent) as scratch:
+        unpacked = scratch / "module"
         extract_tar(archive, unpacked)
         root = _module_root(unpacked, handle)
         require_saved_model(root)

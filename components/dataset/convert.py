@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-import re
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from inception_finetune.components.dataset.bad_examples import STRICT, Policy, Skipped
+from inception_finetune.components.dataset.conversion_folder import (
+    put_in_place,
+    refuse_foreign_files,
+    writing,
+)
 from inception_finetune.components.dataset.hold_out import held_out
 from inception_finetune.components.dataset.leakage import leave_out_leaks
 from inception_finetune.components.dataset.manifest import (
@@ -34,13 +37,14 @@ from inception_finetune.components.dataset.shards import ShardSource, write_shar
 from inception_finetune.components.dataset.source import Source
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import LABELS_FILE, TEST, TRAIN, VALIDATION
+from inception_finetune.components.io.marked_folder import scratch_folder
+from inception_finetune.components.lifetime import end_with
 from inception_finetune.components.progress import progress
 
 __all__ = ["MANIFEST_FILE", "Manifest", "convert", "load_manifest"]
 
 CONVERTER_VERSION: Final = 2  # raise it when the same archive and settings give other bytes
 EXAMPLES_PER_SHARD: Final = 1024  # 2.4 MB at 32 pixels; also the unit of work of a process
-_SHARD: Final = re.compile(rf"({TRAIN}|{VALIDATION}|{TEST})-\d{{5,}}-of-\d{{5,}}\.tfrecord")
 # A process is worth its start (1 s on a busy machine) where it writes for as long: 8,000 images/s.
 _IMAGES_PER_WORKER: Final = 8192
 _NAMED: Final = 5  # classes in a message
@@ -90,12 +94,13 @@ def convert(
             existing = replace(existing, policy=policy)
             write_manifest(existing, directory)
         return existing
-    refuse_foreign_files(directory)
+    with writing(directory):
+        refuse_foreign_files(directory)
     splits = _split(source, settings, left_out)
-    try:
+    with writing(directory):
         directory.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as tmp:
-            fresh = Path(tmp) / "new"
+        with scratch_folder(f".{directory.name}-", directory.parent) as tmp:
+            fresh = tmp / "new"
             fresh.mkdir()
             shards = _write_shards(source, splits, fresh, examples_per_shard, workers)
             manifest = Manifest(
@@ -108,12 +113,7 @@ def convert(
             )
             (fresh / LABELS_FILE).write_text(labels_text(source.label_names), encoding="utf-8")
             write_manifest(manifest, fresh)
-            put_in_place(fresh, directory, Path(tmp) / "old")
-    except OSError as error:
-        raise UserError(
-            f"Cannot write the converted data set to {directory}: {error}. Free disk space, or "
-            "choose another directory."
-        ) from error
+            put_in_place(fresh, directory, tmp / "old")
     return manifest
 
 
@@ -195,45 +195,6 @@ def _load_intact(directory: Path) -> Manifest | None:
     except OSError:
         return None
     return manifest if all_whole else None
-
-
-def refuse_foreign_files(directory: Path) -> None:
-    """Checks that replacing `directory` removes nothing but a conversion.
-
-    Raises:
-      UserError: `directory` is a file, or holds files that no conversion wrote.
-    """
-    if not directory.exists():
-        return
-    if not directory.is_dir():
-        raise UserError(
-            f"{directory} is a file, and a data set is written to a directory. Choose another path."
-        )
-    for path in sorted(directory.iterdir()):
-        if path.name not in (LABELS_FILE, MANIFEST_FILE) and not _SHARD.fullmatch(path.name):
-            raise UserError(
-                f"{directory} holds {path.name}, which no conversion wrote, and would be replaced. "
-                "Move it away or choose another directory."
-            )
-
-
-def put_in_place(fresh: Path, directory: Path, old: Path) -> None:
-    """Renames a finished conversion into place; on failure the old one is put back.
-
-    Args:
-        fresh: the finished conversion.
-        directory: its final place.
-        old: where a conversion that is replaced is moved to.
-    """
-    replaces = directory.exists()
-    if replaces:
-        directory.rename(old)
-    try:
-        fresh.rename(directory)
-    except OSError:
-        if replaces:
-            old.rename(directory)
-        raise
 
 
 def require_all_taught(label_names: Sequence[str], train_labels: Iterable[int]) -> None:
@@ -349,7 +310,10 @@ def _write_in_processes(sources: Sequence[ShardSource], workers: int) -> Iterato
         yield from map(write_shard, sources)
         return
     # Spawned, because forking a process that TensorFlow has given threads may hang it.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        workers, spawned, initializer=end_with, initargs=(os.getpid(),)
+    ) as pool:
         try:
             for future in as_completed([pool.submit(write_shard, one) for one in sources]):
                 yield future.result()

@@ -10,19 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from inception_finetune.components.dataset.bad_examples import STRICT, Policy, Skipped
+from inception_finetune.components.dataset.conversion_folder import (
+    put_in_place,
+    refuse_foreign_files,
+    writing,
+)
 from inception_finetune.components.dataset.convert import (
     EXAMPLES_PER_SHARD,
     existing_conversion,
     labels_text,
     not_measured,
-    put_in_place,
-    refuse_foreign_files,
     require_all_taught,
 )
 from inception_finetune.components.dataset.hold_out import bound
@@ -44,6 +46,7 @@ from inception_finetune.components.dataset.partition import (
 from inception_finetune.components.dataset.probe import probe_image
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import LABELS_FILE, SPLITS, TEST, TRAIN, VALIDATION
+from inception_finetune.components.io.marked_folder import scratch_folder
 
 CONVERTER_VERSION: Final = 3  # raise it when the same source and settings give other bytes
 
@@ -76,13 +79,15 @@ def convert_listed(
       examples_per_shard: about how many examples a partition has.
 
     Raises:
-      UserError: the source fits no layout, a split has nothing to learn from, or images are bad or
-        test images in train as well and the policy does not skip them.
+      UserError: `directory` cannot be written, the source fits no layout, a split has nothing to
+        learn from, or images are bad or test images in train as well and the policy does not skip
+        them.
     """
-    refuse_foreign_files(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as tmp:
-        lines, fresh = Path(tmp) / "listing.jsonl", Path(tmp) / "new"
+    with writing(directory):
+        refuse_foreign_files(directory)
+        directory.parent.mkdir(parents=True, exist_ok=True)
+    with scratch_folder(f".{directory.name}-", directory.parent) as tmp:
+        lines, fresh = tmp / "listing.jsonl", tmp / "new"
         skipped = Skipped(policy)
         listing = write_listing(layout, lines, skipped)
         if TEST in listing.splits:
@@ -112,7 +117,7 @@ def convert_listed(
         )
         (fresh / LABELS_FILE).write_text(labels_text(listing.label_names), encoding="utf-8")
         write_manifest(manifest, fresh)
-        put_in_place(fresh, directory, Path(tmp) / "old")
+        put_in_place(fresh, directory, tmp / "old")
     return manifest
 
 

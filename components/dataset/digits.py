@@ -6,7 +6,6 @@ import gzip
 import io
 import pickle
 import tarfile
-import tempfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from inception_finetune.components.dataset.archive import META, TEST_BATCH
 from inception_finetune.components.features import CHANNELS
+from inception_finetune.components.io.marked_folder import scratch_folder
 
 LABEL_NAMES: Final = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
@@ -54,8 +54,8 @@ def write_digits_archive(target: Path) -> Path:
     members[TEST_BATCH] = _content(rows, labels, test)
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
-        archive = Path(scratch) / target.name
+    with scratch_folder(f".{target.name}-", target.parent) as scratch:
+        archive = scratch / target.name
         _write_tar(archive, members)
         archive.replace(target)
     return target

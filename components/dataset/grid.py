@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +19,7 @@ from inception_finetune.components.dataset.show import (
 from inception_finetune.components.dataset.source import BrowsableSource
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import TRAIN
+from inception_finetune.components.io.marked_folder import scratch_folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -155,8 +155,8 @@ def save_figure(figure: Figure, target: Path) -> None:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
-            temporary = Path(scratch) / "grid.png"
+        with scratch_folder(f".{target.name}-", target.parent) as scratch:
+            temporary = scratch / "grid.png"
             figure.savefig(temporary, bbox_inches="tight", pad_inches=0.2)
             temporary.replace(target)
     except OSError as error:

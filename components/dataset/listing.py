@@ -219,6 +219,8 @@ def _notes(layout: Layout, names: tuple[str, ...]) -> Iterator[str]:
     if layout.kind == "list":
         spellings = Counter(split for _, _, _, split in _rows(layout.path) if split_of(split))
         yield from (note.replace("file", "line") for note in spelling_notes(spellings))
+        if remote := sum("://" in address for _, address, _, _ in _rows(layout.path)):
+            yield f"{remote} of its addresses are remote, and not asked whether they change"
     else:
         for _, top in layout.parts:
             for folder in folders(top):

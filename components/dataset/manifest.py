@@ -14,6 +14,7 @@ from inception_finetune.components.dataset.bad_examples import STRICT, Policy
 from inception_finetune.components.errors import UserError
 
 MANIFEST_FILE: Final = "manifest.json"
+UNFINISHED: Final = f"{MANIFEST_FILE}.part"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def write_manifest(manifest: Manifest, directory: Path) -> None:
     """Writes the manifest at once or not at all."""
     content = asdict(manifest) | {"counts": manifest.counts, "changed": manifest.changed}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    temporary = directory / f"{MANIFEST_FILE}.part"
+    temporary = directory / UNFINISHED
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(directory / MANIFEST_FILE)
 

@@ -1,8 +1,6 @@
 """Checks with TFDV whether new records fit the curated schema and their labels occur as often."""
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import apache_beam as beam
@@ -15,6 +13,7 @@ from inception_finetune.components import features
 from inception_finetune.components.dataset.class_counts import class_counts, counting_options
 from inception_finetune.components.drift.settings import Drift
 from inception_finetune.components.drift.two_sample import largest_chance_shift
+from inception_finetune.components.io.marked_folder import scratch_folder
 
 
 class Labels(NamedTuple):
@@ -52,8 +51,8 @@ def statistics_of(
 
     source = tfxio.TFExampleBeamRecord(physical_format="inmem")
     options = counting_options(_classes(schema), schema)
-    with tempfile.TemporaryDirectory(prefix="statistics-") as directory:
-        target = str(Path(directory) / "statistics.pb")
+    with scratch_folder("statistics-") as directory:
+        target = str(directory / "statistics.pb")
         with beam.Pipeline() as pipeline:
             _ = (
                 pipeline

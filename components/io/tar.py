@@ -5,7 +5,6 @@ from __future__ import annotations
 import lzma
 import shutil
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.marked_folder import scratch_folder
 
 CHUNK: Final = 1 << 18  # bytes
 
@@ -156,8 +156,8 @@ def extract_tar(archive: Path, directory: Path) -> None:
     if directory.exists() and any(directory.iterdir()):
         raise UserError(f"Cannot unpack {archive}: {directory} already holds files. Remove it.")
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as scratch:
-        unpacked = Path(scratch) / directory.name
+    with scratch_folder(f".{directory.name}-", directory.parent) as scratch:
+        unpacked = scratch / directory.name
         unpacked.mkdir()
         with tar_files(archive) as files:
             for path, file in files:

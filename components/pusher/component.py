@@ -88,7 +88,7 @@ def _unfinished(serving: Path) -> Iterator[Path]:
 
 def _remove_unfinished(serving: Path) -> None:
     """Removes what killed pushes have left, but not what another process is pushing."""
-    for folder in serving.glob(f"{UNFINISHED}*"):
+    for folder in serving.glob(f"{UNFINISHED}{'[a-z0-9_]' * 8}"):  # as mkdtemp names them
         with suppress(FileNotFoundError), _try_lock(folder) as is_locked:
             if is_locked:
                 shutil.rmtree(folder, ignore_errors=True)

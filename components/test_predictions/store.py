@@ -7,6 +7,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from inception_finetune.components import features
+from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.record_index import COMPRESSION
 
 
@@ -39,10 +40,16 @@ def encode(prediction: Prediction) -> bytes:
 
 
 def read_predictions(uri: str) -> Predictions:
-    """All that TestPredictions wrote to its artifact at `uri`."""
+    """All that TestPredictions wrote to its artifact at `uri`.
+
+    Raises:
+      UserError: nothing is there.
+    """
     files = sorted(tf.io.gfile.glob(f"{uri}/Split-{features.TEST}/*"))
     records = tf.data.TFRecordDataset(files, COMPRESSION)
     rows = sorted(map(_decode, records.as_numpy_iterator()), key=lambda row: row.id)
+    if not rows:
+        raise UserError(f"No predictions in {uri}: its files were removed. Run again.")
     arrays = {
         key: np.stack([row.probabilities[key] for row in rows])
         for key in (features.CANDIDATE, features.BASELINE)

@@ -1,6 +1,8 @@
 """The command line: parses, calls one function, exits. Imports nothing heavy until needed."""
 
+import os
 import sys
+from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +22,7 @@ from inception_finetune.pipeline.cli.options import (
     load_tensorflow,
     split_overrides,
 )
+from inception_finetune.pipeline.failure import user_error
 
 # Entry points, in pyproject.toml, by which packages above this one add their groups of commands.
 MORE_COMMANDS = "inception_finetune.commands"
@@ -38,12 +41,27 @@ def main() -> None:
     """The entry point: every foreseeable failure is one line and a status other than 0."""
     _add_more_commands()
     try:
-        app(prog_name="inception-finetune")
-    except UserError as error:
+        try:
+            app(prog_name="inception-finetune")
+        finally:
+            if sys.stdout:  # None where it is closed
+                sys.stdout.flush()  # of a full disk it is known only now
+    except Exception as error:
+        told = user_error(error)
+        if told is None:
+            raise
         Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[bold red]error:[/] {escape_markup(without_secrets(str(error)))}"
+            f"[bold red]error:[/] {escape_markup(without_secrets(str(told)))}"
         )
+        if isinstance(error, OSError):
+            _drop_output()
         sys.exit(ExitStatus.FAILED)
+
+
+def _drop_output() -> None:
+    """Gives up what could not be written: Python would try again at its end, and complain."""
+    with suppress(OSError, ValueError, AttributeError), Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _add_more_commands() -> None:
@@ -120,7 +138,7 @@ def tensorboard(
     config: ConfigOption = "digits",
     overrides: Overrides = None,
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "localhost",
-    port: Annotated[int, typer.Option(help="Port to serve on.")] = 6006,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on.")] = 6006,
     verbose: Verbose = False,
 ):
     """Look at every training of this pipeline in TensorBoard."""
@@ -144,7 +162,11 @@ def clean(
     from inception_finetune.pipeline.history.clean import clean as clean_artifacts
 
     done = clean_artifacts(settings, keep)
-    print(f"{done.removed} artifacts removed, {done.freed / 1e6:.1f} MB freed; {done.kept} kept")
+    elsewhere = f", {done.elsewhere} that lie elsewhere" if done.elsewhere else ""
+    print(
+        f"{done.removed} artifacts removed, {done.freed / 1e6:.1f} MB freed; "
+        f"{done.kept} kept{elsewhere}"
+    )
 
 
 @app.command("config")

@@ -27,10 +27,13 @@ Verbose = Annotated[
 
 
 def load(config: str, overrides: list[str] | None) -> "Config":
-    """The configuration of a command; see `load_config`."""
+    """The configuration of a command; see `load_config`. Its places are folders, or can be made."""
     from inception_finetune.pipeline.config import load_config
+    from inception_finetune.pipeline.places import require_folders
 
-    return load_config(config, overrides or ())
+    loaded = load_config(config, overrides or ())
+    require_folders(loaded)
+    return loaded
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -41,7 +44,8 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def load_tensorflow(verbose: bool) -> None:
     """Loads TensorFlow, quietly."""
-    from inception_finetune.pipeline.quiet import quiet_native_output, set_up_environment
+    from inception_finetune.components.native_output import quiet_native_output
+    from inception_finetune.pipeline.quiet import set_up_environment
 
     set_up_environment(verbose)
     with quiet_native_output(verbose):

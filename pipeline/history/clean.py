@@ -24,6 +24,7 @@ class Cleaned:
     removed: int  # artifacts
     freed: int  # bytes
     kept: int  # artifacts
+    elsewhere: int  # artifacts that do not lie in the root's own folder, and stay
 
 
 def clean(config: Config, keep: int) -> Cleaned:
@@ -45,7 +46,7 @@ def clean(config: Config, keep: int) -> Cleaned:
                 "Give the root=DIRECTORY of one that has."
             )
         with pipeline_lock(root):
-            return _clean(store, config.name, root / "artifacts", keep)
+            return _clean(store, config.name, (root / "artifacts").resolve(), keep)
 
 
 def _clean(store: mlmd.MetadataStore, name: str, artifacts: Path, keep: int) -> Cleaned:
@@ -56,18 +57,14 @@ def _clean(store: mlmd.MetadataStore, name: str, artifacts: Path, keep: int) -> 
         )
     ours = {execution.id for execution in store.get_executions_by_context(pipeline.id)}
     used = _used(store, ours, keep) | _blessed_and_pushed(store)
-    made = [
+    recorded = [
         artifact
         for artifact in store.get_artifacts_by_context(pipeline.id)
-        # Paths are as the run was given them, perhaps relative. A folder that is not below the
-        # artifacts' is none of ours to remove.
-        if artifacts in Path(artifact.uri).resolve().parents
+        if artifact.state != _DELETED or Path(artifact.uri).exists()
     ]
+    made = [artifact for artifact in recorded if _lies_in(artifacts, Path(artifact.uri))]
     kept = {artifact.uri for artifact in made if artifact.id in used}
     old = [artifact for artifact in made if artifact.id not in used and artifact.uri not in kept]
-    old = [
-        artifact for artifact in old if artifact.state != _DELETED or Path(artifact.uri).exists()
-    ]
     for artifact in old:
         artifact.state = _DELETED
     if old:
@@ -77,7 +74,19 @@ def _clean(store: mlmd.MetadataStore, name: str, artifacts: Path, keep: int) -> 
         if folder.exists():
             freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
             shutil.rmtree(folder)
-    return Cleaned(len(old), freed, len(kept))
+    return Cleaned(len(old), freed, len(kept), len(recorded) - len(made))
+
+
+def _lies_in(artifacts: Path, folder: Path) -> bool:
+    """Whether an artifact lies where the pipeline has put it, and is not a link to another place.
+
+    Its path is as the run was given it, perhaps relative, or through a link to the whole root.
+    """
+    place = folder.resolve()
+    if artifacts not in place.parents:
+        return False
+    inside = place.relative_to(artifacts).parts
+    return folder.parts[-len(inside) :] == inside
 
 
 def _used(store: mlmd.MetadataStore, ours: set[int], keep: int) -> set[int]:

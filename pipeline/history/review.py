@@ -80,9 +80,12 @@ def report_page(run: Run) -> Path:
     """The page that ModelReport made.
 
     Raises:
-      UserError: the run did not come to it.
+      UserError: the run did not come to it, or it was removed.
     """
-    return Path(run.uri(Step.MODEL_REPORT, "model_report")) / PAGE
+    page = Path(run.uri(Step.MODEL_REPORT, "model_report")) / PAGE
+    if not page.is_file():
+        raise UserError(f"Page {page} of run {run.number} is gone. Run again, or choose another.")
+    return page
 
 
 def open_page(page: Path, console: Console, *, in_browser: bool) -> None:

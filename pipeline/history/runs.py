@@ -85,13 +85,18 @@ class Run:
         """Where an output artifact lies.
 
         Raises:
-          UserError: the run did not come to that step.
+          UserError: the run did not come to that step, or the artifact was removed.
         """
         artifact = self.artifacts.get((step, key))
         if artifact is None:
             raise UserError(
                 f"Run {self.number} of {self.started:%Y-%m-%d %H:%M} did not reach {step}. "
                 "Choose another run, or run again."
+            )
+        if not Path(artifact.uri).is_dir():
+            raise UserError(
+                f"Result of {step} of run {self.number} is gone: {artifact.uri} was removed, by "
+                "`clean` or by hand. Choose another run, or run again."
             )
         return str(artifact.uri)
 

@@ -1,9 +1,9 @@
 """Opens TensorBoard on all trainings below a pipeline's root."""
 
-import tempfile
 from pathlib import Path
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.marked_folder import scratch_folder
 from inception_finetune.pipeline.config import Config
 
 
@@ -15,7 +15,7 @@ def log_directories(config: Config) -> dict[str, Path]:
     directories = {
         f"run {path.name}": path
         for path in sorted(finished, key=lambda path: int(path.name))
-        if any(path.iterdir())
+        if path.is_dir() and any(path.iterdir())
     }
     directories |= {
         f"trial {path.parent.name}": path for path in sorted(root.glob("tuning/*/*/logs"))
@@ -42,9 +42,9 @@ def open_tensorboard(config: Config, *, host: str, port: int) -> None:
 
     server = program.TensorBoard()
     # One folder with all of them: the projector does not see what ``--logdir_spec`` names.
-    with tempfile.TemporaryDirectory(prefix="tensorboard-") as folder:
+    with scratch_folder("tensorboard-") as folder:
         for name, path in directories.items():
-            Path(folder, name).symlink_to(path)
-        server.configure((None, "--logdir", folder, "--host", host, "--port", str(port)))
+            (folder / name).symlink_to(path)
+        server.configure((None, "--logdir", str(folder), "--host", host, "--port", str(port)))
         if server.main():
             raise UserError(f"TensorBoard cannot serve on {host}:{port}. Give another --port.")

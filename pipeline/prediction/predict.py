@@ -1,10 +1,10 @@
 """Classifies pictures with a pushed model."""
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -75,20 +75,17 @@ def predict(
       with_bytes: how many predictions keep their picture's bytes: the least dull ones.
 
     Raises:
-      UserError: no model there that can be loaded, or no pictures.
+      UserError: no model there that can be loaded and answers, or no pictures.
     """
     names = read_label_names(model_directory)
     pictures = read_pictures(places, names)
-    answer = _load(model_directory)
+    answer = _load(model_directory, len(names))
     predictions: list[Prediction] = []
     kept: list[int] = []
     with progress("Predicting", None, "images") as advance:
         for batch in _batches(pictures):
-            found = answer(batch)
-            shares = np.asarray(found[features.PROBABILITIES])
-            for picture, row, error in zip(
-                batch, shares, found[features.ERROR].numpy(), strict=True
-            ):
+            shares, errors = answer(batch)
+            for picture, row, error in zip(batch, shares, errors, strict=True):
                 reason = picture.error or error.decode()
                 if not reason:
                     kept.append(len(predictions))
@@ -101,11 +98,15 @@ def predict(
                 predictions[place] = replace(one, picture=replace(one.picture, encoded=b""))
             kept = best
             advance(len(batch))
+    if not predictions:
+        raise UserError(f"No pictures in {', '.join(map(str, places))}. Give others.")
     return predictions
 
 
-def _load(model_directory: Path) -> Any:
-    """What answers a list of pictures."""
+def _load(
+    model_directory: Path, classes: int
+) -> Callable[[list[Picture]], tuple[npt.NDArray[np.float32], list[bytes]]]:
+    """What answers a list of pictures: the probabilities [pictures, classes], and the errors."""
     if not (model_directory / "saved_model.pb").is_file():
         raise UserError(
             f"No saved_model.pb in {model_directory}. "
@@ -118,12 +119,27 @@ def _load(model_directory: Path) -> Any:
         model = tf.saved_model.load(str(model_directory))
         signature = model.signatures["predict_images"]
     except (OSError, ValueError, KeyError, DecodeError, tf.errors.OpError) as error:
-        raise UserError(
-            f"Model {model_directory} cannot be loaded "
-            f"({type(error).__name__}: {' '.join(str(error).split())[:120]}). "
-            "Push it again, or give another --model DIR."
-        ) from error
-    return lambda batch: signature(images=tf.constant([picture.encoded for picture in batch]))
+        raise _useless(model_directory, "be loaded", error) from error
+
+    def answer(batch: list[Picture]) -> tuple[npt.NDArray[np.float32], list[bytes]]:
+        try:
+            found = signature(images=tf.constant([picture.encoded for picture in batch]))
+            shares, errors = found[features.PROBABILITIES].numpy(), found[features.ERROR].numpy()
+            if shares.shape != (len(batch), classes):
+                raise ValueError(f"probabilities of shape {shares.shape} for {classes} class names")
+        except (TypeError, ValueError, KeyError, tf.errors.OpError) as error:
+            raise _useless(model_directory, "answer", error) from error
+        return shares, errors.tolist()
+
+    return answer
+
+
+def _useless(model_directory: Path, what: str, error: Exception) -> UserError:
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+    return UserError(
+        f"Model {model_directory} cannot {what} ({reason}). "
+        "Push it again, or give another --model DIR."
+    )
 
 
 def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:

@@ -239,6 +239,11 @@ def _damaged_weights() -> Iterator[Case]:
         yield Case("damaged array of weights", name, "is not an .npz of|do not fit", attempt)
 
 
+_LAUGHS = "a0: &a0 [x]\n" + "".join(
+    f"a{depth}: &a{depth} [{', '.join([f'*a{depth - 1}'] * 9)}]\n" for depth in range(1, 10)
+)
+
+
 def _hostile_yaml() -> Iterator[Case]:
     for name, text in (
         ("os.system", "!!python/object/apply:os.system ['touch CALLED']"),
@@ -252,6 +257,10 @@ def _hostile_yaml() -> Iterator[Case]:
         ("a tab", "training:\n\tepochs: 3"),
         ("extends a file", "extends: ../../etc/passwd"),
         ("laughs", "a: &a [x, x]\nb: &b [*a, *a]\nroot: [*b, *b]"),
+        ("a billion laughs", f"{_LAUGHS}root: *a9"),
+        ("a doubled key", "root: a\nroot: b"),
+        ("a date that is none", "root: !!timestamp 2024-02-30"),
+        ("deep", "root: " + "{a: " * 2000),
         ("bytes", "\x00\x01\x02"),
     ):
 

@@ -222,6 +222,21 @@ def test_a_negative_seed(run, archive, tmp_path):
     assert everything_below(tmp_path) == ["made.tar.gz"]
 
 
+@pytest.mark.parametrize(
+    "command", [["config"], ["data", "fetch", "--config", "digits", "cache=here"]]
+)
+def test_a_full_disk_under_the_output(command):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "inception_finetune", *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY / "src")},
+        )
+    assert_one_line((done.returncode, "", done.stderr), "No space left on device")
+
+
 def test_no_such_config(run):
     assert_one_line(run("run", "--config", "none.yaml"), "digits", "'none.yaml'")
 

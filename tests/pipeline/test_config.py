@@ -139,11 +139,77 @@ def test_configuration_and_command_line_import_nothing_heavy():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_text_may_look_like_a_number():
-    assert load_config("digits", ["dataset.archive=2017"]).dataset.archive == "2017"
+LOOKS_LIKE_MORE = (
+    "2017",
+    "010",
+    "1.10",
+    "12:30",
+    "0x10",
+    "0x_",
+    "1_000",
+    "1e3",
+    "no",
+    "2024-02-30",
+)
 
 
-@pytest.mark.parametrize("path", ["a b ", "a\nb", "/x #1/y", "a  b", "!x", "*"])
+@pytest.mark.parametrize("text", LOOKS_LIKE_MORE)
+def test_text_stays_as_it_was_written(tmp_path, text):
+    assert load_config("digits", [f"root={text}"]).root == text
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"extends: digits\nroot: {text}\nreport: {{owners: [{text}]}}\n")
+    config = load_config(str(file))
+    assert (config.root, config.report.owners) == (text, (text,))
+
+
+def test_numbers_and_booleans_are_made_where_a_setting_is_one(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "extends: digits\ntraining: {epochs: ~, steps: 010, restore_best: no, dropout: .5}\n"
+        "tuning: {learning_rate: [1e-4, 0.01]}\ncache: 'null'\n"
+    )
+    config = load_config(str(file), ["training.patience=null", "feature_cache=False"])
+    training = config.training
+    assert (training.epochs, training.steps, training.patience) == (None, 10, None)
+    assert (training.restore_best, training.dropout, config.feature_cache) == (False, 0.5, False)
+    assert (config.tuning.learning_rate, config.cache) == ((1e-4, 0.01), "null")
+
+
+def test_an_override_does_not_reach_another_place_through_an_alias(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("extends: digits\nkubeflow: {tasks: {Trainer: &big {cpu: 8}, Tuner: *big}}\n")
+    tasks = load_config(str(file), ["kubeflow.tasks.Trainer.cpu=4"]).kubeflow.tasks
+    assert (tasks["Trainer"].cpu, tasks["Tuner"].cpu) == (4, 8)
+
+
+@pytest.mark.parametrize(
+    "path", ["a b ", "a\nb", "/x #1/y", "a  b", "!x", "*", "a: b", "- x", "[" * 3000, "1" * 5000]
+)
 def test_a_path_on_the_command_line_is_taken_as_it_is(path):
     assert load_config("digits", [f"root={path}"]).root == path
     assert load_config("digits", ["root='2017'"]).root == "2017"
+
+
+LAUGHS = "".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 9)}]\n" for i in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name: a\nroot: x\nname: b\n", "line 3 is not plain YAML: the key 'name' is there twice"),
+        ("training: {epochs: 1,\n  epochs: 2}", "line 2 is not plain YAML: the key 'epochs' is"),
+        ("training: " + "{a: " * 2000, "is not plain YAML: it is nested too deep"),
+        ("seed: " + "[" * 3000, "is not plain YAML: it is nested too deep"),
+        ("root: !!timestamp 2024-02-30", "line 1 is not plain YAML: could not determine"),
+        (f"training: {{epochs: {'1' * 5000}}}", "training.epochs: Unable to parse"),
+        (f"x0: &x0 [{'a' * 99}]\n{LAUGHS}root: *x9", "root: Input should be a valid string"),
+        (f"x0: &x0 [{'a' * 99}]\n{LAUGHS}extends: *x9", "of extends in config"),
+        ("".join(f"key{i}: 1\n" for i in range(99)), "unknown key key9; .*; and 89 more .config"),
+    ],
+)
+def test_hostile_files_are_one_short_line(tmp_path, text, told):
+    file = tmp_path / "hostile.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=told) as refusal:
+        load_config(str(file))
+    assert len(str(refusal.value)) < 5000 and "\n" not in str(refusal.value)

@@ -8,7 +8,8 @@ import pytest
 
 from helpers.paths import REPOSITORY
 from inception_finetune.components.errors import UserError
-from inception_finetune.trainer.owned_folder import MARKER, owned_folder
+from inception_finetune.components.io.marked_folder import MARKER
+from inception_finetune.trainer.owned_folder import owned_folder
 
 
 def make(parent: Path, *identity: str) -> Path:

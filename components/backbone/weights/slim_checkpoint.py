@@ -21,6 +21,7 @@ from inception_finetune.components.backbone.module import GRAPH_FILE
 from inception_finetune.components.backbone.network import Backbone, mismatch
 from inception_finetune.components.backbone.weights import Weights
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.marked_folder import scratch_folder
 from inception_finetune.components.io.tar import extract_tar, is_tar, tar_files
 
 if TYPE_CHECKING:
@@ -176,8 +177,8 @@ def _one_table(path: Path) -> Iterator[Path]:
     if not (path.is_file() and is_tar(path)):
         yield _latest(_tables(path), path)
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        unpacked = Path(scratch) / "archive"
+    with scratch_folder("weights-") as scratch:
+        unpacked = scratch / "archive"
         extract_tar(path, unpacked)
         folders = sorted({file.parent for file in unpacked.rglob("*") if file.is_file()})
         yield _latest([table for folder in folders for table in _tables(folder)], path)

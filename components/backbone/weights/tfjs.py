@@ -5,7 +5,6 @@ https://github.com/tensorflow/tfjs/blob/master/tfjs-core/src/io/types.ts (Weight
 
 import math
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from inception_finetune.components.backbone.foreign import in_one_line, read_jso
 from inception_finetune.components.backbone.weights import Weights
 from inception_finetune.components.backbone.weights.keras_names import read_settings, read_weights
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.marked_folder import scratch_folder
 from inception_finetune.components.io.tar import MAX_UNPACKED_BYTES, extract_tar, is_tar, tar_files
 
 MODEL_FILE: Final = "model.json"
@@ -178,8 +178,8 @@ def _unpacked(path: Path) -> Iterator[Path]:
     if not is_zip and not is_tar(path):
         yield path
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "model"
+    with scratch_folder("weights-") as scratch:
+        folder = scratch / "model"
         (_extract_zip if is_zip else extract_tar)(path, folder)
         root = sorted(folder.rglob(MODEL_FILE))
         if len(root) != 1:

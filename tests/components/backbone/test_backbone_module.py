@@ -276,3 +276,16 @@ def test_fingerprint_goes_by_names_and_content(tmp_path):
     renamed = module.fingerprint(tmp_path)
     data.with_name("other.index").write_bytes(b"indey")
     assert len({first, renamed, module.fingerprint(tmp_path)}) == 3
+
+
+def test_what_a_link_leads_to_is_not_removed(hub, tmp_path):
+    """The pin is lost, and the copy was moved to another disk."""
+    cache, disk = tmp_path / "cache", tmp_path / "disk"
+    hub.answers["/files/net.ckpt"] = b"weights"
+    copy = module.resolve(f"{hub.url}/files/net.ckpt", cache, is_weights).parent
+    copy.rename(disk)
+    copy.symlink_to(disk)
+    copy.with_suffix(".json").unlink()
+    with pytest.raises(UserError, match="is a link, and .*json beside it is missing"):
+        module.resolve(f"{hub.url}/files/net.ckpt", cache, is_weights)
+    assert (disk / "net.ckpt").read_bytes() == b"weights"

@@ -197,7 +197,7 @@ def test_another_archive_or_converter_converts_again(archive, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    "damage", ["byte", "truncated", "longer", "missing", "labels", "manifest", "no manifest"]
+    "damage", ["byte", "truncated", "longer", "missing", "labels", "manifest", "killed manifest"]
 )
 def test_damage_is_noticed_and_mended(archive, tmp_path, damage):
     convert(archive, tmp_path / "out", **SETTINGS)
@@ -217,7 +217,7 @@ def test_damage_is_noticed_and_mended(archive, tmp_path, damage):
     elif damage == "manifest":
         (tmp_path / "out" / "manifest.json").write_bytes(whole["manifest.json"][:-20])
     else:
-        (tmp_path / "out" / "manifest.json").unlink()
+        (tmp_path / "out" / "manifest.json").rename(tmp_path / "out" / "manifest.json.part")
     convert(archive, tmp_path / "out", **SETTINGS)
     assert contents(tmp_path / "out") == whole
 
@@ -230,6 +230,23 @@ def test_files_of_others_are_never_replaced(archive, tmp_path, foreign):
     with pytest.raises(UserError, match=f"holds {foreign}, which no conversion wrote.*Move it"):
         convert(archive, tmp_path / "out", **SETTINGS)
     assert everything_below(tmp_path / "out") == [foreign]
+
+
+@pytest.mark.parametrize("own", ["train-00000-of-00001.tfrecord", "train-00007-of-00009.tfrecord"])
+def test_records_of_others_are_never_replaced(archive, tmp_path, own):
+    """They have the names that conversions give, as TensorFlow's own tools do."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / own).write_text("mine")
+    (mine / "labels.txt").write_text("0:red\n")
+    with pytest.raises(UserError, match=f"holds {own} but no manifest.json.*Move it away"):
+        convert(archive, mine, **SETTINGS)
+    convert(archive, tmp_path / "out", **SETTINGS)
+    (tmp_path / "out" / "train-00007-of-00009.tfrecord").write_text("mine")
+    with pytest.raises(UserError, match="holds train-00007-of-00009.tfrecord, which no conversion"):
+        convert(archive, tmp_path / "out", **{**SETTINGS, "seed": 5})
+    assert (mine / own).read_text() == "mine"
+    assert (tmp_path / "out" / "train-00007-of-00009.tfrecord").read_text() == "mine"
 
 
 def test_a_file_stands_where_the_directory_should(archive, tmp_path):

@@ -219,6 +219,14 @@ def test_one_more_than_the_limit_stops(damaged, tmp_path):
     assert not (tmp_path / "records").exists()
 
 
+@pytest.mark.parametrize("place", ["list.tsv/out", "x" * 300, "gone/out"])
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path, place):
+    (tmp_path / "list.tsv").write_text("a.png\tcat\nb.png\tdog\n")
+    (tmp_path / "gone").symlink_to("nowhere")
+    with pytest.raises(UserError, match="^Cannot write the converted data set to .*another dir"):
+        convert(tmp_path / "list.tsv", tmp_path / place)
+
+
 def test_one_class_alone_in_train_is_refused(tmp_path):
     source = make_pictures(tmp_path / "in", per_class=6)
     lines = []

@@ -112,6 +112,19 @@ def test_a_listed_file_that_changed_changes_the_fingerprint(tmp_path, pictures):
     assert listed(source)[0].fingerprint != before.fingerprint
 
 
+def test_a_listed_file_that_is_gone_changes_the_fingerprint(tmp_path, pictures):
+    source = written(tmp_path, lines(pictures))
+    before = listed(source)[0]
+    (tmp_path / "3.png").unlink()
+    assert listed(source)[0].fingerprint != before.fingerprint
+
+
+def test_remote_addresses_are_said_not_to_be_asked(tmp_path, pictures):
+    source = written(tmp_path, lines([*pictures, ("s3://bucket/a.png", "cat")]))
+    note = "1 of its addresses are remote, and not asked whether they change"
+    assert listed(source)[0].notes == (note,)
+
+
 def test_linked_folders_are_listed_and_broken_links_named(tmp_path):
     source, disk = write_folder(tmp_path / "in"), tmp_path / "disk"
     disk.mkdir()

@@ -69,6 +69,46 @@ def test_an_artifact_elsewhere_is_never_removed(made, tmp_path):
     assert elsewhere.exists()
 
 
+def move(made: MadePipeline, name: str, uri: Path) -> None:
+    [artifact] = [one for one in made.store.get_artifacts() if one.uri.endswith(name)]
+    artifact.uri = str(uri)
+    made.store.put_artifacts([artifact])
+
+
+def test_the_folder_of_all_artifacts_may_be_a_link_to_a_bigger_disk(made, tmp_path):
+    (made.root / "artifacts").rename(tmp_path / "disk")
+    (made.root / "artifacts").symlink_to(tmp_path / "disk")
+    assert clean(config_of(made), keep=1).removed == 8
+    assert "Model 2" not in made.folders()
+
+
+@pytest.mark.parametrize("name", ["2", "link"])
+def test_nothing_is_removed_through_a_link(made, tmp_path, name):
+    """An old artifact's folder, or the one around it, leads to what is still used or is mine."""
+    models = made.root / "artifacts/Model"
+    (models / "2/file").unlink()
+    (models / "2").rmdir()
+    (models / "2").symlink_to(models / "3")
+    (made.root / "artifacts/link").symlink_to(models)
+    move(
+        made,
+        "/Model/2",
+        made.root / ("artifacts/link/4" if name == "link" else "artifacts/Model/2"),
+    )
+    cleaned = clean(config_of(made), keep=1)
+    assert cleaned.elsewhere == 1
+    assert (models / "3/file").exists() and (models / "2").is_symlink()
+
+
+def test_where_all_lies_elsewhere_it_is_said(made, tmp_path, run_command):
+    made.root.rename(tmp_path / "moved")
+    status, out, _ = run_command("clean", f"root={tmp_path / 'moved'}")
+    assert (status, out) == (
+        0,
+        "0 artifacts removed, 0.0 MB freed; 0 kept, 14 that lie elsewhere\n",
+    )
+
+
 def test_no_pipeline_there(tmp_path):
     with pytest.raises(UserError, match=r"No metadata.sqlite in .*Give the root"):
         clean(load_config("digits", [f"root={tmp_path / 'none'}"]), keep=1)
