@@ -5,6 +5,7 @@ import pytest
 
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.image.settings import TrainViews
 from inception_finetune.trainer import input_fn
 from inception_finetune.trainer.examples import open_inputs
 from inception_finetune.trainer.order import TrainingOrder
@@ -32,11 +33,11 @@ def test_evaluation_reads_everything_once_in_order(source, examples):
 
 def test_training_reads_what_the_order_says_from_any_step_on(source, examples):
     order = TrainingOrder(len(source), 1, batch_size=4, seed=5)
-    batches = list(input_fn.training_batches(source, order, 3, 9).as_numpy_iterator())
+    batches = list(input_fn.training_batches(source, order, 3, 9, classes=10).as_numpy_iterator())
     assert len(batches) == 6
-    for step, (images, labels) in enumerate(batches, start=3):
+    for step, (images, targets) in enumerate(batches, start=3):
         chosen = order.batch(step)[0]
-        np.testing.assert_array_equal(labels, examples.labels[chosen])
+        np.testing.assert_array_equal(targets, np.eye(10)[examples.labels[chosen]])
         np.testing.assert_allclose(
             images[:, 0, 0, 0], examples.levels[chosen] / 127.5 - 1, atol=1e-6
         )
@@ -54,7 +55,7 @@ def test_images_equal_what_the_serving_graph_sees(source, examples, transform_ou
 def test_validation_images_are_streamed_and_copied_nowhere(
     source, examples, transform_output, tmp_path
 ):
-    settings = SimpleNamespace(views=("identity",))
+    settings = SimpleNamespace(views=TrainViews())
     files, scratch = [examples.pattern], tmp_path / "scratch"
     scratch.mkdir()
     with open_inputs(files, files, settings, transform_output, scratch, 4) as opened:

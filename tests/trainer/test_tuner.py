@@ -6,6 +6,7 @@ import keras_tuner
 import pytest
 import tensorflow as tf
 
+from helpers.small_training import execution, settings_for
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.config import load_config
 from inception_finetune.trainer import tuner
@@ -15,9 +16,7 @@ from inception_finetune.trainer.settings import Tuning, apply_hyperparameters
 
 @pytest.fixture
 def settings():
-    from helpers import small_training
-
-    return small_training.settings_for(learning_rate=0.01, dropout=0.4)
+    return settings_for(learning_rate=0.01, dropout=0.4)
 
 
 def test_rates_are_drawn_on_a_log_scale_within_their_bounds(settings):
@@ -56,7 +55,7 @@ def test_a_trial_that_fails_stops_the_search(settings, tmp_path):
         TrainerInputs(None, None, None),
         tf.distribute.get_strategy(),
         str(tmp_path / "trials"),
-        checkpoint_every=100,
+        execution(),
         working_directory=str(tmp_path),
     )
     resources = ExitStack()
