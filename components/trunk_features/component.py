@@ -1,6 +1,6 @@
 """TrunkFeatures, a TFX component: examples, transform graph and backbone to stored features."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import apache_beam as beam
 import tensorflow as tf
@@ -53,7 +53,7 @@ def TrunkFeatures(  # noqa: N802 - TFX component names are classes' names
         features, or a record was lost.
     """
     config = TrunkSettings.model_validate_json(settings)
-    views = {features.TRAIN: range(config.views.count), features.VALIDATION: [AS_SERVED]}
+    views = {features.TRAIN: [*range(config.views.count)], features.VALIDATION: [AS_SERVED]}
     trunk_features.split_names = artifact_utils.encode_split_names(list(views))
     directories = {split: artifact_utils.get_split_uri([trunk_features], split) for split in views}
     for directory in directories.values():
@@ -90,13 +90,13 @@ def TrunkFeatures(  # noqa: N802 - TFX component names are classes' names
     store.write_origin(trunk_features.uri, examples.uri)
 
 
-def _records(file_with_count: tuple[ShardFile, int], views: Mapping[str, Sequence[int]]) -> int:
+def _records(file_with_count: tuple[ShardFile, int], views: Mapping[str, list[int]]) -> int:
     file, examples = file_with_count
     return examples * len(views[file.split])
 
 
 def _read(
-    shard_range: ShardRange, views: Mapping[str, Sequence[int]]
+    shard_range: ShardRange, views: Mapping[str, list[int]]
 ) -> Iterator[tuple[store.Key, ImageView]]:
     """Yields each example in each view of its split."""
     split, file, _ = shard_range.file
