@@ -89,6 +89,23 @@ class Tuning(Section):
     label_smoothing: tuple[Fraction, ...] = Field((0.0, 0.1), min_length=1)
     # Blocks from backbone.trainable_from on, or "head"; none means that one alone.
     trainable_from: tuple[str, ...] = ()
+    # Values of further settings of `training`, such as {layer_decay: [0.7, 1.0]}.
+    choices: dict[str, tuple[bool | int | float | str, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _are_settings_of_a_training(self) -> "Tuning":
+        own = {*type(self).model_fields, "steps", "seed"}
+        for name, values in self.choices.items():
+            if name not in Training.model_fields or name in own:
+                raise ValueError(
+                    f"choices names {name}, which is no setting of training that it may search. "
+                    "Name one of " + ", ".join(sorted(set(Training.model_fields) - own))
+                )
+            if not values:
+                raise ValueError(f"choices gives no values for {name}. Give one or more")
+            for value in values:
+                Training.model_validate({name: value})
+        return self
 
     @model_validator(mode="after")
     def _is_a_range(self) -> "Tuning":

@@ -79,6 +79,8 @@ def search_space(tuning: Tuning, settings: TrainerSettings) -> keras_tuner.Hyper
     space.Float("learning_rate", low, high, sampling="log")
     space.Choice("weight_decay", list(tuning.weight_decay))
     space.Choice("label_smoothing", list(tuning.label_smoothing))
+    for name, values in tuning.choices.items():
+        space.Choice(name, list(values))
     space.Choice("trainable_from", list(tuning.trainable_from) or [settings.trainable_from])
     return space
 

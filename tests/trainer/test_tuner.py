@@ -41,6 +41,34 @@ def test_tuned_values_replace_the_configured_ones_and_no_others(settings):
     assert found.training.label_smoothing == 0.1
 
 
+def test_any_setting_of_a_training_can_be_searched(settings):
+    config = load_config("cifar10", ["tuning.choices={layer_decay: [0.7, 1.0], optimizer: [sgd]}"])
+    space = tuner.search_space(config.tuning, settings)
+    assert {
+        one.name: list(one.values) for one in space.space if one.name in config.tuning.choices
+    } == {
+        "layer_decay": [0.7, 1.0],
+        "optimizer": ["sgd"],
+    }
+    values = {"layer_decay": 0.7, "optimizer": "sgd", "trainable_from": "Mixed_7a"}
+    found = apply_hyperparameters(settings, values).training
+    assert (found.layer_decay, found.optimizer) == (0.7, "sgd")
+
+
+@pytest.mark.parametrize(
+    ("choices", "line"),
+    [
+        ("{rate: [1]}", "choices names rate, which is no setting of training"),
+        ("{seed: [1]}", "choices names seed"),
+        ("{mixup: []}", "no values for mixup"),
+        ("{layer_decay: [2.0]}", "layer_decay"),
+    ],
+)
+def test_what_no_training_has_cannot_be_searched(choices, line):
+    with pytest.raises(UserError, match=line):
+        load_config("cifar10", [f"tuning.choices={choices}"])
+
+
 def test_blocks_below_the_stored_features_cannot_be_tuned():
     with pytest.raises(UserError, match="must name blocks from backbone.trainable_from=Mixed_7b"):
         load_config(
