@@ -50,7 +50,7 @@ class Config(Section):
     kubeflow: Kubeflow = Kubeflow()
     # Whether the frozen trunk runs once for each image, its output stored, and not at each step.
     feature_cache: bool = True
-    # Of the convolutions; "auto" is bfloat16 where the processor multiplies it, else float32.
+    # Of the convolutions; "auto" is bfloat16 where the device multiplies it, else float32.
     compute_dtype: ComputeDtype = "auto"
 
     @model_validator(mode="after")

@@ -5,7 +5,8 @@ import pytest
 
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.image.settings import TrainViews
+from inception_finetune.components.image.augmentation import augment
+from inception_finetune.components.image.settings import Augmentation, TrainViews
 from inception_finetune.trainer import input_fn
 from inception_finetune.trainer.examples import open_inputs
 from inception_finetune.trainer.order import TrainingOrder
@@ -41,6 +42,21 @@ def test_training_reads_what_the_order_says_from_any_step_on(source, examples):
         np.testing.assert_allclose(
             images[:, 0, 0, 0], examples.levels[chosen] / 127.5 - 1, atol=1e-6
         )
+
+
+def test_random_views_are_drawn_by_step_and_place_and_validation_has_none(
+    source, examples, transform_output, tmp_path
+):
+    (tmp_path / "views").mkdir()
+    views = TrainViews(views=(), random_views=1, augmentation=Augmentation(flip=1.0, erase=1.0))
+    seen = input_fn.ImageSource([examples.pattern], transform_output, tmp_path / "views", views)
+    order = TrainingOrder(len(seen), seen.views, batch_size=5, seed=2)
+    [(images, _)] = input_fn.training_batches(seen, order, 7, 8, classes=10).as_numpy_iterator()
+    chosen, _, draws = order.batch(7)
+    [(served, _)] = source.batches(10).as_numpy_iterator()
+    expected = augment(served[chosen], draws, views.augmentation)
+    np.testing.assert_allclose(images, expected, atol=1e-5)
+    assert not np.array_equal(draws, order.batch(8).draws)
 
 
 def test_images_equal_what_the_serving_graph_sees(source, examples, transform_output):
