@@ -21,12 +21,13 @@ from inception_finetune.components.backbone.load import load_backbone
 from inception_finetune.components.backbone.module import fingerprint
 from inception_finetune.components.backbone.network import multiplications
 from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3 as BACKBONE
-from inception_finetune.components.image.views import IDENTITY
+from inception_finetune.components.image.settings import TrainViews
 from inception_finetune.components.io.record_index import IndexedWriter, RecordIndex
 from inception_finetune.components.trunk_features.handler import ImageView, TrunkHandler
-from inception_finetune.components.trunk_features.record import encode
+from inception_finetune.components.trunk_features.record import decode, encode
 from inception_finetune.components.trunk_features.settings import TrunkSettings
 from inception_finetune.trainer import input_fn, model
+from inception_finetune.trainer.optimizers import parameter_groups
 from inception_finetune.trainer.order import TrainingOrder
 from inception_finetune.trainer.settings import Training
 from inception_finetune.trainer.step import TrainingStep
@@ -62,7 +63,7 @@ def measure(
         trainable_from=CUT,
         image_size=image_size,
         compute_dtype="auto",
-        views=(IDENTITY,),
+        views=TrainViews(),
         code_fingerprint="",
     )
     training = Training(batch_size=batch_size, learning_rate=1e-3, schedule="constant")
@@ -192,13 +193,15 @@ def _our_step(
     )
     dtype = resolve_compute_dtype("auto")
     trainee = model.prepare_training(classifier, dtype, from_features=from_features)
-    step = TrainingStep(trainee.network, training, model.make_optimizer(training, 1))
+    groups = parameter_groups(training, trainee, BACKBONE, total_steps=1)
+    step = TrainingStep(trainee, training, groups)
     iterator = iter(batches)
-    return lambda: step.train(next(iterator))
+    return lambda: float(step.train(next(iterator), 0).loss)
 
 
 def _online(backbone: Path, training: Training, image_size: int, batch) -> Callable[[], object]:
-    batches = _again_and_again(batch)
+    images, labels = batch
+    batches = _again_and_again((images, tf.one_hot(labels, CLASSES)))
     return _our_step(backbone, training, image_size, batches, from_features=False)
 
 
@@ -206,8 +209,14 @@ def _store(records: list[bytes], directory: str) -> input_fn.FeatureSource:
     writer = IndexedWriter(f"{directory}/features.tfrecord")
     places = np.array([writer.write(record) for record in records], np.int64)
     writer.close()
-    shard = np.zeros([len(places), 1], np.int32)
-    return input_fn.FeatureSource(RecordIndex((writer.path,), shard, places[:, :1], places[:, 1:]))
+    offset, length, content = np.hsplit(places, 3)
+    shard, labels = (
+        np.zeros_like(offset, np.int32),
+        np.array([decode(one).label for one in records]),
+    )
+    return input_fn.FeatureSource(
+        RecordIndex((writer.path,), shard, offset, length, content, labels)
+    )
 
 
 def _cached(
@@ -215,5 +224,5 @@ def _cached(
 ) -> Callable[[], object]:
     """Reading, decompressing and training; as in the Trainer, the next batch is read ahead."""
     order = TrainingOrder(len(source), source.views, training.batch_size, training.seed)
-    batches = input_fn.training_batches(source, order, 0, 1_000_000)
+    batches = input_fn.training_batches(source, order, 0, 1_000_000, classes=CLASSES)
     return _our_step(backbone, training, image_size, batches, from_features=True)

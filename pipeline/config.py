@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from inception_finetune.components.backbone.compute_dtype import ComputeDtype
-from inception_finetune.components.backbone.network import ALL, Backbone
+from inception_finetune.components.backbone.network import ALL, HEAD, Backbone
 from inception_finetune.components.backbone.networks import AUTO, NETWORKS
 from inception_finetune.components.backbone.settings import BackboneSection, require_block
 from inception_finetune.components.dataset.settings import Dataset
@@ -53,7 +53,7 @@ class Config(Section):
     kubeflow: Kubeflow = Kubeflow()
     # Whether the frozen trunk runs once for each image, its output stored, and not at each step.
     feature_cache: bool = True
-    # Of the convolutions; "auto" is bfloat16 where the processor multiplies it, else float32.
+    # Of the convolutions; "auto" is bfloat16 where the device multiplies it, else float32.
     compute_dtype: ComputeDtype = "auto"
 
     @model_validator(mode="after")
@@ -77,6 +77,15 @@ class Config(Section):
                 f"tuning.trainable_from must name blocks from backbone.trainable_from={first} on "
                 f"({', '.join(allowed)}), here it names {', '.join(wrong)}"
             )
+
+    @model_validator(mode="after")
+    def _only_positions_are_cut(self) -> "Config":
+        if self.training.cutmix and self.feature_cache and self.backbone.trainable_from == HEAD:
+            raise ValueError(
+                "training.cutmix must be 0 where backbone.trainable_from is head: what is stored "
+                "for each image is one vector, of which nothing can be cut. Use training.mixup"
+            )
+        return self
 
     @model_validator(mode="after")
     def _only_a_trunk_is_cached(self) -> "Config":

@@ -201,7 +201,11 @@ def create_pipeline(
 
 def execution(config: Config) -> Execution:
     """How trainings of the pipeline are carried out; whoever runs it puts it in the environment."""
-    return Execution(work=str(Path(config.root)), checkpoint_every=config.training.checkpoint_every)
+    return Execution(
+        work=str(Path(config.root)),
+        checkpoint_every=config.training.checkpoint_every,
+        log_every=config.training.log_every,
+    )
 
 
 def _trunk_settings(config: Config, inputs: Inputs) -> TrunkSettings:
@@ -212,7 +216,7 @@ def _trunk_settings(config: Config, inputs: Inputs) -> TrunkSettings:
         trainable_from=config.backbone.trainable_from,
         image_size=config.image.size,
         compute_dtype=config.compute_dtype,
-        views=config.image.views,
+        views=config.image.train_views,
         code_fingerprint=code_fingerprint(Step.TRUNK_FEATURES),
     )
 
@@ -229,7 +233,8 @@ def _trainer_settings(config: Config, inputs: Inputs) -> TrainerSettings:
         cut_before=config.backbone.trainable_from,
         fresh=config.backbone.fresh,
         compute_dtype=config.compute_dtype,
-        views=config.image.views,
+        views=config.image.train_views,
+        served_views=config.image.served_views,
         label_names=inputs.label_names,
         code_fingerprint=code_fingerprint(Step.TRAINER),
     )

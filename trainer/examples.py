@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from inception_finetune.components import features
+from inception_finetune.components.image.settings import TrainViews
 from inception_finetune.components.io.record_index import RecordIndex
 from inception_finetune.components.trunk_features.store import index_path, read_origin
 from inception_finetune.trainer import input_fn
@@ -77,7 +78,7 @@ def open_features(files: Sequence[str], split: str) -> input_fn.FeatureSource | 
 
 
 def open_train(
-    files: Sequence[str], transform: tft.TFTransformOutput, scratch: Path, views: Sequence[str]
+    files: Sequence[str], transform: tft.TFTransformOutput, scratch: Path, views: TrainViews
 ) -> input_fn.IndexedSource:
     """Opens trunk features if the artifact holds them, else raw examples.
 

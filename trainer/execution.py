@@ -22,6 +22,7 @@ class Execution(Section):
 
     work: str  # folder that outlives a killed run, for checkpoints and the logs of trials
     checkpoint_every: int = Field(ge=1)  # steps
+    log_every: int = Field(ge=1)  # steps
 
     def as_variable(self) -> dict[str, str]:
         """Returns the environment variable that `current` reads."""

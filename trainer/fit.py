@@ -1,5 +1,6 @@
 """Assembles a training from network, batches, checkpoints and observers."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -9,10 +10,16 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from inception_finetune.components.backbone.compute_dtype import resolve_compute_dtype
+from inception_finetune.components.backbone.networks import NETWORKS
+from inception_finetune.components.errors import UserError
 from inception_finetune.trainer import devices, input_fn, model
 from inception_finetune.trainer.checkpoints import Checkpoints
+from inception_finetune.trainer.execution import Execution
+from inception_finetune.trainer.imbalance import class_weights, sampling_chances
 from inception_finetune.trainer.loop import EpochMeans, Schedule, run_loop
+from inception_finetune.trainer.mixing import Mixing
 from inception_finetune.trainer.observers import History, progress_lines
+from inception_finetune.trainer.optimizers import parameter_groups
 from inception_finetune.trainer.order import TrainingOrder
 from inception_finetune.trainer.pictures import thumbnails
 from inception_finetune.trainer.settings import TrainerSettings
@@ -37,8 +44,7 @@ def fit(
     pictures: input_fn.Source,
     settings: TrainerSettings,
     directory: str,
-    *,
-    checkpoint_every: int,
+    execution: Execution,
 ) -> None:
     """Trains `classifier` from where the checkpoints in `directory` stand.
 
@@ -51,7 +57,7 @@ def fit(
       pictures: images of the first of `validation`, for display.
       settings: of the training.
       directory: of checkpoints and logs.
-      checkpoint_every: steps between two checkpoints.
+      execution: how it is carried out.
 
     Raises:
       UserError: the train split is smaller than one batch, a batch cannot be divided among the
@@ -60,20 +66,41 @@ def fit(
     training = settings.training
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     devices.check_batch_size(training.batch_size, replicas)
-    order = TrainingOrder(len(train), train.views, training.batch_size, training.seed)
+    order = TrainingOrder(
+        len(train),
+        train.views,
+        training.batch_size,
+        training.seed,
+        sampling_chances(training.balanced_sampling, train.labels),
+    )
     total_steps = training.steps or (training.epochs or 1) * order.steps_per_epoch
-    schedule = Schedule(total_steps, order.steps_per_epoch, checkpoint_every, training)
+    schedule = Schedule(
+        total_steps,
+        order.steps_per_epoch,
+        execution.checkpoint_every,
+        execution.log_every,
+        training,
+    )
     trainee = model.prepare_training(
         classifier,
         resolve_compute_dtype(settings.compute_dtype),
         from_features=isinstance(train, input_fn.FeatureSource),
     )
-    optimizer = model.make_optimizer(training, total_steps)
-    step, means = TrainingStep(trainee.network, training, optimizer), EpochMeans()
+    frozen_steps = training.unfreeze_after * order.steps_per_epoch
+    _check_unfreezing(frozen_steps, total_steps)
+    groups = parameter_groups(
+        training,
+        trainee,
+        NETWORKS[settings.network],
+        total_steps=total_steps,
+        frozen_steps=frozen_steps,
+    )
+    weights_of_classes = class_weights(training.class_weights, train.labels, settings.label_names)
+    step, means = TrainingStep(trainee, training, groups, weights_of_classes), EpochMeans()
     weights = {"head": classifier.head}
     if trainee.upper is not None:
         weights["upper"] = trainee.upper
-    checkpoints = Checkpoints(directory, weights, optimizer=optimizer, means=means.sums)
+    checkpoints = Checkpoints(directory, weights, optimizers=step.optimizers, means=means.sums)
     start = checkpoints.restore()
     board = TensorBoardLog(
         log_directory(directory),
@@ -85,13 +112,20 @@ def fit(
     )
     if not start:
         board.graph(classifier.network)
+        board.views(settings.views, training.seed)
         board.hyperparameters(_hyperparameters(settings))
 
     def batches(first: int) -> tf.data.Dataset:
         return devices.distribute(
             step.strategy,
             lambda replicas: input_fn.training_batches(
-                train, order, first, total_steps, replicas=replicas
+                train,
+                order,
+                first,
+                total_steps,
+                classes=len(settings.label_names),
+                mixing=Mixing.of(training),
+                replicas=replicas,
             ),
         )
 
@@ -127,7 +161,20 @@ def _hyperparameters(settings: TrainerSettings) -> dict[str, bool | int | float 
     """Returns the settings that may differ between runs and matter; unset ones are left out."""
     values = settings.model_dump(include={"trainable_from", "fresh", "image_size", "compute_dtype"})
     values |= settings.training.model_dump()
-    return {name: value for name, value in values.items() if value is not None}
+    return {
+        name: json.dumps(value) if isinstance(value, dict) else value
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _check_unfreezing(frozen_steps: int, total_steps: int) -> None:
+    if frozen_steps >= total_steps:
+        raise UserError(
+            f"training.unfreeze_after freezes the upper blocks for {frozen_steps} steps, and the "
+            f"training has {total_steps}: they would never be trained. Lower it, or set "
+            "backbone.trainable_from=head."
+        )
 
 
 def _embed(

@@ -4,7 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,9 @@ import tensorflow_transform as tft
 
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.image.augmentation import DRAWS, show_views
+from inception_finetune.components.image.settings import TrainViews
 from inception_finetune.components.image.undecodable import undecodable_image
-from inception_finetune.components.image.views import IDENTITY, choose_views
 from inception_finetune.components.io.record_index import (
     COMPRESSION,
     RecordIndex,
@@ -24,7 +25,8 @@ from inception_finetune.components.io.record_index import (
     read_in_order,
 )
 from inception_finetune.components.trunk_features.record import decode
-from inception_finetune.trainer.order import TrainingOrder
+from inception_finetune.trainer.mixing import Mixing, blend
+from inception_finetune.trainer.order import Selection, TrainingOrder
 
 Batch = tuple[tf.Tensor, tf.Tensor]
 _PARALLEL_READS = 2  # batches
@@ -72,12 +74,12 @@ class IndexedSource(ABC):
         self._reader.close()
 
     @abstractmethod
-    def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Any]) -> tf.data.Dataset:
+    def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Selection]) -> tf.data.Dataset:
         """Reads chosen examples.
 
         Args:
           plan: numbers of batches.
-          choose: maps such a number to the batch's examples and views, ``[B]`` int64 each.
+          choose: maps such a number to what the batch consists of.
 
         Returns:
           Batches of ``(inputs, labels [B] int64)``.
@@ -87,6 +89,11 @@ class IndexedSource(ABC):
     def damage(self) -> UserError | None:
         """As in `Source`."""
 
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """Labels of all examples, ``[N]``; -1 for a damaged one."""
+        return self._reader.index.label
+
     def digest(self) -> str:
         """As in `Source`."""
         return self._reader.index.digest
@@ -95,9 +102,10 @@ class IndexedSource(ABC):
         """As in `Source`."""
         end = len(self) if count is None else min(count, len(self))
 
-        def choose(number: int) -> tuple[npt.NDArray, npt.NDArray]:
+        def choose(number: int) -> Selection:
             examples = np.arange(number * batch_size, min((number + 1) * batch_size, end))
-            return examples, np.zeros_like(examples)
+            draws = np.zeros([len(examples), DRAWS], np.float32)
+            return Selection(examples, np.zeros_like(examples), draws)
 
         return self.dataset(tf.data.Dataset.range(-(-end // batch_size)), choose).prefetch(1)
 
@@ -147,7 +155,7 @@ class ImageSource(IndexedSource):
         files: Sequence[str],
         transform: tft.TFTransformOutput,
         scratch: Path,
-        views: Sequence[str] = (IDENTITY,),
+        views: TrainViews | None = None,
         first: int | None = None,
     ) -> None:
         """Copies the examples to `scratch`.
@@ -156,32 +164,35 @@ class ImageSource(IndexedSource):
           files: patterns of gzip-compressed TFRecord files.
           transform: the graph that preprocesses images.
           scratch: folder of the copy.
-          views: names of the views of each image.
+          views: of each image; None for the image as it is served.
           first: copy only the first of these examples by `order_key`.
         """
         super().__init__(copy_and_index(_expand(files), scratch, first))
         self._parse = _Parser(transform)
-        self._names = tuple(views)
-        self.views = len(views)
+        self._views = views or TrainViews()
+        self.views = self._views.count
 
     def damage(self) -> UserError | None:
         """As in `Source`."""
         return undecodable_image(self._reader.read([n], [0])[0] for n in range(len(self)))
 
-    def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Any]) -> tf.data.Dataset:
+    def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Selection]) -> tf.data.Dataset:
         """As in `IndexedSource`."""
 
-        def read(number: int) -> tuple[npt.NDArray, npt.NDArray]:
-            examples, views = choose(number)
+        def read(number: int) -> tuple[npt.NDArray, ...]:
+            examples, views, draws = choose(number)
             records = self._reader.read(examples, np.zeros_like(views))
-            return np.array(records, object), views.astype(np.int32)
+            return np.array(records, object), views.astype(np.int32), draws
 
         def parse(number: tf.Tensor) -> Batch:
-            serialized, views = tf.numpy_function(read, [number], [tf.string, tf.int32])
+            serialized, views, draws = tf.numpy_function(
+                read, [number], [tf.string, tf.int32, tf.float32]
+            )
             serialized.set_shape([None])
             views.set_shape([None])
+            draws.set_shape([None, DRAWS])
             images, labels = self._parse(serialized)
-            return choose_views(images, self._names, views), labels
+            return show_views(images, self._views, views, draws), labels
 
         return plan.map(parse, num_parallel_calls=_PARALLEL_READS)
 
@@ -204,11 +215,12 @@ class FeatureSource(IndexedSource):
             return error
         return None
 
-    def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Any]) -> tf.data.Dataset:
+    def dataset(self, plan: tf.data.Dataset, choose: Callable[[int], Selection]) -> tf.data.Dataset:
         """As in `IndexedSource`."""
 
         def read(number: int) -> tuple[npt.NDArray, npt.NDArray]:
-            outputs = [decode(record) for record in self._reader.read(*choose(number))]
+            examples, views, _ = choose(number)
+            outputs = [decode(record) for record in self._reader.read(examples, views)]
             values = np.stack([output.values for output in outputs])
             # Workers of different kinds may have stored different types.
             return (
@@ -227,7 +239,14 @@ class FeatureSource(IndexedSource):
 
 
 def training_batches(
-    source: IndexedSource, order: TrainingOrder, first: int, last: int, *, replicas: int = 1
+    source: IndexedSource,
+    order: TrainingOrder,
+    first: int,
+    last: int,
+    *,
+    classes: int,
+    mixing: Mixing | None = None,
+    replicas: int = 1,
 ) -> tf.data.Dataset:
     """Reads the batches of steps `first` to ``last - 1``.
 
@@ -236,17 +255,47 @@ def training_batches(
       order: which examples each step takes.
       first: number of the first step, from 0.
       last: number of the step after the last.
+      classes: number of classes.
+      mixing: how examples are blended, if they are.
       replicas: with more than one, each element is one replica's part of a batch, step by step.
+
+    Returns:
+      Batches of ``(inputs, targets [B, classes] float32)``; each target sums to 1.
     """
-
-    def choose(number: int) -> tuple[npt.NDArray, npt.NDArray]:
-        step, replica = divmod(number, replicas)
-        examples, views = order.batch(step)
-        part = slice(replica, None, replicas)
-        return examples[part], views[part]
-
     plan = tf.data.Dataset.range(first * replicas, last * replicas)
-    return source.dataset(plan, choose).prefetch(replicas)
+
+    def places(number: int) -> tuple[int, slice]:
+        step, replica = divmod(number, replicas)
+        return step, slice(replica, None, replicas)
+
+    def encode(inputs: tf.Tensor, labels: tf.Tensor) -> Batch:
+        return inputs, tf.one_hot(labels, classes)
+
+    if mixing is None:
+
+        def choose(number: int) -> Selection:
+            step, part = places(number)
+            return order.batch(step).take(part)
+
+        return source.dataset(plan, choose).map(encode).prefetch(replicas)
+
+    def choose_pairs(number: int) -> Selection:
+        step, part = places(number)
+        return order.batch(step).take(mixing.plan(step, order.batch_size).pairs(part)[0])
+
+    def draw(number: int) -> tuple[npt.NDArray, ...]:
+        step, part = places(number)
+        mix = mixing.plan(step, order.batch_size)
+        return mix.pairs(part)[1], mix.share[part], mix.is_cut[part], mix.box[part]
+
+    def blended(number: tf.Tensor, batch: Batch) -> Batch:
+        drawn = tf.numpy_function(draw, [number], [tf.int64, tf.float32, tf.bool, tf.float32])
+        for value, shape in zip(drawn, ([2, None], [None], [None], [None, 4]), strict=True):
+            value.set_shape(shape)
+        return blend(*encode(*batch), *drawn)
+
+    batches = tf.data.Dataset.zip((plan, source.dataset(plan, choose_pairs)))
+    return batches.map(blended).prefetch(replicas)
 
 
 def first_examples(source: Source, count: int) -> Batch:

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from inception_finetune.components.errors import UserError
@@ -14,12 +16,15 @@ from inception_finetune.trainer.step import StepResult, TrainingStep, Validation
 
 
 class StepMetrics(NamedTuple):
-    """Measurements of one step."""
+    """Measurements of the steps since the last ones: means, but for `step` and the rate."""
 
-    step: int  # from 1
-    result: StepResult
-    learning_rate: float
-    seconds: float  # waiting for the batch included
+    step: int  # the last of them, from 1
+    steps: int  # how many they are
+    loss: float
+    accuracy: float
+    gradient_norm: float
+    learning_rate: float  # of the last step
+    seconds: float  # a step, waiting for its batch included
 
 
 class EpochMetrics(NamedTuple):
@@ -37,7 +42,7 @@ class Observer:
     """Observes a training without changing it. Each method may be left out."""
 
     def on_step(self, metrics: StepMetrics) -> None:
-        """Is called after each step."""
+        """Is called every `log_every` steps, at the end of epochs and before checkpoints."""
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
         """Is called after each epoch."""
@@ -52,9 +57,9 @@ class EpochMeans:
     def __init__(self) -> None:
         self.sums = tf.Variable([0.0, 0.0, 0.0], dtype=tf.float64, trainable=False)
 
-    def update(self, result: StepResult) -> None:
-        """Adds a step."""
-        self.sums.assign_add([1.0, result.loss, result.accuracy])
+    def update(self, metrics: StepMetrics) -> None:
+        """Adds steps."""
+        self.sums.assign_add(np.array([1.0, metrics.loss, metrics.accuracy]) * metrics.steps)
 
     def pop(self) -> tuple[float, float]:
         """Returns the means of loss and accuracy, and resets them."""
@@ -69,7 +74,20 @@ class Schedule(NamedTuple):
     total_steps: int
     steps_per_epoch: int
     checkpoint_every: int  # steps
+    log_every: int  # steps
     training: Training
+
+    def ends_epoch(self, step: int) -> bool:
+        """Whether an epoch is over after `step`, which is counted from 1."""
+        return step % self.steps_per_epoch == 0 or step == self.total_steps
+
+    def is_saved(self, step: int) -> bool:
+        """Whether a checkpoint is written after `step`."""
+        return self.ends_epoch(step) or step % self.checkpoint_every == 0
+
+    def is_logged(self, step: int) -> bool:
+        """Whether metrics are fetched after `step`; what is saved was checked before."""
+        return self.is_saved(step) or step % self.log_every == 0
 
 
 def run_loop(
@@ -103,14 +121,12 @@ def run_loop(
     stopped = start % schedule.steps_per_epoch == 0 and _is_over(
         start // schedule.steps_per_epoch, checkpoints, training
     )
-    for metrics in () if stopped else _steps(step, schedule, batches(start), start):
-        _check_finite(metrics, checkpoints.directory)
-        means.update(metrics.result)
+    steps = () if stopped else _steps(step, schedule, batches(start), start, checkpoints.directory)
+    for metrics in steps:
+        means.update(metrics)
         for observer in observers:
             observer.on_step(metrics)
-        ends_epoch = (
-            metrics.step % schedule.steps_per_epoch == 0 or metrics.step == schedule.total_steps
-        )
+        ends_epoch = schedule.ends_epoch(metrics.step)
         if ends_epoch:
             epoch = EpochMetrics(
                 math.ceil(metrics.step / schedule.steps_per_epoch),
@@ -123,7 +139,7 @@ def run_loop(
                 checkpoints.note(epoch.epoch, epoch.validation.accuracy, epoch.validation.loss)
             for observer in observers:
                 observer.on_epoch(epoch)
-        if ends_epoch or metrics.step % schedule.checkpoint_every == 0:
+        if schedule.is_saved(metrics.step):
             for observer in observers:
                 observer.before_save()
             checkpoints.save(metrics.step)
@@ -131,34 +147,55 @@ def run_loop(
             break
     if training.restore_best and checkpoints.best_epoch:
         checkpoints.restore_best()
-    elif step.optimizer.use_ema:
-        step.optimizer.finalize_variable_values(step.network.trainable_variables)
+    else:
+        step.finalize()
 
 
 def _steps(
-    step: TrainingStep, schedule: Schedule, batches: Iterable, start: int
+    step: TrainingStep, schedule: Schedule, batches: Iterable, start: int, directory: str
 ) -> Iterator[StepMetrics]:
+    """Runs all steps; results are waited for only where they are wanted."""
     iterator = iter(batches)
+    results: list[StepResult] = []
+    started = time.perf_counter()
     for number in range(start, schedule.total_steps):
-        started = time.perf_counter()
-        result = step.train(next(iterator))
-        seconds = time.perf_counter() - started
+        results.append(step.train(next(iterator), number))
+        if not schedule.is_logged(number + 1):
+            continue
+        values = tf.stack([tf.stack(result) for result in results]).numpy().astype(np.float64)
+        _check_finite(values, number + 1, step.learning_rate, directory)
+        seconds = (time.perf_counter() - started) / len(results)
         # What the optimizer now says is the rate that this step was made with.
-        yield StepMetrics(number + 1, result, float(step.optimizer.learning_rate.numpy()), seconds)
+        loss, accuracy, norm = map(float, values.mean(axis=0))
+        yield StepMetrics(
+            number + 1, len(results), loss, accuracy, norm, step.learning_rate, seconds
+        )
+        results, started = [], time.perf_counter()
 
 
 def _is_over(epoch: int, checkpoints: Checkpoints, training: Training) -> bool:
     return training.patience is not None and epoch - checkpoints.best_epoch >= training.patience
 
 
-def _check_finite(metrics: StepMetrics, directory: str) -> None:
-    if math.isfinite(metrics.result.loss) and math.isfinite(metrics.result.gradient_norm):
+def _check_finite(
+    values: npt.NDArray[np.float64], last: int, learning_rate: float, directory: str
+) -> None:
+    """Raises UserError at the first step whose results are not finite.
+
+    Args:
+      values: a `StepResult` of each step, [steps, 3].
+      last: number of the last of these steps, from 1.
+      learning_rate: of the last step.
+      directory: of the checkpoints.
+    """
+    wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if not len(wrong):
         return
+    loss, _, norm = values[wrong[0]]
     latest = tf.train.latest_checkpoint(f"{directory}/state")
-    last = f"the last finite state is {latest}" if latest else "no finite state was saved before"
+    saved = f"the last finite state is {latest}" if latest else "no finite state was saved before"
     raise UserError(
-        f"Loss {metrics.result.loss:g} or gradient norm {metrics.result.gradient_norm:g} "
-        f"is not finite at step {metrics.step} with learning rate "
-        f"{metrics.learning_rate:g}; {last}. Lower training.learning_rate or set "
-        "training.clip_norm."
+        f"Loss {loss:g} or gradient norm {norm:g} is not finite at step "
+        f"{last - len(values) + wrong[0] + 1} with learning rate {learning_rate:g}; {saved}. Lower "
+        "training.learning_rate or set training.clip_norm."
     )

@@ -1,4 +1,4 @@
-"""The network that is trained: frozen trunk, upper blocks and head, and its optimizer."""
+"""The network that is trained: frozen trunk, upper blocks and head."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -94,6 +94,7 @@ class Trainee:
 
     network: keras.Model  # images or features at the cut -> logits float32
     upper: keras.Model | None  # in the type that is computed in; float32 variables
+    head: keras.Model  # [B, features] -> logits float32
     embedding: keras.Model  # the same inputs -> what the head sees, [B, features], and the logits
 
 
@@ -127,6 +128,7 @@ def prepare_training(
     return Trainee(
         network=keras.Model(inputs, logits, name="trainee"),
         upper=upper,
+        head=classifier.head,
         embedding=keras.Model(inputs, [vector, logits], name="embedding"),
     )
 
@@ -147,31 +149,3 @@ def _in_dtype(part: keras.Model, compute_dtype: str) -> keras.Model:
     copy = keras.models.clone_model(part, clone_function=clone)
     copy.set_weights(part.get_weights())
     return copy
-
-
-def make_optimizer(training: Training, total_steps: int) -> keras.optimizers.Optimizer:
-    """Returns Adam with the schedule, clipping and averaging of the settings."""
-    return keras.optimizers.Adam(
-        learning_rate(training, total_steps),
-        global_clipnorm=training.clip_norm,
-        use_ema=training.ema_momentum is not None,
-        ema_momentum=training.ema_momentum or 0.0,
-    )
-
-
-def learning_rate(
-    training: Training, total_steps: int
-) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Returns the learning rate of each step.
-
-    It is constant, or rises linearly and then falls to zero by half a cosine.
-    """
-    if training.schedule == "constant":
-        return training.learning_rate
-    warmup = round(training.warmup_fraction * total_steps)
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup else training.learning_rate,
-        decay_steps=max(1, total_steps - warmup),
-        warmup_target=training.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )

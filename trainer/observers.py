@@ -58,8 +58,8 @@ class ProgressLines(Observer):
 
     def on_step(self, metrics: StepMetrics) -> None:
         """Advances the bar."""
-        note = f"loss {metrics.result.loss:.3f}  accuracy {metrics.result.accuracy:.3f}"
-        self._advance(self._schedule.training.batch_size, note)
+        note = f"loss {metrics.loss:.3f}  accuracy {metrics.accuracy:.3f}"
+        self._advance(metrics.steps * self._schedule.training.batch_size, note)
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
         """Prints the epoch's line."""

@@ -1,12 +1,28 @@
 """Which examples each training step takes: a function of seed and step, nothing else."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.image.augmentation import DRAWS
+
+_DRAWS_STREAM = 1  # of the random numbers of a step
+
+
+class Selection(NamedTuple):
+    """Examples of a batch, and how each is shown."""
+
+    examples: npt.NDArray[np.int64]  # [B]
+    views: npt.NDArray[np.int64]  # [B]
+    draws: npt.NDArray[np.float32]  # [B, DRAWS] in [0, 1), for views that are drawn at each step
+
+    def take(self, places: npt.NDArray[np.int64] | slice) -> "Selection":
+        """Returns a part of the batch."""
+        return Selection(self.examples[places], self.views[places], self.draws[places])
 
 
 @dataclass(frozen=True)
@@ -24,6 +40,8 @@ class TrainingOrder:
     views: int
     batch_size: int
     seed: int
+    # Chance of each example, [examples], where they are drawn instead of all taken once.
+    chances: npt.NDArray[np.float64] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.examples < self.batch_size:
@@ -31,29 +49,31 @@ class TrainingOrder:
                 f"Train split of {self.examples} examples does not fill one batch of "
                 f"training.batch_size={self.batch_size}. Lower training.batch_size."
             )
+        # Readers may work at the end of one epoch and at the start of the next.
+        object.__setattr__(self, "_epoch", lru_cache(maxsize=2)(self._draw_epoch))
 
     @property
     def steps_per_epoch(self) -> int:
         """Number of full batches in an epoch."""
         return self.examples // self.batch_size
 
-    def batch(self, step: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def batch(self, step: int) -> Selection:
         """Returns the batch of a step.
 
         Args:
           step: number of the step, from 0.
-
-        Returns:
-          Examples and views, ``[batch_size]`` int64 each.
         """
         epoch, index = divmod(step, self.steps_per_epoch)
-        examples, views = _epoch(self, epoch)
+        examples, views = self._epoch(epoch)  # type: ignore[attr-defined]
         part = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        return examples[part], views[part]
+        random = np.random.default_rng([self.seed, step, _DRAWS_STREAM])
+        draws = random.random((self.batch_size, DRAWS), np.float32)
+        return Selection(examples[part], views[part], draws)
 
-
-@lru_cache(maxsize=2)  # readers may work at the end of one epoch and the start of the next
-def _epoch(order: TrainingOrder, epoch: int) -> tuple[npt.NDArray, npt.NDArray]:
-    random = np.random.default_rng([order.seed, epoch])
-    examples = random.permutation(order.examples)
-    return examples, random.integers(order.views, size=order.examples)
+    def _draw_epoch(self, epoch: int) -> tuple[npt.NDArray, npt.NDArray]:
+        random = np.random.default_rng([self.seed, epoch])
+        if self.chances is None:
+            examples = random.permutation(self.examples)
+        else:
+            examples = random.choice(self.examples, size=self.examples, p=self.chances)
+        return examples, random.integers(self.views, size=self.examples)

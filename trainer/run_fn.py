@@ -55,10 +55,12 @@ def run_fn(fn_args: FnArgs) -> None:
                 *inputs,
                 settings,
                 place,
-                checkpoint_every=execution_settings.checkpoint_every,
+                execution_settings,
             )
         target = Path(fn_args.serving_model_dir)
-        serving = signatures.ServingModel(classifier.embedding, transform, settings.label_names)
+        serving = signatures.ServingModel(
+            classifier.embedding, transform, settings.label_names, settings.served_views
+        )
         signatures.export(serving, str(target))
         write_extra_assets(target / features.EXTRA_ASSETS, settings, classifier)
         fit.publish_logs(place, fn_args.model_run_dir)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from inception_finetune.components.backbone.compute_dtype import ComputeDtype
+from inception_finetune.components.image.settings import TrainViews
 from inception_finetune.components.settings import Fraction, Section
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -18,13 +19,24 @@ class Training(Section):
     epochs: int | None = Field(5, ge=1)  # passes over the train split; or give steps
     steps: int | None = Field(None, ge=1)  # optimizer steps; set epochs to null
     batch_size: int = Field(64, ge=2, le=4096)  # images a step; batch norm needs two
-    learning_rate: _Positive = 5e-4  # Adam's highest
+    # AdamW's weight decay is decoupled; the others' is a part of the loss, as in TF-Slim.
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: _Positive = 5e-4  # the highest, of the head
+    momentum: Fraction = 0.9  # Nesterov's, for sgd
+    # Rate of each trained block as a share of that of the block after it.
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    unfreeze_after: int = Field(0, ge=0)  # epochs in which the head alone is trained
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_fraction: Fraction = 0.05  # share of the steps with a rising rate, for cosine
     dropout: Fraction = 0.3  # before the classifier
     label_smoothing: Fraction = 0.0
-    # Factor of half the squared kernels, added to the loss as in TF-Slim; not decoupled.
-    weight_decay: _NotNegative = 0.0
+    mixup: _NotNegative = 0.0  # alpha of the beta distribution of shares; 0 is off
+    cutmix: _NotNegative = 0.0  # the same; with both, each example has one of them
+    # Weights of the classes in the loss: by their number of train images, or by name.
+    class_weights: Literal["none", "balanced", "effective"] | dict[str, _Positive] = "none"
+    balanced_sampling: float = Field(0.0, ge=0, le=1)  # 0: as they are; 1: classes equally often
+    focal_gamma: _NotNegative = 0.0  # of the focal loss; 0 is cross-entropy
+    weight_decay: _NotNegative = 0.0  # times half the squared kernels
     clip_norm: float | None = Field(None, gt=0, allow_inf_nan=False)  # of all gradients together
     # Of the average of the weights over the steps, which then is what is validated and exported.
     ema_momentum: float | None = Field(None, ge=0, lt=1)
@@ -32,7 +44,7 @@ class Training(Section):
     # Epochs without a better validation accuracy, or the same at a lower loss, after which to stop.
     patience: int | None = Field(None, ge=1)
     restore_best: bool = True  # export the epoch that was best on validation, not the last one
-    seed: int = Field(0, ge=0, lt=2**31)  # initialisation, order of the images, dropout
+    seed: int = Field(0, ge=0, lt=2**31)  # initialisation, order of the images, all that is drawn
 
     @model_validator(mode="after")
     def _one_length(self) -> "Training":
@@ -48,6 +60,7 @@ class TrainingSection(Training):
     """The section `training` of the configuration, including how a training is carried out."""
 
     checkpoint_every: int = Field(100, ge=1)  # steps; a killed run loses no more than these
+    log_every: int = Field(10, ge=1)  # steps between two rows of metrics in TensorBoard
     devices: Literal["auto"] = "auto"  # every GPU of this machine, or else the CPU
 
     @field_validator("devices", mode="before")
@@ -76,6 +89,23 @@ class Tuning(Section):
     label_smoothing: tuple[Fraction, ...] = Field((0.0, 0.1), min_length=1)
     # Blocks from backbone.trainable_from on, or "head"; none means that one alone.
     trainable_from: tuple[str, ...] = ()
+    # Values of further settings of `training`, such as {layer_decay: [0.7, 1.0]}.
+    choices: dict[str, tuple[bool | int | float | str, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _are_settings_of_a_training(self) -> "Tuning":
+        own = {*type(self).model_fields, "steps", "seed"}
+        for name, values in self.choices.items():
+            if name not in Training.model_fields or name in own:
+                raise ValueError(
+                    f"choices names {name}, which is no setting of training that it may search. "
+                    "Name one of " + ", ".join(sorted(set(Training.model_fields) - own))
+                )
+            if not values:
+                raise ValueError(f"choices gives no values for {name}. Give one or more")
+            for value in values:
+                Training.model_validate({name: value})
+        return self
 
     @model_validator(mode="after")
     def _is_a_range(self) -> "Tuning":
@@ -100,7 +130,8 @@ class TrainerSettings(Section):
     cut_before: str  # the block before which features are stored; trainable_from or one below it
     fresh: bool
     compute_dtype: ComputeDtype
-    views: tuple[str, ...]  # of train images, where they are read and not their features
+    views: TrainViews
+    served_views: tuple[str, ...]  # whose answers the exported model averages
     label_names: tuple[str, ...]
     code_fingerprint: str  # sha256 of the code that trains: TFX sees only the dotted path
 

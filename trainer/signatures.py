@@ -10,6 +10,7 @@ import tf_keras as keras
 from inception_finetune.components import features
 from inception_finetune.components.dataset.png import encode_png
 from inception_finetune.components.image import decoding
+from inception_finetune.components.image.views import IDENTITY, VIEWS
 
 # Images that are decoded and classified at a time, whatever the size of the caller's batch, so
 # that memory is bounded: 32 x 299 x 299 x 3 float32 is 34 MB, its activations some 20 times that.
@@ -30,13 +31,27 @@ class ServingModel(tf.Module):
         network: keras.Model,
         transform: tft.TFTransformOutput,
         label_names: Sequence[str],
+        views: Sequence[str] = (IDENTITY,),
     ) -> None:
+        """Prepares the signatures.
+
+        Args:
+          network: ``[B, S, S, 3]`` to the head's input and the logits.
+          transform: the graph that preprocesses images.
+          label_names: of all classes.
+          views: keys of `VIEWS`; probabilities are the mean of those that are given to these.
+        """
         super().__init__(name="serving_model")
         # Only its variables are tracked: were the Keras model itself an attribute, saving would
         # trace each of its 300 layers once more, which takes ten times as long.
         self.network_variables = network.weights
         self._embed = lambda images: network(images, training=False)[0]
-        self._classify = lambda images: tf.nn.softmax(network(images, training=False)[1])
+        self._classify = lambda images: (
+            tf.add_n(
+                [tf.nn.softmax(network(VIEWS[view](images), training=False)[1]) for view in views]
+            )
+            / len(views)
+        )
         self._width = network.output_shape[0][-1]
         self.transform_layer = transform.transform_features_layer()
         self._raw_features = transform.raw_feature_spec()

@@ -9,15 +9,17 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras as keras
 
+from inception_finetune.trainer.model import Trainee
+from inception_finetune.trainer.optimizers import ParameterGroup
 from inception_finetune.trainer.settings import Training
 
 
 class StepResult(NamedTuple):
-    """Result of a step: values of the whole batch, before its update."""
+    """Result of a step: values of the whole batch, before its update; float32 scalars."""
 
-    loss: float  # cross-entropy, without weight decay
-    accuracy: float
-    gradient_norm: float  # of all gradients together, before they are clipped
+    loss: tf.Tensor  # cross-entropy or focal loss, weighted; without weight decay
+    accuracy: tf.Tensor  # how often the most probable class is that of the larger part of the blend
+    gradient_norm: tf.Tensor  # of all gradients together, before they are clipped
 
 
 class Validation(NamedTuple):
@@ -30,7 +32,7 @@ class Validation(NamedTuple):
 
 
 class TrainingStep:
-    """Updates the trainable variables of `network`, and its moving statistics.
+    """Updates the trainable variables of a network, and its moving statistics.
 
     The batch is taken from its iterator before it enters the graph. Inside the graph, the rest of
     the step may run in the thread that delivered the batch, and on such a thread oneDNN computes on
@@ -38,25 +40,47 @@ class TrainingStep:
     """
 
     def __init__(
-        self, network: keras.Model, training: Training, optimizer: keras.optimizers.Optimizer
+        self,
+        trainee: Trainee,
+        training: Training,
+        groups: Sequence[ParameterGroup],
+        class_weights: npt.NDArray[np.float32] | None = None,
     ) -> None:
-        self.network = network
-        self.optimizer = optimizer
-        self.strategy = tf.distribute.get_strategy()
-        self._training = training
-        self._kernels = [
-            variable for variable in network.trainable_variables if "kernel" in variable.name
-        ]
-        optimizer.build(network.trainable_variables)
-
-    def train(self, batch: Any) -> StepResult:
-        """Runs one step.
+        """Prepares the step.
 
         Args:
-          batch: ``(inputs [B, ...], labels [B] int64)``, or per-replica values of these.
+          trainee: what is trained.
+          training: settings of the training.
+          groups: all variables that are trained, and what updates them; the head's come first.
+          class_weights: weight of each class in the loss, ``[classes]``; None for the same.
         """
-        loss, accuracy, norm = self._train(batch)
-        return StepResult(float(loss), float(accuracy), float(norm))
+        self.network = trainee.network
+        self.groups = list(groups)
+        self.strategy = tf.distribute.get_strategy()
+        self._trainee = trainee
+        self._training = training
+        self._class_weights = class_weights
+
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        """The optimizer of each group."""
+        return [group.optimizer for group in self.groups]
+
+    @property
+    def learning_rate(self) -> float:
+        """The head's rate at the last step."""
+        return float(self.groups[0].optimizer.learning_rate.numpy())
+
+    def train(self, batch: Any, number: int) -> StepResult:
+        """Runs one step, and waits for nothing of it.
+
+        Args:
+          batch: ``(inputs [B, ...], targets [B, classes] float32)``, or per-replica values of
+            these.
+          number: of the step, from 0.
+        """
+        groups = sum(number >= group.first_step for group in self.groups)
+        return StepResult(*self._train(batch, groups))
 
     def validate(self, batches: tf.data.Dataset) -> Validation:
         """Validates in inference mode, with averaged weights if they are averaged.
@@ -78,53 +102,87 @@ class TrainingStep:
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Replaces the weights by their moving averages for the duration of the context."""
-        if not self.optimizer.use_ema:
+        if self._training.ema_momentum is None:
             yield
             return
         variables = self.network.trainable_variables
         values = [variable.numpy() for variable in variables]
-        self.optimizer.finalize_variable_values(variables)
+        self.finalize()
         try:
             yield
         finally:
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
 
+    def finalize(self) -> None:
+        """Replaces the weights by their moving averages, if the settings ask for them."""
+        if self._training.ema_momentum is not None:
+            for group in self.groups:
+                group.optimizer.finalize_variable_values(group.variables)
+
     @tf.function(reduce_retracing=True)
-    def _train(self, batch) -> Sequence[tf.Tensor]:
-        parts = self.strategy.run(self._on_replica, args=batch)
+    def _train(self, batch, groups: int) -> Sequence[tf.Tensor]:
+        parts = self.strategy.run(self._on_replica, args=(*batch, groups))
         loss, accuracy, norm = (
             self.strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in parts
         )
         return loss, accuracy, norm / self.strategy.num_replicas_in_sync
 
-    def _on_replica(self, inputs: tf.Tensor, labels: tf.Tensor) -> Sequence[tf.Tensor]:
+    def _on_replica(
+        self, inputs: tf.Tensor, targets: tf.Tensor, groups: int
+    ) -> Sequence[tf.Tensor]:
         """Returns this replica's share of loss and accuracy, and the norm of all gradients."""
         replicas = self.strategy.num_replicas_in_sync
-        variables = self.network.trainable_variables
+        active = self.groups[:groups]
         with tf.GradientTape() as tape:
-            logits = self.network(inputs, training=True)
-            loss = tf.reduce_mean(self._cross_entropy(labels, logits)) / replicas
-            objective = loss + self._penalty() / replicas
+            logits = self._logits(inputs, head_only=groups < len(self.groups))
+            loss = tf.reduce_mean(self._losses(targets, logits)) / replicas
+            objective = loss + self._penalty(active) / replicas
+        variables = [variable for group in active for variable in group.variables]
         pairs = list(zip(tape.gradient(objective, variables), variables, strict=True))
-        pairs = self.optimizer.aggregate_gradients(pairs)
-        self.optimizer.apply_gradients(pairs, skip_gradients_aggregation=True)
-        hits = tf.equal(tf.argmax(logits, axis=-1), labels)
+        gradients = [gradient for gradient, _ in active[0].optimizer.aggregate_gradients(pairs)]
+        norm = tf.linalg.global_norm(gradients)
+        if self._training.clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self._training.clip_norm, norm)
+        rest = iter(gradients)
+        for group in active:
+            updates = [(next(rest), variable) for variable in group.variables]
+            group.optimizer.apply_gradients(updates, skip_gradients_aggregation=True)
+        hits = tf.equal(tf.argmax(logits, axis=-1), tf.argmax(targets, axis=-1))
         accuracy = tf.reduce_mean(tf.cast(hits, tf.float32)) / replicas
-        return loss, accuracy, tf.linalg.global_norm([gradient for gradient, _ in pairs])
+        return loss, accuracy, norm
 
-    def _cross_entropy(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        return keras.losses.categorical_crossentropy(
-            tf.one_hot(labels, logits.shape[-1]),
-            logits,
-            from_logits=True,
-            label_smoothing=self._training.label_smoothing,
-        )
+    def _logits(self, inputs: tf.Tensor, *, head_only: bool) -> tf.Tensor:
+        if not head_only:
+            return self.network(inputs, training=True)
+        # In inference mode, so that the moving statistics of blocks that are frozen stay, too.
+        vector, _ = self._trainee.embedding(inputs, training=False)
+        return self._trainee.head(vector, training=True)
 
-    def _penalty(self) -> tf.Tensor:
-        if not self._training.weight_decay:
+    def _losses(self, targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Returns the loss of each example, ``[B]``."""
+        arguments = {"from_logits": True, "label_smoothing": self._training.label_smoothing}
+        if self._training.focal_gamma:
+            losses = keras.losses.categorical_focal_crossentropy(
+                targets, logits, alpha=1.0, gamma=self._training.focal_gamma, **arguments
+            )
+        else:
+            losses = keras.losses.categorical_crossentropy(targets, logits, **arguments)
+        if self._class_weights is None:
+            return losses
+        return losses * tf.linalg.matvec(targets, tf.constant(self._class_weights))
+
+    def _penalty(self, groups: Sequence[ParameterGroup]) -> tf.Tensor:
+        """Returns the weight decay that is a part of the loss; AdamW's is in its update."""
+        if not self._training.weight_decay or self._training.optimizer == "adamw":
             return tf.constant(0.0)
-        return self._training.weight_decay * tf.add_n(map(tf.nn.l2_loss, self._kernels))
+        kernels = [
+            variable
+            for group in groups
+            for variable in group.variables
+            if "kernel" in variable.name
+        ]
+        return self._training.weight_decay * tf.add_n(map(tf.nn.l2_loss, kernels))
 
     @tf.function(reduce_retracing=True)
     def _validate(self, inputs: tf.Tensor, labels: tf.Tensor) -> Sequence[tf.Tensor]:

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras as keras
 
+from inception_finetune.components.image.settings import TrainViews
+from inception_finetune.components.image.view_grid import view_grid
 from inception_finetune.trainer.loop import EpochMetrics, Observer, StepMetrics
 from inception_finetune.trainer.pictures import (
     confusion_matrix_picture,
@@ -18,11 +20,12 @@ from inception_finetune.trainer.pictures import (
 )
 
 TRAIN, VALIDATION = "train", "validation"
+_SHOWN_IN_VIEWS = 8  # images
 SPRITE_SIDE = 32  # pixels of each thumbnail in the embedding projector
 
 
 class TensorBoardLog(Observer):
-    """Logs scalars of every step; scalars, histograms and the confusion matrix of every epoch."""
+    """Logs scalars of steps; scalars, histograms and the confusion matrix of every epoch."""
 
     def __init__(
         self,
@@ -54,12 +57,12 @@ class TensorBoardLog(Observer):
         self._batch_size = batch_size
 
     def on_step(self, metrics: StepMetrics) -> None:
-        """Logs the step's scalars."""
+        """Logs the steps' scalars."""
         with self._train.as_default(step=metrics.step):
-            tf.summary.scalar("loss", metrics.result.loss)
-            tf.summary.scalar("accuracy", metrics.result.accuracy)
+            tf.summary.scalar("loss", metrics.loss)
+            tf.summary.scalar("accuracy", metrics.accuracy)
             tf.summary.scalar("learning_rate", metrics.learning_rate)
-            tf.summary.scalar("gradient_norm", metrics.result.gradient_norm)
+            tf.summary.scalar("gradient_norm", metrics.gradient_norm)
             tf.summary.scalar("seconds_per_step", metrics.seconds)
             tf.summary.scalar("images_per_second", self._batch_size / metrics.seconds)
 
@@ -90,6 +93,18 @@ class TensorBoardLog(Observer):
         spec = tf.TensorSpec(network.input.shape, network.input.dtype)
         with self._train.as_default(step=0):
             tf.summary.graph(call.get_concrete_function(spec).graph)
+
+    def views(self, views: TrainViews, seed: int) -> None:
+        """Logs the first images in views that training may take, if there is more than one.
+
+        Args:
+          views: of train images.
+          seed: of the random views.
+        """
+        if views != TrainViews():
+            grid = view_grid(self._samples[:_SHOWN_IN_VIEWS], views, seed)
+            with self._train.as_default(step=0):
+                tf.summary.image("views", grid[None])
 
     def hyperparameters(self, values: Mapping[str, bool | int | float | str]) -> None:
         """Logs the values for the HParams tab, which compares runs by validation accuracy and loss.

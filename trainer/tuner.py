@@ -66,7 +66,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
         inputs,
         strategy,
         logs,
-        checkpoint_every=execution_settings.checkpoint_every,
+        execution_settings,
         working_directory=fn_args.working_dir,
     )
     return TunerFnResult(tuner=search, fit_kwargs={"resources": resources, "verbose": 0})
@@ -79,6 +79,8 @@ def search_space(tuning: Tuning, settings: TrainerSettings) -> keras_tuner.Hyper
     space.Float("learning_rate", low, high, sampling="log")
     space.Choice("weight_decay", list(tuning.weight_decay))
     space.Choice("label_smoothing", list(tuning.label_smoothing))
+    for name, values in tuning.choices.items():
+        space.Choice(name, list(values))
     space.Choice("trainable_from", list(tuning.trainable_from) or [settings.trainable_from])
     return space
 
@@ -92,8 +94,8 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         inputs: examples.TrainerInputs,
         strategy: tf.distribute.Strategy,
         logs: str,
+        execution_settings: execution.Execution,
         *,
-        checkpoint_every: int,
         working_directory: str,
     ) -> None:
         """Prepares the search.
@@ -103,7 +105,7 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
           inputs: examples that all trials share.
           strategy: that trials are trained in.
           logs: folder of the trials' logs.
-          checkpoint_every: steps between two checkpoints.
+          execution_settings: how trials are carried out.
           working_directory: Keras Tuner's own folder.
         """
         tuning = settings.tuning
@@ -118,7 +120,7 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         self._inputs = inputs
         self._strategy = strategy
         self._logs = logs
-        self._checkpoint_every = checkpoint_every
+        self._execution = execution_settings
 
     def search(self, *fit_args, resources: ExitStack, **fit_kwargs) -> None:
         """Runs all trials and closes `resources`, which they need."""
@@ -155,7 +157,7 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
                 *self._inputs,
                 settings,
                 directory,
-                checkpoint_every=self._checkpoint_every,
+                self._execution,
             )
         for name in ("state", "best"):
             shutil.rmtree(f"{directory}/{name}")

@@ -72,12 +72,12 @@ def engines(parallelism: list[int], job_endpoint: str | None) -> list[Engine]:
     found = []
     for number in parallelism:
         processes = ("beam.running_mode=multi_processing", f"beam.parallelism={number}")
-        here = (HERE, 1, ()) if number == 1 else (PROCESSES, number, processes)
-        found += [Engine(*here, IMAGE_SIZE), Engine(*here, WHOLE_SIZE)]
+        name, flags = (HERE, ()) if number == 1 else (PROCESSES, processes)
+        found += [Engine(name, number, flags, size) for size in (IMAGE_SIZE, WHOLE_SIZE)]
         if job_endpoint:
             flink = ("beam.runner=flink", f"beam.job_endpoint={job_endpoint}")
-            flags = (*flink, f"beam.parallelism={number}")
-            found.append(Engine(FLINK, number, flags, IMAGE_SIZE))
+            of_flink = (*flink, f"beam.parallelism={number}")
+            found.append(Engine(FLINK, number, of_flink, IMAGE_SIZE))
     return sorted(found, key=lambda engine: engine.image_size)
 
 

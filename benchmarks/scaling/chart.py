@@ -29,7 +29,7 @@ def write(
     """
     engines = alt.Color("engine:N", scale=alt.Scale(range=_HUES), legend=_LEGEND)
     log = alt.Scale(type="log")
-    sizes = alt.Axis(values=sorted({row["images"] for row in measured}), format=",")
+    sizes = alt.Axis(values=sorted({float(row["images"]) for row in measured}), format=",")
     images = alt.X("images:Q", title="images", scale=alt.Scale(type="log", nice=False), axis=sizes)
     marks = alt.Axis(values=[30, 45, 60, 90, 120, 180, 240])
     from_half_a_minute = alt.Scale(type="log", nice=False, domainMin=30)
@@ -41,7 +41,7 @@ def write(
         lines.encode(x=images, y=seconds, color=engines),
     ).properties(title="measured, and fitted", width=_WIDTH, height=_HEIGHT)
     hues = alt.Scale(range=_HUES[::2])
-    workers = alt.Axis(values=sorted({row["workers"] for row in predicted}))
+    workers = alt.Axis(values=sorted({float(row["workers"]) for row in predicted}))
     decades = alt.Axis(values=[10.0**power for power in range(-2, 5)], format=",~g")
     right = (
         alt.Chart(alt.Data(values=list(predicted)))

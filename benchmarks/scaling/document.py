@@ -195,17 +195,22 @@ def _breaks(runs: Sequence[Run], costs: Mapping[str, Cost]) -> str:
 def _draw(
     path: Path, by_engine: Mapping[Engine, Sequence[Run]], fits: Fits, costs: Mapping[str, Cost]
 ) -> None:
-    measured, fitted = [], []
+    measured: list[chart.Row] = []
+    fitted: list[chart.Row] = []
     for engine, runs in by_engine.items():
         name, cost = _named(engine), fits[engine][WHOLE]
         for run in runs:
-            row = {"engine": name, "images": run.images, "seconds": run.seconds[WHOLE]}
+            row: chart.Row = {
+                "engine": name,
+                "images": run.images,
+                "seconds": run.seconds[WHOLE],
+            }
             measured.append(row)
         ends = min(run.images for run in runs), max(run.images for run in runs)
         for images in np.geomspace(*ends, _LINE_POINTS):
             seconds = cost.fixed + cost.each * images
             fitted.append({"engine": name, "images": images, "seconds": seconds})
-    predicted = [
+    predicted: list[chart.Row] = [
         {
             "images": f"{name} ({images:,})",
             "workers": workers,

@@ -11,6 +11,7 @@ from inception_finetune.components.backbone.network import ALL, HEAD, Backbone
 from inception_finetune.components.errors import UserError
 
 if TYPE_CHECKING:
+    import tensorflow as tf
     import tf_keras as keras
 
 
@@ -100,6 +101,26 @@ def reinitialize(backbone: Backbone, upper: "keras.Model", seed: int) -> None:
             else:
                 fresh = np.ones if name.endswith("/moving_variance") else np.zeros
                 variable.assign(fresh(variable.shape))
+
+
+def trained_by_block(backbone: Backbone, upper: "keras.Model | None") -> "list[list[tf.Variable]]":
+    """Groups the trainable variables of the upper part by their blocks.
+
+    Args:
+        backbone: the network's table.
+        upper: as `split` returns it.
+
+    Returns:
+        The variables of each trained block, from the last block to the first.
+    """
+    ends = {block.name for block in backbone.blocks}
+    groups: list[list[tf.Variable]] = [[]]
+    # Keras sorts layers by depth, so that all layers of a block come before the one that ends it.
+    for layer in upper.layers if upper is not None else []:
+        groups[-1] += layer.trainable_variables
+        if layer.name in ends:
+            groups.append([])
+    return [group for group in reversed(groups) if group]
 
 
 class VariableRow(NamedTuple):

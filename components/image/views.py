@@ -1,4 +1,4 @@
-"""Deterministic views of an image: augmentation that can be computed in advance and stored."""
+"""Views that are the same for every image: mirrored, or one of its corners."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 IDENTITY: Final = "identity"
+AS_SERVED: Final = -1  # number of the view that validation and serving see
 CROP: Final = 0.875  # share of each side that a corner crop keeps
 
 
@@ -50,15 +51,16 @@ def choose_views(images: "tf.Tensor", names: tuple[str, ...], choice: "tf.Tensor
     Args:
       images: ``[B, S, S, 3]`` float32 in [-1, 1].
       names: keys of `VIEWS` to choose from.
-      choice: ``[B]`` int32, index into `names` for each image.
+      choice: ``[B]`` int32, index into `names` for each image; others leave the image as it is.
 
     Returns:
       ``[B, S, S, 3]`` float32 in [-1, 1].
     """
     import tensorflow as tf
 
-    result = VIEWS[names[0]](images)
-    for index, name in enumerate(names[1:], start=1):
-        is_chosen = (choice == index)[:, None, None, None]
-        result = tf.where(is_chosen, VIEWS[name](images), result)
+    result = images
+    for index, name in enumerate(names):
+        if name != IDENTITY:
+            is_chosen = (choice == index)[:, None, None, None]
+            result = tf.where(is_chosen, VIEWS[name](images), result)
     return result

@@ -67,6 +67,7 @@ class RecordIndex:
     offset: npt.NDArray[np.int64]  # [N, V], bytes, of the data behind the record's header
     length: npt.NDArray[np.int64]  # [N, V], bytes
     content: npt.NDArray[np.int64]  # [N, V], `content_hash` of each record
+    label: npt.NDArray[np.int64]  # [N]; -1 where the record is damaged
 
     @property
     def digest(self) -> str:
@@ -87,6 +88,7 @@ class RecordIndex:
             offset=self.offset,
             length=self.length,
             content=self.content,
+            label=self.label,
         )
         with tf.io.gfile.GFile(path, "wb") as file:
             file.write(buffer.getvalue())
@@ -102,7 +104,7 @@ class RecordIndex:
         with tf.io.gfile.GFile(path, "rb") as file:
             arrays = np.load(io.BytesIO(file.read()), allow_pickle=False)
         files = tuple(f"{directory}/{name}" for name in arrays["names"])
-        columns = (arrays[name] for name in ("shard", "offset", "length", "content"))
+        columns = (arrays[name] for name in ("shard", "offset", "length", "content", "label"))
         return cls(files, *columns)
 
 
@@ -208,31 +210,41 @@ def copy_and_index(files: list[str], directory: Path, first: int | None = None) 
     """
     last = None
     if first is not None:
-        keys = sorted(order_key(_identity(record)) for record in read_in_order(files))
+        keys = sorted(order_key(identify(record)[0]) for record in read_in_order(files))
         last = keys[:first][-1] if keys else None
     writer = IndexedWriter(str(directory / f"{uuid.uuid4().hex}.tfrecord"))
     rows = []
     for record in read_in_order(files):
-        key = order_key(_identity(record))
+        identity, label = identify(record)
+        key = order_key(identity)
         if last is None or key <= last:
-            rows.append((key, *writer.write(record)))
+            rows.append((key, label, *writer.write(record)))
     writer.close()
-    table = np.array(rows, np.int64).reshape(-1, 4)
+    table = np.array(rows, np.int64).reshape(-1, 5)
     table = table[np.argsort(table[:, 0], kind="stable")]
     return RecordIndex(
         files=(writer.path,),
         file=np.zeros([len(table), 1], np.int32),
-        offset=table[:, 1:2],
-        length=table[:, 2:3],
-        content=table[:, 3:],
+        offset=table[:, 2:3],
+        length=table[:, 3:4],
+        content=table[:, 4:],
+        label=table[:, 1],
     )
 
 
-def _identity(record: bytes) -> bytes:
-    """Returns the example's id; b"" for a damaged record, which is reported when decoded."""
+def identify(record: bytes) -> tuple[bytes, int]:
+    """Returns an example's id and label.
+
+    Args:
+      record: a serialized Example.
+
+    Returns:
+      ``b""`` and -1 for a damaged record, which is reported when it is decoded.
+    """
     try:
         feature = tf.train.Example.FromString(record).features.feature
     except DecodeError:
-        return b""
+        return b"", -1
     ids = feature[features.IMAGE_ID].bytes_list.value
-    return bytes(ids[0]) if ids else b""
+    labels = feature[features.LABEL].int64_list.value
+    return bytes(ids[0]) if ids else b"", int(labels[0]) if labels else -1

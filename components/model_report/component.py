@@ -108,7 +108,7 @@ def _images(
 ) -> dict[str, int]:
     """That a step went through, an image in several views, epochs or models several times."""
     images = {split: found.images for split, found in data.splits.items()}
-    views = len(config["image"]["views"])
+    views = len(config["image"]["views"]) + config["image"]["random_views"]
     return {
         Step.TRUNK_FEATURES: images[features.TRAIN] * views + images[features.VALIDATION],
         Step.TRAINER: training_steps * config["training"]["batch_size"],

@@ -23,6 +23,7 @@ from inception_finetune.components.beam.example_shards import (
     read_range,
     shard_files,
 )
+from inception_finetune.components.image.views import AS_SERVED
 from inception_finetune.components.trunk_features import store
 from inception_finetune.components.trunk_features.handler import ImageView, TrunkHandler
 from inception_finetune.components.trunk_features.settings import TrunkSettings
@@ -36,7 +37,7 @@ def TrunkFeatures(  # noqa: N802 - TFX component names are classes' names
     settings: Parameter[str],
     pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
-    """Runs the frozen trunk over the train images in all views, the validation images in one.
+    """Runs the frozen trunk over train images in all views, validation images as they are served.
 
     The index keeps the order of the examples.
 
@@ -52,7 +53,7 @@ def TrunkFeatures(  # noqa: N802 - TFX component names are classes' names
         features, or a record was lost.
     """
     config = TrunkSettings.model_validate_json(settings)
-    views = {features.TRAIN: len(config.views), features.VALIDATION: 1}
+    views = {features.TRAIN: [*range(config.views.count)], features.VALIDATION: [AS_SERVED]}
     trunk_features.split_names = artifact_utils.encode_split_names(list(views))
     directories = {split: artifact_utils.get_split_uri([trunk_features], split) for split in views}
     for directory in directories.values():
@@ -85,20 +86,20 @@ def TrunkFeatures(  # noqa: N802 - TFX component names are classes' names
     counts = store.pop_counts(trunk_features.uri)
     for split, directory in directories.items():
         path = store.index_path(trunk_features.uri, split)
-        store.commit(directory, path, counts.get(split, []), views[split])
+        store.commit(directory, path, counts.get(split, []), len(views[split]))
     store.write_origin(trunk_features.uri, examples.uri)
 
 
-def _records(file_with_count: tuple[ShardFile, int], views: Mapping[str, int]) -> int:
+def _records(file_with_count: tuple[ShardFile, int], views: Mapping[str, list[int]]) -> int:
     file, examples = file_with_count
-    return examples * views[file.split]
+    return examples * len(views[file.split])
 
 
 def _read(
-    shard_range: ShardRange, views: Mapping[str, int]
+    shard_range: ShardRange, views: Mapping[str, list[int]]
 ) -> Iterator[tuple[store.Key, ImageView]]:
-    """Yields each example as often as its split has views."""
+    """Yields each example in each view of its split."""
     split, file, _ = shard_range.file
     for number, serialized in read_range(shard_range):
-        for view in range(views[split]):
-            yield store.Key(split, file, number, view), ImageView(serialized, view)
+        for column, view in enumerate(views[split]):
+            yield store.Key(split, file, number, column), ImageView(serialized, view)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 from apache_beam.ml.inference.base import ModelHandler
 
@@ -11,8 +12,9 @@ from inception_finetune.components import features
 from inception_finetune.components.backbone.compute_dtype import resolve_compute_dtype
 from inception_finetune.components.backbone.network import largest_activation
 from inception_finetune.components.backbone.networks import NETWORKS
+from inception_finetune.components.image.augmentation import DRAWS, show_views, stored_draws
 from inception_finetune.components.image.undecodable import undecodable_image
-from inception_finetune.components.image.views import choose_views
+from inception_finetune.components.io.record_index import identify, order_key
 from inception_finetune.components.steps import Step
 from inception_finetune.components.trunk_features.record import TrunkOutput
 from inception_finetune.components.trunk_features.settings import TrunkSettings
@@ -22,14 +24,14 @@ _ALIVE = 4  # of the size of the largest one, which in InceptionV3 has 5.5 MB an
 _FLOAT32 = 4  # bytes
 _LARGEST_BATCH = 256  # images; more does not compute faster
 
-Model = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
+Model = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 
 
 class ImageView(NamedTuple):
     """A serialized raw example, and which view of its image is wanted."""
 
     serialized: bytes
-    view: int  # number in the settings' views
+    view: int  # number in the settings' views, or AS_SERVED
 
 
 def batch_size(network: str, image_size: int) -> int:
@@ -56,8 +58,8 @@ class TrunkHandler(ModelHandler[ImageView, TrunkOutput, Model]):
         """Loads backbone and Transform graph.
 
         Returns:
-          A function of serialized examples ``[B]`` and view numbers ``[B]`` int32 to the trunk's
-          outputs, labels and ids.
+          A function of serialized examples ``[B]``, view numbers ``[B]`` int32 and the random
+          numbers of the views ``[B, DRAWS]`` to the trunk's outputs, labels and ids.
 
         Raises:
           UserError: the backbone does not fit, or is not the one that was configured.
@@ -84,13 +86,19 @@ class TrunkHandler(ModelHandler[ImageView, TrunkOutput, Model]):
         }
 
         @tf.function(
-            input_signature=[tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32)]
+            input_signature=[
+                tf.TensorSpec([None], tf.string),
+                tf.TensorSpec([None], tf.int32),
+                tf.TensorSpec([None, DRAWS], tf.float32),
+            ]
         )
-        def model(serialized: tf.Tensor, views: tf.Tensor) -> dict[str, tf.Tensor]:
+        def model(
+            serialized: tf.Tensor, views: tf.Tensor, draws: tf.Tensor
+        ) -> dict[str, tf.Tensor]:
             parsed = tf.io.parse_example(serialized, needed)
             images = layer({features.IMAGE_ENCODED: parsed[features.IMAGE_ENCODED]})[features.IMAGE]
             return {
-                features.TRUNK: trunk(choose_views(images, settings.views, views)),
+                features.TRUNK: trunk(show_views(images, settings.views, views, draws)),
                 features.LABEL: parsed[features.LABEL],
                 features.IMAGE_ID: parsed[features.IMAGE_ID],
             }
@@ -111,8 +119,12 @@ class TrunkHandler(ModelHandler[ImageView, TrunkOutput, Model]):
           UserError: an image cannot be decoded.
         """
         serialized, views = zip(*batch, strict=True)
+        draws = np.zeros([len(batch), DRAWS], np.float32)
+        if self._settings.views.random_views:
+            keys = [order_key(identify(record)[0]) for record in serialized]
+            draws = np.stack([stored_draws(*one) for one in zip(keys, views, strict=True)])
         try:
-            answer = model(tf.constant(serialized), tf.constant(views, tf.int32))
+            answer = model(tf.constant(serialized), tf.constant(views, tf.int32), draws)
         except tf.errors.InvalidArgumentError as error:
             raise undecodable_image(serialized) or error from error
         return [

@@ -1,6 +1,7 @@
 """The settings of TrunkFeatures: all that its result depends on besides its input artifacts."""
 
 from inception_finetune.components.backbone.compute_dtype import ComputeDtype
+from inception_finetune.components.image.settings import TrainViews
 from inception_finetune.components.settings import Section
 
 
@@ -13,5 +14,5 @@ class TrunkSettings(Section):
     trainable_from: str  # the block that the trunk ends before, or "head"
     image_size: int  # side in pixels
     compute_dtype: ComputeDtype
-    views: tuple[str, ...]  # names in components.image.views; views of the train split
+    views: TrainViews
     code_fingerprint: str  # sha256 of the code that computes features

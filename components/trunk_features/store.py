@@ -64,7 +64,8 @@ class WriteShards(beam.DoFn):
             path = f"{self._directories[split]}/{uuid.uuid4().hex}.tfrecord"
             self._writers[split], self._rows[split] = IndexedWriter(path), []
         writer = self._writers[split]
-        row = (*position, order_key(output.id), *writer.write(encode(output)))
+        written = writer.write(encode(output))
+        row = (*position, order_key(output.id), output.label, *written)
         self._rows[split].append(row)
         if self._is_first and len(self._rows[split]) == SAMPLE:
             check_disk_space(self._directories[split], writer.size / SAMPLE, records - SAMPLE)
@@ -122,7 +123,7 @@ def commit(directory: str, index_path: str, counts: list[int], views: int) -> No
       UserError: a record is missing.
     """
     shards, table = _read_rows(directory)
-    shard, file, number, view, order, offset, length, content = table.T
+    shard, file, number, view, order, label, offset, length, content = table.T
     starts = np.concatenate([[0], np.cumsum(counts)])
     record = (starts[file] + number) * views + view
     present, first = np.unique(record, return_index=True)
@@ -141,6 +142,7 @@ def commit(directory: str, index_path: str, counts: list[int], views: int) -> No
         offset=offset[first],
         length=length[first],
         content=content[first],
+        label=label[first[:, 0]],
     )
     index.save(index_path)
     needed = {shards[number] for number in np.unique(index.file)}
@@ -152,10 +154,10 @@ def commit(directory: str, index_path: str, counts: list[int], views: int) -> No
 def _read_rows(directory: str) -> tuple[list[str], np.ndarray]:
     """Reads the shards' paths, and a row for each record.
 
-    A row is [shard, file, number, view, order key, offset, length, content].
+    A row is [shard, file, number, view, order key, label, offset, length, content].
     """
     shards: list[str] = []
-    tables = [np.zeros([0, 8], np.int64)]
+    tables = [np.zeros([0, 9], np.int64)]
     for path in sorted(tf.io.gfile.glob(f"{directory}/*{_ROWS}")):
         with tf.io.gfile.GFile(path, "rb") as file:
             rows = np.load(io.BytesIO(file.read()), allow_pickle=False)

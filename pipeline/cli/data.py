@@ -38,6 +38,9 @@ def show(
     picture: Annotated[Path, typer.Option(help="Where the picture grid goes.")] = Path(
         "build/samples.png"
     ),
+    augmented: Annotated[
+        Path | None, typer.Option(help="Also draw images in views that training takes, here.")
+    ] = None,
 ):
     """Show what is in the data set: batches or splits, labels, oddities, and a picture grid."""
     settings = load(config, overrides)
@@ -57,6 +60,12 @@ def show(
     show.print_samples(described, console)
     grid.draw_grid(loaded, picture, samples=samples, seed=settings.dataset.seed)
     console.print(f"pictures: {picture}", highlight=False, soft_wrap=True)
+    if augmented is not None:
+        load_tensorflow(verbose=False)
+        from inception_finetune.components.dataset.view_samples import draw_views
+
+        draw_views(loaded, augmented, settings.image, seed=settings.dataset.seed)
+        console.print(f"views: {augmented}", highlight=False, soft_wrap=True)
 
 
 @app.command()

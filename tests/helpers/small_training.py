@@ -6,9 +6,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from inception_finetune.components.image.settings import TrainViews
 from inception_finetune.components.io.record_index import IndexedWriter, RecordIndex
 from inception_finetune.components.trunk_features.record import TrunkOutput, encode
 from inception_finetune.trainer import input_fn, model
+from inception_finetune.trainer.execution import Execution
 from inception_finetune.trainer.input_fn import FeatureSource
 from inception_finetune.trainer.settings import TrainerSettings, Training
 
@@ -29,7 +31,7 @@ def make_source(directory: Path, count: int, seed: int) -> FeatureSource:
     writer.close()
     file = np.zeros([count, 1], np.int32)
     columns = np.hsplit(np.array(places, np.int64), 3)
-    return FeatureSource(RecordIndex((writer.path,), file, *columns))
+    return FeatureSource(RecordIndex((writer.path,), file, *columns, labels))
 
 
 def make_sources(directory: Path):
@@ -56,7 +58,7 @@ class Pictures(input_fn.IndexedSource):
         noise = np.random.default_rng(0).uniform(-1, 1, [40, 20, 20, 3]).astype(np.float32)
 
         def read(number):
-            examples, _ = choose(number)
+            examples = choose(number).examples
             return noise[examples], examples
 
         def load(number):
@@ -79,10 +81,16 @@ def settings_for(**training) -> TrainerSettings:
         cut_before="Mixed_7a",
         fresh=False,
         compute_dtype="float32",
-        views=("identity",),
+        views=TrainViews(),
+        served_views=("identity",),
         label_names=("cat", "dog", "owl"),
         code_fingerprint="",
     )
+
+
+def execution(checkpoint_every: int = 4, log_every: int = 1) -> Execution:
+    """Where the work lies is decided by who calls `fit`."""
+    return Execution(work="", checkpoint_every=checkpoint_every, log_every=log_every)
 
 
 def small_classifier(training: Training) -> model.Classifier:

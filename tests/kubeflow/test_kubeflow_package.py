@@ -309,7 +309,7 @@ def test_how_a_training_is_carried_out_is_in_no_cache_key(package, compiled):
         for one in executor(other, "Trainer")["container"]["env"]
         if one["name"] == execution.VARIABLE
     ]
-    assert json.loads(how) == {"work": "/volume/work", "checkpoint_every": 7}
+    assert json.loads(how) == {"work": "/volume/work", "checkpoint_every": 7, "log_every": 10}
 
 
 def test_data_with_other_labels_does_not_fit(package, overrides):

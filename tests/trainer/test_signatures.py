@@ -7,6 +7,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from inception_finetune.components import features
+from inception_finetune.components.dataset.png import encode_png
 from inception_finetune.trainer import signatures
 
 LABELS = ("cat", "dog", "ship")
@@ -74,6 +75,31 @@ def test_every_batch_size_gives_the_same_answer_for_each_image(served, examples,
     answer = served["predict_images"](images=tf.constant(encoded))
     levels = [examples.levels[i % 10] for i in range(count)]
     np.testing.assert_allclose(answer[features.PROBABILITIES], expected(levels), atol=1e-5)
+
+
+class LeftHalf(keras.layers.Layer):
+    """Logits are twice the mean of the left half, and 0."""
+
+    def call(self, images):
+        mean = tf.reduce_mean(images[:, :, :30], axis=[1, 2, 3])
+        return images[:, 0, 0], 2 * tf.stack([mean, tf.zeros_like(mean)], axis=1)
+
+
+@pytest.mark.parametrize("batch", [1, 40])
+def test_the_answer_is_the_mean_of_the_answers_to_the_served_views(transform_output, batch):
+    image = keras.Input([75, 75, 3])
+    network = keras.Model(image, LeftHalf()(image))
+    half_white = np.zeros([75, 75, 3], np.uint8)
+    half_white[:, :36] = 255
+    encoded = tf.constant([encode_png(half_white)] * batch)
+    views = ("identity", "flip_left_right")
+    model = signatures.ServingModel(network, transform_output, ("a", "b"), views)
+    [white, black] = 1 / (1 + np.exp([-2.0, 2.0]))
+    for one, expected_share in ((model, (white + black) / 2), (None, white)):
+        served = one or signatures.ServingModel(network, transform_output, ("a", "b"))
+        answer = served.predict_images(encoded)[features.PROBABILITIES].numpy()
+        np.testing.assert_allclose(answer[:, 0], expected_share, atol=1e-5)
+        np.testing.assert_allclose(answer.sum(axis=1), 1, atol=1e-6)
 
 
 def test_an_empty_batch_gives_an_empty_answer(served):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,18 @@ from inception_finetune.components.errors import UserError
 from inception_finetune.trainer import devices, fit
 
 # Of a frozen upper part and no dropout: what is left does not depend on who sees which example.
-SETTINGS: dict[str, float] = {"epochs": 2, "dropout": 0.0, "learning_rate": 0.05}
+SETTINGS: dict[str, Any] = {
+    "epochs": 2,
+    "dropout": 0.0,
+    "learning_rate": 0.05,
+    "optimizer": "adamw",
+    "weight_decay": 0.1,
+    "mixup": 0.4,
+    "cutmix": 1.0,
+    "class_weights": "balanced",
+    "balanced_sampling": 0.5,
+    "clip_norm": 1.0,
+}
 
 
 def train_head(directory: Path, strategy) -> list[np.ndarray]:
@@ -24,7 +36,7 @@ def train_head(directory: Path, strategy) -> list[np.ndarray]:
     with strategy.scope():
         classifier = small.small_classifier(settings.training)
         classifier.upper.trainable = False
-        fit.fit(classifier, *sources, settings, str(directory / "run"), checkpoint_every=4)
+        fit.fit(classifier, *sources, settings, str(directory / "run"), small.execution())
     return classifier.head.get_weights()
 
 
@@ -33,7 +45,7 @@ def run_processes(*arguments: tuple[list[str], dict[str, str]]) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, __file__, *argument],
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY / "tests"), **environment},
+            env={**os.environ, "PYTHONPATH": f"{REPOSITORY}/src:{REPOSITORY}/tests", **environment},
             cwd=REPOSITORY,
             stderr=subprocess.PIPE,
             text=True,

@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers.small_training import Pictures, make_sources, settings_for, small_classifier
+from helpers.small_training import (
+    Pictures,
+    execution,
+    make_sources,
+    settings_for,
+    small_classifier,
+)
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.evaluation.learning_curve import read_history
-from inception_finetune.trainer import fit, model, observers
+from inception_finetune.trainer import fit, observers, optimizers
 from inception_finetune.trainer.checkpoints import Checkpoints
 from inception_finetune.trainer.settings import TrainerSettings
 
@@ -24,7 +30,7 @@ def train(
 ) -> list[np.ndarray]:
     """The weights at the end."""
     classifier = small_classifier(settings.training)
-    fit.fit(classifier, *sources, settings, str(directory), checkpoint_every=checkpoint_every)
+    fit.fit(classifier, *sources, settings, str(directory), execution(checkpoint_every))
     return [*classifier.upper.get_weights(), *classifier.head.get_weights()]
 
 
@@ -47,17 +53,38 @@ class Killed(BaseException):
     """Not an Exception: nothing may catch it and tidy up, as after SIGKILL."""
 
 
+# All that draws random numbers or keeps a state.
+EVERYTHING = {
+    "optimizer": "adamw",
+    "weight_decay": 0.1,
+    "layer_decay": 0.5,
+    "unfreeze_after": 1,
+    "mixup": 0.4,
+    "cutmix": 1.0,
+    "ema_momentum": 0.9,
+    "class_weights": "effective",
+    "balanced_sampling": 0.5,
+    "focal_gamma": 1.0,
+    "clip_norm": 1.0,
+}
+
+
+@pytest.fixture(params=[{}, EVERYTHING], ids=["plain", "everything"])
+def settings(request) -> TrainerSettings:
+    return settings_for(**request.param)
+
+
 @pytest.fixture
-def whole(sources, tmp_path):
+def whole(sources, tmp_path, settings):
     """A run that nobody interrupts: 18 steps, of which 6 make an epoch."""
-    return train(sources, tmp_path / "whole", settings_for())
+    return train(sources, tmp_path / "whole", settings)
 
 
 @pytest.mark.parametrize("last_step", [1, 5, 6, 9, 17, 18])
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
-    sources, tmp_path, whole, monkeypatch, last_step
+    sources, tmp_path, whole, settings, monkeypatch, last_step
 ):
-    directory, settings = tmp_path / "killed", settings_for()
+    directory = tmp_path / "killed"
     killed_at = []
 
     def die(self, metrics) -> None:
@@ -101,8 +128,9 @@ def test_a_resumed_run_repeats_no_step_before_its_checkpoint(sources, tmp_path, 
     assert steps == [*range(1, 12), *range(9, 19)]  # the last state was that of step 8
 
 
-def test_another_seed_gives_other_weights(sources, tmp_path, whole):
-    other = train(sources, tmp_path / "other", settings_for(seed=1))
+def test_another_seed_gives_other_weights(sources, tmp_path, whole, settings):
+    training = settings.training.model_copy(update={"seed": 1})
+    other = train(sources, tmp_path / "other", settings.model_copy(update={"training": training}))
     assert not np.allclose(other[0], whole[0])
 
 
@@ -112,7 +140,7 @@ def test_every_step_and_epoch_is_logged(sources, tmp_path):
     steps, epochs = events(tmp_path, "train"), events(tmp_path, "validation")
     for tag in ("loss", "accuracy", "learning_rate", "gradient_norm", "images_per_second"):
         assert [step for step, _ in steps[tag]] == list(range(1, 19)), tag
-    schedule = model.learning_rate(settings.training, 18)
+    schedule = optimizers.learning_rate(settings.training, 18)
     rates = [value for _, value in steps["learning_rate"]]
     np.testing.assert_allclose(rates, [float(schedule(step)) for step in range(18)], rtol=1e-6)
     assert [step for step, _ in steps["histograms"]] == [6] * 4 + [12] * 4 + [18] * 4
@@ -121,6 +149,26 @@ def test_every_step_and_epoch_is_logged(sources, tmp_path):
     rows = read_history(str(tmp_path / "logs/history.csv"))
     losses = np.array([value for _, value in steps["loss"]]).reshape(3, 6)
     np.testing.assert_allclose([row["loss"] for row in rows], losses.mean(axis=1), rtol=1e-5)
+
+
+def test_metrics_are_means_of_the_steps_since_the_last_ones(sources, tmp_path):
+    settings = settings_for()
+    each, few = tmp_path / "each", tmp_path / "few"
+    for directory, log_every in ((each, 1), (few, 5)):
+        classifier = small_classifier(settings.training)
+        fit.fit(classifier, *sources, settings, str(directory), execution(100, log_every))
+    expected, found = (dict(events(one, "train")["loss"]) for one in (each, few))
+    assert list(found) == [5, 6, 10, 12, 15, 18]  # epochs end after 6, 12 and 18
+    assert found[5] == pytest.approx(np.mean([expected[step] for step in range(1, 6)]))
+    assert found[15] == pytest.approx(np.mean([expected[step] for step in (13, 14, 15)]))
+    assert read_history(f"{each}/logs/history.csv") == [
+        pytest.approx(row) for row in read_history(f"{few}/logs/history.csv")
+    ]
+
+
+def test_blocks_that_would_never_learn_are_refused(sources, tmp_path):
+    with pytest.raises(UserError, match="for 18 steps, and the training has 18: .*from=head"):
+        train(sources, tmp_path, settings_for(unfreeze_after=3))
 
 
 class Watched(Pictures):
@@ -134,9 +182,9 @@ class Watched(Pictures):
 
     def dataset(self, plan, choose):
         def counted(number):
-            examples, views = choose(number)
-            self.sizes.append(len(examples))
-            return examples, views
+            chosen = choose(number)
+            self.sizes.append(len(chosen.examples))
+            return chosen
 
         return self.source.dataset(plan, counted)
 
@@ -161,20 +209,18 @@ def test_no_more_than_a_batch_is_in_memory_and_all_are_embedded(sources, tmp_pat
 def test_training_stops_without_progress_and_exports_the_best_epoch(sources, tmp_path):
     settings = settings_for(epochs=60, patience=2, learning_rate=0.3, schedule="constant")
     classifier = small_classifier(settings.training)
-    fit.fit(classifier, *sources, settings, str(tmp_path), checkpoint_every=100)
+    fit.fit(classifier, *sources, settings, str(tmp_path), execution(100))
     rows = read_history(str(tmp_path / "logs/history.csv"))
     ranks = [(row["val_accuracy"], -row["val_loss"]) for row in rows]
     best = ranks.index(max(ranks))
     assert len(rows) == best + 3 < 60
-    [(inputs, labels)] = sources[1].dataset(
-        tf.data.Dataset.range(1), lambda _: (np.arange(40), np.zeros(40, np.int64))
-    )
+    [(inputs, labels)] = sources[1].batches(40)
     found = tf.argmax(classifier.network(inputs, training=False), axis=-1)
     assert np.mean(found == labels) == pytest.approx(rows[best]["val_accuracy"])
     assert rows[best]["val_accuracy"] > rows[-1]["val_accuracy"]
     # Started again after its end, it trains no further and exports the same.
     again = small_classifier(settings.training)
-    fit.fit(again, *sources, settings, str(tmp_path), checkpoint_every=100)
+    fit.fit(again, *sources, settings, str(tmp_path), execution(100))
     assert len(read_history(str(tmp_path / "logs/history.csv"))) == len(rows)
     np.testing.assert_array_equal(again.head.get_weights()[0], classifier.head.get_weights()[0])
 

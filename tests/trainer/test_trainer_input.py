@@ -5,6 +5,8 @@ import pytest
 
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.image.augmentation import augment
+from inception_finetune.components.image.settings import Augmentation, TrainViews
 from inception_finetune.trainer import input_fn
 from inception_finetune.trainer.examples import open_inputs
 from inception_finetune.trainer.order import TrainingOrder
@@ -32,14 +34,29 @@ def test_evaluation_reads_everything_once_in_order(source, examples):
 
 def test_training_reads_what_the_order_says_from_any_step_on(source, examples):
     order = TrainingOrder(len(source), 1, batch_size=4, seed=5)
-    batches = list(input_fn.training_batches(source, order, 3, 9).as_numpy_iterator())
+    batches = list(input_fn.training_batches(source, order, 3, 9, classes=10).as_numpy_iterator())
     assert len(batches) == 6
-    for step, (images, labels) in enumerate(batches, start=3):
+    for step, (images, targets) in enumerate(batches, start=3):
         chosen = order.batch(step)[0]
-        np.testing.assert_array_equal(labels, examples.labels[chosen])
+        np.testing.assert_array_equal(targets, np.eye(10)[examples.labels[chosen]])
         np.testing.assert_allclose(
             images[:, 0, 0, 0], examples.levels[chosen] / 127.5 - 1, atol=1e-6
         )
+
+
+def test_random_views_are_drawn_by_step_and_place_and_validation_has_none(
+    source, examples, transform_output, tmp_path
+):
+    (tmp_path / "views").mkdir()
+    views = TrainViews(views=(), random_views=1, augmentation=Augmentation(flip=1.0, erase=1.0))
+    seen = input_fn.ImageSource([examples.pattern], transform_output, tmp_path / "views", views)
+    order = TrainingOrder(len(seen), seen.views, batch_size=5, seed=2)
+    [(images, _)] = input_fn.training_batches(seen, order, 7, 8, classes=10).as_numpy_iterator()
+    chosen, _, draws = order.batch(7)
+    [(served, _)] = source.batches(10).as_numpy_iterator()
+    expected = augment(served[chosen], draws, views.augmentation)
+    np.testing.assert_allclose(images, expected, atol=1e-5)
+    assert not np.array_equal(draws, order.batch(8).draws)
 
 
 def test_images_equal_what_the_serving_graph_sees(source, examples, transform_output):
@@ -54,7 +71,7 @@ def test_images_equal_what_the_serving_graph_sees(source, examples, transform_ou
 def test_validation_images_are_streamed_and_copied_nowhere(
     source, examples, transform_output, tmp_path
 ):
-    settings = SimpleNamespace(views=("identity",))
+    settings = SimpleNamespace(views=TrainViews())
     files, scratch = [examples.pattern], tmp_path / "scratch"
     scratch.mkdir()
     with open_inputs(files, files, settings, transform_output, scratch, 4) as opened:

@@ -5,13 +5,13 @@ import tf_keras as keras
 
 from inception_finetune.components.backbone.keras_network import build_network
 from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3
-from inception_finetune.trainer import model
+from inception_finetune.trainer import model, optimizers
 from inception_finetune.trainer.settings import Training
 from inception_finetune.trainer.step import TrainingStep
 
 
 def rates(training: Training, total: int) -> list[float]:
-    schedule = model.learning_rate(training, total)
+    schedule = optimizers.learning_rate(training, total)
     return [float(schedule(step)) for step in range(total + 1)]
 
 
@@ -28,7 +28,7 @@ def test_cosine_without_warmup_starts_at_the_top():
 
 
 def test_constant_is_a_number():
-    assert model.learning_rate(Training(schedule="constant", learning_rate=1e-3), 5) == 1e-3
+    assert optimizers.learning_rate(Training(schedule="constant", learning_rate=1e-3), 5) == 1e-3
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,10 @@ def test_only_blocks_from_the_cut_on_and_the_head_learn(backbone):
     )
     before = [weight.numpy() for weight in built.network.weights]
     images = np.random.default_rng(0).uniform(-1, 1, [4, 75, 75, 3]).astype("float32")
-    step = TrainingStep(built.network, training, model.make_optimizer(training, 1))
-    step.train((tf.constant(images), tf.constant([0, 1, 2, 0], tf.int64)))
+    trainee = model.prepare_training(built, "float32", from_features=False)
+    groups = optimizers.parameter_groups(training, trainee, INCEPTION_V3, total_steps=1)
+    step = TrainingStep(trainee, training, groups)
+    step.train((tf.constant(images), tf.one_hot([0, 1, 2, 0], 3)), 0)
     changed = {
         weight.name
         for weight, old in zip(built.network.weights, before, strict=True)

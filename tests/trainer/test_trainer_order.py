@@ -7,7 +7,7 @@ from inception_finetune.trainer.order import TrainingOrder
 
 def epoch(order: TrainingOrder, number: int):
     steps = range(number * order.steps_per_epoch, (number + 1) * order.steps_per_epoch)
-    examples, views = zip(*(order.batch(step) for step in steps), strict=True)
+    examples, views, _ = zip(*(order.batch(step) for step in steps), strict=True)
     return np.concatenate(examples), np.concatenate(views)
 
 

@@ -23,6 +23,7 @@ from inception_finetune.components.errors import UserError
 from inception_finetune.components.trunk_features.trunk import fold_trunk
 from inception_finetune.trainer import model, signatures
 from inception_finetune.trainer.checkpoints import Checkpoints
+from inception_finetune.trainer.optimizers import parameter_groups
 from inception_finetune.trainer.settings import Training
 from inception_finetune.trainer.step import TrainingStep
 
@@ -208,21 +209,22 @@ def classifier(backbone, loaded):
     loaded.network.set_weights(weights)
 
 
-def test_a_resumed_training_is_one_that_was_not_interrupted(classifier, images, tmp_path):
+def test_a_resumed_training_is_one_that_was_not_interrupted(backbone, classifier, images, tmp_path):
     training = Training(epochs=1, batch_size=4, learning_rate=1e-3)
     trainee = model.prepare_training(classifier, "float32", from_features=True)
-    optimizer = model.make_optimizer(training, 3)
-    step = TrainingStep(trainee.network, training, optimizer)
-    checkpoints = Checkpoints(str(tmp_path), {"network": trainee.network}, optimizer=optimizer)
-    batch = classifier.trunk(images), tf.constant([0, 1, 2, 0], tf.int64)
-    step.train(batch)
+    groups = parameter_groups(training, trainee, backbone, total_steps=3)
+    step = TrainingStep(trainee, training, groups)
+    weights = {"network": trainee.network}
+    checkpoints = Checkpoints(str(tmp_path), weights, optimizers=step.optimizers)
+    batch = classifier.trunk(images), tf.one_hot([0, 1, 2, 0], 3)
+    step.train(batch, 0)
     checkpoints.save(1)
     saved = trainee.network.get_weights()
-    step.train(batch)
+    step.train(batch, 1)
     expected = trainee.network.get_weights()
     assert checkpoints.restore() == 1
     assert all(map(np.array_equal, saved, trainee.network.get_weights()))
-    step.train(batch)
+    step.train(batch, 1)
     assert all(map(np.array_equal, expected, trainee.network.get_weights()))
     assert any(not np.array_equal(*pair) for pair in zip(saved, expected, strict=True))
 

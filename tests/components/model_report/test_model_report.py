@@ -118,7 +118,7 @@ def test_data_cost_and_lineage_are_what_the_steps_left(facts, smallest_config):
     assert seconds["Trainer"] > seconds["ExampleValidator"] > 0
     assert facts.peak_memory_bytes > 2**28
     trained_with = smallest_config.training.model_dump(
-        mode="json", exclude={"checkpoint_every", "devices"}
+        mode="json", exclude={"checkpoint_every", "log_every", "devices"}
     )
     assert facts.lineage.config["training"] == trained_with
     assert facts.lineage.archive == "digits"

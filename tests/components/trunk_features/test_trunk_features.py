@@ -17,6 +17,8 @@ from inception_finetune.components.backbone.networks.inception_v3 import INCEPTI
 from inception_finetune.components.dataset.png import encode_png
 from inception_finetune.components.dataset.tfrecord import serialize_example
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.image.augmentation import augment, stored_draws
+from inception_finetune.components.image.settings import TrainViews
 from inception_finetune.components.image.views import VIEWS
 from inception_finetune.components.io.record_index import (
     COMPRESSION,
@@ -30,12 +32,13 @@ from inception_finetune.components.trunk_features.handler import batch_size
 from inception_finetune.components.trunk_features.settings import TrunkSettings
 from inception_finetune.components.trunk_features.trunk import fold_trunk
 from inception_finetune.trainer import examples, input_fn, model, signatures
+from inception_finetune.trainer.optimizers import parameter_groups
 from inception_finetune.trainer.order import TrainingOrder
 from inception_finetune.trainer.settings import Training
 from inception_finetune.trainer.step import TrainingStep
 
 CUT = "Mixed_7c"
-STORED_VIEWS = ("identity", "flip_left_right")
+STORED_VIEWS = TrainViews(views=("identity", "flip_left_right"), random_views=2)
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +171,7 @@ DIGITS = load_digits()
 
 # Whatever order an engine wrote them in, examples are read in the order of their ids' hashes.
 IN_ORDER = sorted(range(COUNT), key=lambda number: order_key(f"made:{number}".encode()))
+IDENTITIES = [f"made:{number}".encode() for number in IN_ORDER]
 
 
 @pytest.fixture(scope="module")
@@ -215,19 +219,28 @@ def test_every_train_image_is_stored_in_each_view_and_validation_in_one(
     trunk, _ = cut.split(INCEPTION_V3, backbone, CUT)
     online = open_split(raw, features.TRAIN, transform_output, tmp_path)
     [(pictures, _)] = online.batches(COUNT)
-    for split, views in ((features.TRAIN, STORED_VIEWS), (features.VALIDATION, ("identity",))):
+    random = STORED_VIEWS.random_views
+    ways = {
+        features.TRAIN: [*(VIEWS[name] for name in STORED_VIEWS.views), *range(random)],
+        features.VALIDATION: [VIEWS["identity"]],
+    }
+    for split, views in ways.items():
         index = RecordIndex.load(store.index_path(str(stored), split), f"{stored}/Split-{split}")
         assert index.file.shape == (COUNT, len(views))
         reader = RecordReader(index)
-        for view, name in enumerate(views):
+        for view, show in enumerate(views):
+            if isinstance(show, int):
+                draws = np.stack([stored_draws(order_key(one), view) for one in IDENTITIES])
+                seen = augment(pictures, tf.constant(draws), STORED_VIEWS.augmentation)
+            else:
+                seen = show(pictures)
             outputs = [record.decode(r) for r in reader.read(range(COUNT), [view] * COUNT)]
-            expected = trunk(VIEWS[name](pictures), training=False).numpy()
+            expected = trunk(seen, training=False).numpy()
             found = np.stack([output.values for output in outputs])
             np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
             assert [output.label for output in outputs] == DIGITS.target[IN_ORDER].tolist()
-            assert [output.id for output in outputs] == [
-                f"made:{number}".encode() for number in IN_ORDER
-            ]
+            assert [output.id for output in outputs] == IDENTITIES
+        np.testing.assert_array_equal(index.label, DIGITS.target[IN_ORDER])
 
 
 def test_features_lead_back_to_their_pictures_in_the_same_order(
@@ -267,10 +280,11 @@ def losses(source, backbone_directory: Path) -> list[float]:
     trainee = model.prepare_training(
         classifier, "float32", from_features=isinstance(source, input_fn.FeatureSource)
     )
-    step = TrainingStep(trainee.network, training, model.make_optimizer(training, 6))
+    groups = parameter_groups(training, trainee, INCEPTION_V3, total_steps=6)
+    step = TrainingStep(trainee, training, groups)
     order = TrainingOrder(len(source), source.views, training.batch_size, training.seed)
-    batches = input_fn.training_batches(source, order, 0, 6)
-    return [step.train(batch).loss for batch in batches]
+    batches = input_fn.training_batches(source, order, 0, 6, classes=10)
+    return [float(step.train(batch, number).loss) for number, batch in enumerate(batches)]
 
 
 def test_cached_and_online_training_lose_the_same_step_for_step(
@@ -295,10 +309,11 @@ def test_the_exported_model_is_the_trained_part_on_the_stored_features(
     )
     cached = open_split(stored, features.TRAIN, transform_output, tmp_path)
     trainee = model.prepare_training(classifier, "float32", from_features=True)
-    step = TrainingStep(trainee.network, training, model.make_optimizer(training, 3))
+    groups = parameter_groups(training, trainee, INCEPTION_V3, total_steps=3)
+    step = TrainingStep(trainee, training, groups)
     order = TrainingOrder(COUNT, cached.views, training.batch_size, training.seed)
-    for batch in input_fn.training_batches(cached, order, 0, 3):
-        step.train(batch)
+    for number, batch in enumerate(input_fn.training_batches(cached, order, 0, 3, classes=10)):
+        step.train(batch, number)
     model.finish_training(trainee, classifier)
     labels = [str(digit) for digit in range(10)]
     exported = str(tmp_path / "model")
@@ -318,7 +333,7 @@ def test_the_exported_model_is_the_trained_part_on_the_stored_features(
 
 
 def test_bfloat16_takes_at_most_half_of_float32(stored, raw, transform_output, standin, tmp_path):
-    settings = settings_for(standin, compute_dtype="bfloat16", views=["identity"])
+    settings = settings_for(standin, compute_dtype="bfloat16", views=TrainViews())
     run_component(raw, transform_output, tmp_path, settings)
     source = open_split(tmp_path, features.TRAIN, transform_output, tmp_path)
     [(values, labels)] = source.batches(COUNT)

@@ -1,0 +1,134 @@
+"""``python -m benchmarks.accuracy``: recipes of training, each by several seeds, through the DAG.
+
+Recipes are chosen by validation accuracy. Test accuracy is measured for each run, as the gate
+measures it, and stands beside; nothing is chosen by it.
+"""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Final, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from inception_finetune.components.evaluation.learning_curve import FILE, read_history
+from inception_finetune.components.evaluation.metrics import ACCURACY
+from inception_finetune.components.steps import Step
+from inception_finetune.pipeline.config import load_config
+from inception_finetune.pipeline.history.runs import Run, read_runs
+from inception_finetune.pipeline.quiet import quiet_native_output, set_up_environment
+
+# What each changes of the configuration that is given: one ingredient, but for the last ones.
+RECIPES: Final[Mapping[str, tuple[str, ...]]] = {
+    "plain": (),
+    "flip": ("image.views=[identity, flip_left_right]",),
+    "random views": ("image.random_views=3",),
+    "mixup": ("training.mixup=0.2",),
+    "cutmix": ("training.cutmix=1.0",),
+    "mixup and cutmix": ("training.mixup=0.2", "training.cutmix=1.0"),
+    "layer decay": ("training.layer_decay=0.8",),
+    "unfreeze after 1": ("training.unfreeze_after=1",),
+    "adamw": ("training.optimizer=adamw", "training.weight_decay=0.05"),
+    "sgd": ("training.optimizer=sgd", "training.learning_rate=0.02"),
+    "averaged weights": ("training.ema_momentum=0.99",),
+    "smoothing": ("training.label_smoothing=0.1",),
+    "served flip": ("image.served_views=[identity, flip_left_right]",),
+}
+_NEVER_BLESSED: Final = ("gate.min_accuracy=1.0",)  # so that no run is compared with another
+# Steps whose cost a recipe changes, and what they make.
+_COMPUTED: Final = {Step.TRUNK_FEATURES: "trunk_features", Step.TRAINER: "model"}
+
+
+class Result(NamedTuple):
+    """One run of a recipe."""
+
+    recipe: str
+    seed: int
+    validation: float  # accuracy of the exported epoch
+    test: float
+    seconds: float  # of TrunkFeatures and Trainer
+
+
+def main(
+    overrides: Annotated[list[str] | None, typer.Argument(help="KEY=VALUE settings.")] = None,
+    config: Annotated[str, typer.Option(help="Preset or YAML file.")] = "cifar10",
+    recipe: Annotated[list[str] | None, typer.Option(help="Of RECIPES; repeatable.")] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each recipe.")] = 3,
+    output: Annotated[Path, typer.Option(help="Receives one JSON object a line.")] = Path(
+        "build/accuracy.jsonl"
+    ),
+) -> None:
+    """Accuracy and cost of training recipes on a data set, as a table."""
+    names = list(recipe or RECIPES)
+    if unknown := [name for name in names if name not in RECIPES]:
+        raise typer.BadParameter(f"{', '.join(unknown)}: choose from {', '.join(RECIPES)}")
+    set_up_environment(verbose=False)
+    with quiet_native_output(verbose=False):
+        import tensorflow  # noqa: F401
+    results: list[Result] = []
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("a", encoding="utf-8") as lines:
+        for name in names:
+            for seed in range(seeds):
+                changes = [*(overrides or ()), *RECIPES[name], f"training.seed={seed}"]
+                result = _measure(config, changes, name, seed)
+                results.append(result)
+                print(json.dumps(result._asdict()), file=lines, flush=True)
+    _print(results)
+
+
+def _measure(source: str, changes: Sequence[str], recipe: str, seed: int) -> Result:
+    """Runs the pipeline once."""
+    from inception_finetune.pipeline import local
+
+    config = load_config(source, [*changes, *_NEVER_BLESSED])
+    outcome = local.run(config)
+    *_, run = runs = read_runs(config)
+    seconds = 0.0
+    for step, key in _COMPUTED.items():
+        # Of the run that has made it, which may be an earlier one.
+        made = {
+            one.artifacts[step, key].uri: _seconds(one, step) for one in runs if _seconds(one, step)
+        }
+        if (step, key) in run.artifacts:
+            seconds += made[run.artifacts[step, key].uri]
+    rows = read_history(f"{run.uri(Step.TRAINER, 'model_run')}/{FILE}")
+    best = max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    return Result(recipe, seed, best["val_accuracy"], outcome.metrics[ACCURACY.name], seconds)
+
+
+def _seconds(run: Run, step: str) -> float:
+    """What the step took in this run; 0 if it did not run, or its result was there."""
+    return sum(one.seconds for one in run.steps if one.name == step and not one.cached)
+
+
+def _print(results: Sequence[Result]) -> None:
+    table = Table(title="accuracy by recipe, best on validation first", title_justify="left")
+    for column in ("recipe", "runs", "validation", "test", "range", "seconds"):
+        table.add_column(column, justify="left" if column == "recipe" else "right")
+    by_recipe: dict[str, list[Result]] = {}
+    for result in results:
+        by_recipe.setdefault(result.recipe, []).append(result)
+    means = {
+        name: statistics.mean(result.validation for result in runs)
+        for name, runs in by_recipe.items()
+    }
+    for name in sorted(means, key=lambda name: -means[name]):
+        runs = by_recipe[name]
+        tests = [result.test for result in runs]
+        table.add_row(
+            name,
+            f"{len(runs)}",
+            f"{means[name]:.4f}",
+            f"{statistics.mean(tests):.4f}",
+            f"{min(tests):.4f} to {max(tests):.4f}",
+            f"{statistics.mean(result.seconds for result in runs):.0f}",
+        )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
