@@ -8,8 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from inception_finetune.components.native_output import quiet_native_output
-from inception_finetune.pipeline.quiet import set_up_environment
+from inception_finetune.pipeline.cli.options import load_tensorflow
 
 EPOCHS = (1, 2, 5, 20)
 
@@ -24,9 +23,7 @@ def main(
     ),
 ) -> None:
     """Speed of this project's steps, as ratios of paired runs in one process."""
-    set_up_environment(verbose=False)
-    with quiet_native_output(verbose=False):
-        import tensorflow  # noqa: F401
+    load_tensorflow(verbose=False)
     from benchmarks import conversion, data, serving, training
     from inception_finetune.components.backbone.compute_dtype import resolve_compute_dtype
     from inception_finetune.pipeline.config import load_config

@@ -17,9 +17,9 @@ from rich.table import Table
 from inception_finetune.components.evaluation.learning_curve import FILE, read_history
 from inception_finetune.components.evaluation.metrics import ACCURACY
 from inception_finetune.components.steps import Step
+from inception_finetune.pipeline.cli.options import load_tensorflow
 from inception_finetune.pipeline.config import load_config
 from inception_finetune.pipeline.history.runs import Run, read_runs
-from inception_finetune.pipeline.quiet import quiet_native_output, set_up_environment
 
 # What each changes of the configuration that is given: one ingredient, but for the last ones.
 RECIPES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -65,9 +65,7 @@ def main(
     names = list(recipe or RECIPES)
     if unknown := [name for name in names if name not in RECIPES]:
         raise typer.BadParameter(f"{', '.join(unknown)}: choose from {', '.join(RECIPES)}")
-    set_up_environment(verbose=False)
-    with quiet_native_output(verbose=False):
-        import tensorflow  # noqa: F401
+    load_tensorflow(verbose=False)
     results: list[Result] = []
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("a", encoding="utf-8") as lines:
