@@ -120,9 +120,9 @@ class TrunkHandler(ModelHandler[ImageView, TrunkOutput, Model]):
         """
         serialized, views = zip(*batch, strict=True)
         draws = np.zeros([len(batch), DRAWS], np.float32)
-        if self._settings.views.random_views:
-            keys = [order_key(identify(record)[0]) for record in serialized]
-            draws = np.stack([stored_draws(*one) for one in zip(keys, views, strict=True)])
+        for row, (record, view) in enumerate(batch):
+            if view >= len(self._settings.views.views):
+                draws[row] = stored_draws(order_key(identify(record)[0]), view)
         try:
             answer = model(tf.constant(serialized), tf.constant(views, tf.int32), draws)
         except tf.errors.InvalidArgumentError as error:
