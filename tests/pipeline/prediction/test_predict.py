@@ -47,6 +47,13 @@ def test_records_know_their_label(tmp_path, examples):
     assert found[3].name == examples.ids[3].decode()
 
 
+@pytest.mark.parametrize("name", ["new.tfrecord", "new.tfrecord.gz"])
+def test_an_empty_file_of_records_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=f"No records in {tmp_path / name}: it is empty"):
+        list(read_pictures([tmp_path / name], NAMES))
+
+
 def test_a_folder_without_pictures_is_named(tmp_path):
     with pytest.raises(UserError, match=f"No pictures .* in folder {tmp_path}"):
         read_pictures([tmp_path], NAMES)
