@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.shown_text import plain
 from inception_finetune.pipeline.cli.options import ConfigOption, Overrides, load, load_tensorflow
 from inception_finetune.pipeline.quiet import set_up_environment
 
@@ -56,7 +57,7 @@ def show(
     show.print_summary(show.summarize(loaded), console)
     show.print_samples(described, console)
     grid.draw_grid(loaded, picture, samples=samples, seed=settings.dataset.seed)
-    console.print(f"pictures: {picture}", highlight=False, soft_wrap=True)
+    console.print(plain(f"pictures: {picture}"), soft_wrap=True)
 
 
 @app.command()

@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from inception_finetune.components.errors import ExitStatus, UserError
+from inception_finetune.components.shown_text import plain, visible
 from inception_finetune.pipeline.cli import backbone, data, review
 from inception_finetune.pipeline.cli.options import (
     ConfigOption,
     Overrides,
     Verbose,
-    escape_markup,
     load,
     load_tensorflow,
     split_overrides,
@@ -39,10 +40,13 @@ def main() -> None:
     try:
         app(prog_name="inception-finetune")
     except UserError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[bold red]error:[/] {escape_markup(str(error))}"
-        )
+        _print_failure("error:", str(error))
         sys.exit(ExitStatus.FAILED)
+
+
+def _print_failure(head: str, text: str) -> None:
+    line = Text.assemble((head, "bold red"), " ", visible(text))
+    Console(stderr=True, soft_wrap=True, highlight=False).print(line)
 
 
 def _add_more_commands() -> None:
@@ -63,9 +67,7 @@ def run(config: ConfigOption = "digits", overrides: Overrides = None, verbose: V
     result = local.run(settings, verbose=verbose)
     outcome.print_outcome(result, settings, Console())
     if not result.blessed:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[bold red]not blessed, not pushed:[/] {escape_markup('; '.join(result.refusals))}"
-        )
+        _print_failure("not blessed, not pushed:", "; ".join(result.refusals))
         raise typer.Exit(ExitStatus.REFUSED)
 
 
@@ -109,7 +111,7 @@ def predict(
     prediction.print_predictions(predictions, console)
     if save_grid:
         shown = draw_predictions(predictions, save_grid)
-        console.print(f"{shown} pictures: {save_grid}", highlight=False, soft_wrap=True)
+        console.print(plain(f"{shown} pictures: {save_grid}"), soft_wrap=True)
     if line := prediction.unread_line(predictions):
         raise UserError(line)
 

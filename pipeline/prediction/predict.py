@@ -9,13 +9,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.evaluation.label_names import read_label_names
 from inception_finetune.components.progress import progress
+from inception_finetune.components.shown_text import plain
 from inception_finetune.pipeline.prediction.pictures import Picture, read_pictures
 
 LIKELIEST: Final = 3  # classes in a row of the table
@@ -149,16 +149,17 @@ def print_predictions(predictions: Sequence[Prediction], console: Console) -> No
         table.add_column("truth")
     table.add_column("probabilities")
     for prediction in predictions:
-        truth = escape(prediction.picture.truth or "")
-        label = escape(f"{prediction.label_id} {prediction.label_name}")
+        wrong = prediction.right is False
+        truth = plain(prediction.picture.truth or "", style="red" if wrong else "")
         if prediction.error:
-            label, last = "[red]not read[/]", escape(prediction.error)
+            label, last = plain("not read", style="red"), plain(prediction.error)
         else:
+            label = plain(f"{prediction.label_id} {prediction.label_name}")
             ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
-            last = escape(", ".join(f"{name} {share:.3f}" for name, share in ranked[:LIKELIEST]))
-        cells = [escape(prediction.picture.name), label]
+            last = plain(", ".join(f"{name} {share:.3f}" for name, share in ranked[:LIKELIEST]))
+        cells = [plain(prediction.picture.name), label]
         if results:
-            cells.append(f"[red]{truth}[/]" if prediction.right is False else truth)
+            cells.append(truth)
         table.add_row(*cells, last)
     console.print(table)
     if results:
