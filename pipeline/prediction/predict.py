@@ -1,7 +1,7 @@
 """Classifies pictures with a pushed model."""
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,10 +14,12 @@ from rich.table import Table
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.evaluation.label_names import read_label_names
+from inception_finetune.components.features import LABELS_FILE
 from inception_finetune.components.progress import progress
 from inception_finetune.components.shown_text import plain
 from inception_finetune.pipeline.prediction.pictures import Picture, read_pictures
 
+_SIGNATURE: Final = "predict_images"
 LIKELIEST: Final = 3  # classes in a row of the table
 _BATCH: Final = 64  # pictures that the model is given at a time, and
 _BATCH_BYTES: Final = 1 << 26  # where files are large, fewer
@@ -79,7 +81,7 @@ def predict(
     """
     names = read_label_names(model_directory)
     pictures = read_pictures(places, names)
-    answer = _load(model_directory)
+    answer = _load(model_directory, len(names))
     predictions: list[Prediction] = []
     kept: list[int] = []
     with progress("Predicting", None, "images") as advance:
@@ -104,26 +106,37 @@ def predict(
     return predictions
 
 
-def _load(model_directory: Path) -> Any:
-    """What answers a list of pictures."""
-    if not (model_directory / "saved_model.pb").is_file():
-        raise UserError(
-            f"No saved_model.pb in {model_directory}. "
-            "Run the pipeline first, or give the folder of a SavedModel as --model DIR."
-        )
+def _load(directory: Path, classes: int) -> Callable[[Sequence[Picture]], Any]:
+    """What answers a list of pictures; it must answer with that number of classes."""
     import tensorflow as tf
-    from google.protobuf.message import DecodeError
 
-    try:
-        model = tf.saved_model.load(str(model_directory))
-        signature = model.signatures["predict_images"]
-    except (OSError, ValueError, KeyError, DecodeError, tf.errors.OpError) as error:
+    from inception_finetune.components.exported_model import in_short, load_exported
+
+    signature = load_exported(directory).signatures.get(_SIGNATURE)
+    outputs = signature.structured_outputs if signature else {}
+    if not {features.PROBABILITIES, features.ERROR} <= outputs.keys():
         raise UserError(
-            f"Model {model_directory} cannot be loaded "
-            f"({type(error).__name__}: {' '.join(str(error).split())[:120]}). "
-            "Push it again, or give another --model DIR."
-        ) from error
-    return lambda batch: signature(images=tf.constant([picture.encoded for picture in batch]))
+            f"Model {directory} has no signature {_SIGNATURE} that gives "
+            f"{features.PROBABILITIES} and {features.ERROR}. Give a model that the pipeline pushed."
+        )
+
+    def answer(batch: Sequence[Picture]) -> Any:
+        try:
+            found = signature(images=tf.constant([picture.encoded for picture in batch]))
+        except (tf.errors.OpError, TypeError) as error:
+            raise UserError(
+                f"Model {directory} does not answer ({in_short(error)}). "
+                "Push it again, or give another --model DIR."
+            ) from error
+        told_apart = found[features.PROBABILITIES].shape[-1]
+        if told_apart != classes:
+            raise UserError(
+                f"Model {directory} tells {told_apart} classes apart, and its {LABELS_FILE} names "
+                f"{classes}. Push it again, or give another --model DIR."
+            )
+        return found
+
+    return answer
 
 
 def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
