@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from inception_finetune.components.dataset.grid import save_figure, show_image
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.figure import plain_figure
-from inception_finetune.components.image.decoding import decode
+from inception_finetune.components.image.decoding import GROUND, decode
 from inception_finetune.components.shown_text import visible
 from inception_finetune.pipeline.prediction.predict import Prediction
 
@@ -80,9 +82,15 @@ def _ranked(prediction: Prediction) -> list[tuple[str, float]]:
 
 
 def _draw(prediction: Prediction, picture: "Axes", bars: "Axes") -> None:
+    import tensorflow as tf
+
     colour = {True: _RIGHT, False: _WRONG, None: _OPEN}[prediction.right]
     picture.set_axis_on()
-    show_image(picture, decode(prediction.picture.encoded).numpy())  # as the model sees it
+    try:
+        show_image(picture, decode(prediction.picture.encoded).numpy())  # as the model sees it
+    except tf.errors.InvalidArgumentError:  # a model of an older version may take more
+        show_image(picture, np.full([1, 1, 3], GROUND, np.uint8))
+        picture.text(0, 0, "not shown", ha="center", va="center", fontsize=8)
     title = prediction.label_name
     if prediction.right is False:
         title = f"{title}, not {prediction.picture.truth}"

@@ -194,3 +194,11 @@ def test_names_that_are_no_text_are_drawn(tmp_path):
     console = Console(width=120, record=True, file=io.StringIO())
     print_predictions(predictions, console)
     assert r"caf\udce9.png" in console.export_text()
+
+
+def test_what_the_model_alone_can_decode_is_not_shown(tmp_path):
+    """Of an older version, whose decoder took other pictures."""
+    row = np.array([0.6, 0.4], np.float32)
+    odd = Prediction(Picture("a.png", png()[:40], None), ("cat", "dog"), row)
+    assert draw_predictions([odd], tmp_path / "grid.png") == 1
+    assert (tmp_path / "grid.png").is_file()
