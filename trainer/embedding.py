@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.exported_model import load_exported
+from inception_finetune.components.io.exported_model import load_exported
 from inception_finetune.components.progress import Advance
 from inception_finetune.trainer.classifier import restore_classifier
 from inception_finetune.trainer.settings import TrainerSettings, Training

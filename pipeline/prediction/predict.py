@@ -110,7 +110,7 @@ def _load(directory: Path, classes: int) -> Callable[[Sequence[Picture]], Any]:
     """What answers a list of pictures; it must answer with that number of classes."""
     import tensorflow as tf
 
-    from inception_finetune.components.exported_model import in_short, load_exported
+    from inception_finetune.components.io.exported_model import in_short, load_exported
 
     signature = load_exported(directory).signatures.get(_SIGNATURE)
     outputs = signature.structured_outputs if signature else {}

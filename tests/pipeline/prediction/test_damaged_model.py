@@ -10,7 +10,7 @@ import tensorflow as tf
 from helpers.made_pictures import encoded
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.exported_model import load_exported
+from inception_finetune.components.io.exported_model import load_exported
 from inception_finetune.pipeline.prediction.predict import predict
 
 
