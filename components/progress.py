@@ -80,13 +80,19 @@ def progress(
 
 
 def _columns(unit: str) -> tuple[ProgressColumn, ...]:
-    description = TextColumn("{task.description}")
+    description = TextColumn("{task.description}", markup=False)
     if unit == BYTES:
         amount: tuple[ProgressColumn, ...] = (DownloadColumn(), TransferSpeedColumn())
     else:
         amount = (_CountColumn(unit), _RateColumn(unit))
     left = TimeRemainingColumn(elapsed_when_finished=True)
-    return (description, BarColumn(), *amount, left, TextColumn("{task.fields[note]}"))
+    return (
+        description,
+        BarColumn(),
+        *amount,
+        left,
+        TextColumn("{task.fields[note]}", markup=False),
+    )
 
 
 class _CountColumn(ProgressColumn):

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from inception_finetune.components.errors import ExitStatus, UserError
+from inception_finetune.components.shown_text import visible
 from inception_finetune.kubeflow import storage
 from inception_finetune.kubeflow.parameters import DATA, SERVING, resolve
 from inception_finetune.pipeline.quiet import set_up_environment
@@ -34,7 +35,7 @@ def main() -> None:
         with as_user_error(), _wrong_settings_named():
             run_task(sys.argv[1:])
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         sys.exit(ExitStatus.FAILED)
 
 

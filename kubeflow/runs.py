@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.shown_text import plain
 from inception_finetune.kubeflow.client import UnavailableError
 from inception_finetune.kubeflow.task_states import (
     CANCELED,
@@ -141,7 +142,7 @@ def print_status(client: "Client", run: "V2beta1Run", link: str, console: Consol
     tasks = task_states(run, read_task_names(client, run), datetime.now(UTC))
     console.print(task_table(tasks, _title(run)))
     if run.error and run.error.message:
-        console.print(run.error.message, style="red", markup=False)
+        console.print(plain(run.error.message, style="red"))
     if state_of(run) == SUCCEEDED and is_pushed(tasks) is False:
         console.print("[bold red]not blessed, not pushed[/]")
     console.print(link, highlight=False, soft_wrap=True)
@@ -160,7 +161,9 @@ def print_runs(runs: Sequence["V2beta1Run"], console: Console) -> None:
     table.add_column("minutes", justify="right")
     for run in runs:
         created = f"{run.created_at.astimezone():%Y-%m-%d %H:%M}" if run.created_at else ""
-        table.add_row(run.run_id, run.display_name, styled(state_of(run)), created, _minutes(run))
+        table.add_row(
+            run.run_id, plain(run.display_name), styled(state_of(run)), created, _minutes(run)
+        )
     console.print(table)
 
 

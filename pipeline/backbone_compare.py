@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 import tensorflow as tf
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from inception_finetune.components import features
@@ -41,6 +40,7 @@ from inception_finetune.components.drift.records import sample_records
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.address import public_address
 from inception_finetune.components.progress import progress
+from inception_finetune.components.shown_text import plain
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.failure import as_user_error
 from inception_finetune.pipeline.history.compare import FOLDER
@@ -102,7 +102,7 @@ def compare_backbones(
     _print(comparison, console)
     _write(comparison, folder)
     for suffix in ("png", "csv", "json"):
-        console.print(f"{folder / _STEM}.{suffix}", highlight=False, soft_wrap=True)
+        console.print(plain(f"{folder / _STEM}.{suffix}"), soft_wrap=True)
     return comparison
 
 
@@ -195,7 +195,7 @@ def _print(comparison: Comparison, console: Console) -> None:
     images = comparison.train + comparison.validation
     for candidate in comparison.candidates:
         table = Table(
-            title=escape(candidate.label),
+            title=plain(candidate.label),
             title_justify="left",
             title_style="bold",
             box=box.SIMPLE_HEAD,
@@ -235,7 +235,7 @@ def _print(comparison: Comparison, console: Console) -> None:
         )
     console.print(_LEGEND, highlight=False)
     for line in advice_lines(comparison):
-        console.print(escape(line), highlight=False)
+        console.print(plain(line))
 
 
 def advice_lines(comparison: Comparison) -> list[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -32,6 +32,7 @@ from inception_finetune.components.image.schema import curated_schema
 from inception_finetune.components.io.address import public_address
 from inception_finetune.components.io.download import download, is_remote
 from inception_finetune.components.io.tar import require_whole_tar
+from inception_finetune.components.shown_text import visible
 from inception_finetune.pipeline.beam_options import pipeline_arguments
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.locks import cache_lock
@@ -165,9 +166,8 @@ def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
     _say(manifest.notes)
     if manifest.skipped:
         line = bad_examples.skipped_line(manifest.skipped, str(directory / convert.MANIFEST_FILE))
-        print(line, file=sys.stderr, flush=True)
-    for line in changes.changed_lines(manifest.changed, str(directory / convert.MANIFEST_FILE)):
-        print(line, file=sys.stderr, flush=True)
+        _say([line])
+    _say(changes.changed_lines(manifest.changed, str(directory / convert.MANIFEST_FILE)))
     return manifest
 
 
@@ -184,9 +184,9 @@ def read_source(found: layout.Layout, policy: bad_examples.Policy) -> BrowsableS
     return source
 
 
-def _say(notes: Sequence[str]) -> None:
+def _say(notes: Iterable[str]) -> None:
     for note in notes:
-        print(note, file=sys.stderr, flush=True)
+        print(visible(note), file=sys.stderr, flush=True)
 
 
 def resolve_backbone(config: Config) -> Path:

@@ -10,7 +10,19 @@ from helpers.paths import REPOSITORY
 
 PACKAGES = ("components", "trainer", "pipeline", "kubeflow")
 # Modules of components/ that everybody uses; everything else lies in a package of its own.
-LOOSE = {"__init__", "errors", "features", "peak_memory", "progress", "settings", "steps"}
+LOOSE = {
+    "__init__",
+    "errors",
+    "features",
+    "figure",
+    "lifetime",
+    "native_output",
+    "peak_memory",
+    "progress",
+    "settings",
+    "shown_text",
+    "steps",
+}
 
 
 def imports_of(path: Path) -> set[str]:

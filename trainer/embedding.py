@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.exported_model import load_exported
 from inception_finetune.components.progress import Advance
 from inception_finetune.trainer.classifier import restore_classifier
 from inception_finetune.trainer.settings import TrainerSettings, Training
@@ -38,13 +39,7 @@ class Embedder:
           UnknownNetworkError: the model lacks the signature and its network cannot be rebuilt.
         """
         self._where = model_directory
-        try:
-            self._model = tf.saved_model.load(str(model_directory))
-        except (OSError, tf.errors.OpError) as error:
-            raise UserError(
-                f"No whole exported model in {model_directory}: {_one_line(error)}. Give the "
-                "folder of another."
-            ) from error
+        self._model = load_exported(model_directory)
         signature = self._model.signatures.get(_SIGNATURE)
         self._embed: Callable[[Sequence[bytes]], npt.NDArray[np.float32]] = (
             (lambda encoded: signature(images=tf.constant(encoded))[features.EMBEDDING].numpy())

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from inception_finetune.components.figure import plain_figure
+
 _NAMED = 25  # classes; with more of them, neither names nor numbers can be read
 
 
@@ -19,7 +21,6 @@ def confusion_matrix_picture(
       predictions: ``[N]`` int64, indices into `names`.
       names: of all classes.
     """
-    from matplotlib.figure import Figure
     from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
     ids = np.arange(len(names))
@@ -27,21 +28,23 @@ def confusion_matrix_picture(
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     named = len(names) <= _NAMED
     side = max(4.0, 0.55 * len(names)) if named else 10.0
-    figure = Figure(figsize=(side + 1, side), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
-    shown = ConfusionMatrixDisplay(shares, display_labels=names if named else None)
-    shown.plot(ax=axes, cmap="Blues", include_values=False, colorbar=True)
-    shown.im_.set_clim(0, 1)
-    axes.tick_params(axis="x", labelrotation=90)
-    if named:
-        for row, column in np.ndindex(counts.shape):
-            if counts[row, column]:
-                colour = "white" if shares[row, column] > 0.5 else "black"
-                axes.text(column, row, counts[row, column], ha="center", va="center", color=colour)
-    else:
-        axes.set_xticks([])
-        axes.set_yticks([])
-    return _pixels(figure)
+    with plain_figure(figsize=(side + 1, side), dpi=100, layout="constrained") as figure:
+        axes = figure.add_subplot()
+        shown = ConfusionMatrixDisplay(shares, display_labels=names if named else None)
+        shown.plot(ax=axes, cmap="Blues", include_values=False, colorbar=True)
+        shown.im_.set_clim(0, 1)
+        axes.tick_params(axis="x", labelrotation=90)
+        if named:
+            for row, column in np.ndindex(counts.shape):
+                if counts[row, column]:
+                    colour = "white" if shares[row, column] > 0.5 else "black"
+                    axes.text(
+                        column, row, counts[row, column], ha="center", va="center", color=colour
+                    )
+        else:
+            axes.set_xticks([])
+            axes.set_yticks([])
+        return _pixels(figure)
 
 
 def predictions_picture(
@@ -58,25 +61,25 @@ def predictions_picture(
       predictions: ``[N]`` int64, indices into `names`.
       names: of all classes.
     """
-    from matplotlib.figure import Figure
-
     columns = min(4, len(images))  # TensorBoard shows a picture 320 pixels wide
     rows = -(-len(images) // columns)
     # One mosaic with room for a title above each image: axes of their own take seconds.
-    figure = Figure(figsize=(1.6 * columns, 2 * rows), dpi=100)
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, columns), ylim=(rows, 0), xticks=[], yticks=[])
-    axes.axis("off")
-    for number, image in enumerate(_as_bytes(images)):
-        row, column = divmod(number, columns)
-        box = (column + 0.04, column + 0.96, row + 0.98, row + 0.25)
-        axes.imshow(image, extent=box, aspect="auto", interpolation="nearest")
-        truth, prediction = names[labels[number]], names[predictions[number]]
-        right = truth == prediction
-        title = truth if right else f"{prediction},\nnot {truth}"
-        colour = "darkgreen" if right else "red"
-        axes.text(column + 0.5, row + 0.22, title, fontsize=12, color=colour, ha="center")
-    axes.set(xlim=(0, columns), ylim=(rows, 0))
-    return _pixels(figure)
+    with plain_figure(figsize=(1.6 * columns, 2 * rows), dpi=100) as figure:
+        axes = figure.add_axes(
+            (0, 0, 1, 1), xlim=(0, columns), ylim=(rows, 0), xticks=[], yticks=[]
+        )
+        axes.axis("off")
+        for number, image in enumerate(_as_bytes(images)):
+            row, column = divmod(number, columns)
+            box = (column + 0.04, column + 0.96, row + 0.98, row + 0.25)
+            axes.imshow(image, extent=box, aspect="auto", interpolation="nearest")
+            truth, prediction = names[labels[number]], names[predictions[number]]
+            right = truth == prediction
+            title = truth if right else f"{prediction},\nnot {truth}"
+            colour = "darkgreen" if right else "red"
+            axes.text(column + 0.5, row + 0.22, title, fontsize=12, color=colour, ha="center")
+        axes.set(xlim=(0, columns), ylim=(rows, 0))
+        return _pixels(figure)
 
 
 def thumbnails(images: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.uint8]:

@@ -19,7 +19,9 @@ from inception_finetune.components.dataset.show import (
 from inception_finetune.components.dataset.source import BrowsableSource
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import TRAIN
+from inception_finetune.components.figure import plain_figure
 from inception_finetune.components.io.marked_folder import scratch_folder
+from inception_finetune.components.shown_text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,19 +55,18 @@ def draw_grid(
     Raises:
       UserError: there is no such batch or index, or `target` cannot be written.
     """
-    from matplotlib.figure import Figure
-
     describe_samples(source, samples)  # refuses what does not exist before anything is drawn
     sample_rows = math.ceil(len(samples) / _SAMPLES_PER_ROW)
     heights = [min(len(source.label_names), CLASSES_SHOWN) * _CLASS_HEIGHT + _TITLE_HEIGHT]
     if samples:
         heights.append(sample_rows * _SAMPLE_HEIGHT + _TITLE_HEIGHT)
-    figure = Figure(figsize=(_WIDTH, sum(heights)), dpi=_DOTS_PER_INCH, layout="constrained")
-    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    _draw_classes(source, parts[0], seed)
-    if samples:
-        _draw_samples(source, parts[1], samples, sample_rows)
-    save_figure(figure, target)
+    size = (_WIDTH, sum(heights))
+    with plain_figure(figsize=size, dpi=_DOTS_PER_INCH, layout="constrained") as figure:
+        parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+        _draw_classes(source, parts[0], seed)
+        if samples:
+            _draw_samples(source, parts[1], samples, sample_rows)
+        save_figure(figure, target)
     return target
 
 
@@ -88,7 +89,7 @@ def _draw_classes(source: BrowsableSource, part: SubFigure, seed: int) -> None:
     show_image(axes, mosaic)
     axes.set_yticks(
         [row * step + side / 2 for row in range(len(rows))],
-        [f"{name}  {label}" for label, name in enumerate(names)],
+        [f"{visible(name)}  {label}" for label, name in enumerate(names)],
     )
     axes.tick_params(length=0, pad=8, labelsize=11)
     of_all = f", of {len(names)} classes" if len(names) < len(source.label_names) else ""
@@ -123,9 +124,11 @@ def _draw_samples(
         shape = "x".join(map(str, sample.shape))
         axes.set_axis_on()
         show_image(axes, source.pixels(example_index(source, name, index)))
-        axes.set_title(f"{sample.label}  {sample.label_name}", fontsize=11)
+        axes.set_title(f"{sample.label}  {visible(sample.label_name)}", fontsize=11)
         axes.set_xlabel(
-            f"{sample.id}\n{shape}, {sample.minimum} to {sample.maximum}", fontsize=8, color=_GREY
+            f"{visible(sample.id)}\n{shape}, {sample.minimum} to {sample.maximum}",
+            fontsize=8,
+            color=_GREY,
         )
     _head(part, "Samples")
 

@@ -71,10 +71,12 @@ def _label_names(path: Path) -> tuple[str, ...]:
         for number, line in enumerate(lines)
         if line.startswith(f"{number}:")
     )
-    if len(names) < max(2, len(lines)) or len(set(names)) < len(names) or not all(names):
+    distinct = len(set(names)) == len(names)
+    printable = all(name and name.isprintable() for name in names)
+    if len(names) < max(2, len(lines)) or not distinct or not printable:
         raise UserError(
-            f"{path} reads {describe(lines)}, not one distinct name a line, 0:cat, 1:dog and "
-            "so on, two or more. Correct it."
+            f"{path} reads {describe(lines)}, not one distinct printable name a line, 0:cat, "
+            "1:dog and so on, two or more. Correct it."
         )
     return names
 

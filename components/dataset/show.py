@@ -13,6 +13,7 @@ from inception_finetune.components.dataset.archive import NO_LABEL
 from inception_finetune.components.dataset.source import BrowsableSource
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import TEST, VALIDATION
+from inception_finetune.components.shown_text import plain, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -148,8 +149,6 @@ def example_index(source: BrowsableSource, name: str, number: int) -> int:
 
 def print_summary(summary: Summary, console: Console) -> None:
     """Prints the batches, the label counts and the problems; fits 80 columns."""
-    from rich.markup import escape
-
     batches = _table("Batches")
     batches.add_column("batch")
     batches.add_column("split")
@@ -167,13 +166,15 @@ def print_summary(summary: Summary, console: Console) -> None:
     counts.add_column("all", justify="right", style="bold")
     for label, name in enumerate(summary.label_names[:CLASSES_SHOWN]):
         row = [batch.label_counts[label] for batch in summary.batches]
-        counts.add_row(f"{label} {escape(name)}", *(f"{n:,}" for n in row), f"{sum(row):,}")
+        counts.add_row(plain(f"{label} {name}"), *(f"{n:,}" for n in row), f"{sum(row):,}")
     console.print(counts)
     if (more := len(summary.label_names) - CLASSES_SHOWN) > 0:
         console.print(f"and {more:,} more labels\n", highlight=False)
 
+    from rich.text import Text
+
     for problem in summary.problems:
-        console.print(f"[yellow]![/] {escape(problem)}", highlight=False)
+        console.print(Text.assemble(("!", "yellow"), " ", visible(problem)))
     if not summary.problems:
         console.print("[green]No duplicate or blank images, no class imbalance.[/]")
     console.print()
@@ -181,16 +182,14 @@ def print_summary(summary: Summary, console: Console) -> None:
 
 def print_samples(samples: Sequence[Sample], console: Console) -> None:
     """Prints a table of samples; fits 80 columns."""
-    from rich.markup import escape
-
     table = _table("Samples")
     for heading in ("image", "shape", "min", "max", "label"):
         justify: Literal["right", "left"] = "right" if heading in ("min", "max") else "left"
         table.add_column(heading, justify=justify, overflow="fold")
     for sample in samples:
         shape = "x".join(map(str, sample.shape))
-        label = f"{sample.label} {escape(sample.label_name)}"
-        table.add_row(escape(sample.id), shape, str(sample.minimum), str(sample.maximum), label)
+        label = plain(f"{sample.label} {sample.label_name}")
+        table.add_row(plain(sample.id), shape, str(sample.minimum), str(sample.maximum), label)
     console.print(table)
 
 

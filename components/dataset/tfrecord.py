@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import gzip
+import io
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -11,11 +13,16 @@ from typing import Any, Final
 
 import google_crc32c
 
+from inception_finetune.components.dataset.probe import LARGEST_FILE
 from inception_finetune.components.errors import UserError
+
+COMPRESSED: Final = ".gz"  # the end of a compressed file's name
+LARGEST_RECORD: Final = LARGEST_FILE + (
+    1 << 20
+)  # bytes: the largest picture, and what is beside it
 
 _HEAD: Final = struct.Struct("<QI")  # length and its checksum
 _CHECKSUM: Final = struct.Struct("<I")
-_REMEDY: Final = "Write the file again (compressed files are not read)."
 
 # The part of tensorflow/core/example/{example,feature}.proto that images need.
 _EXAMPLE_PROTO: Final = """
@@ -61,32 +68,50 @@ def frame(record: bytes) -> bytes:
 
 
 def read_frames(path: Path) -> Iterator[tuple[int, bytes | None]]:
-    """Iterates over the records of a file.
+    """Iterates over the records of a file, compressed where its name says so.
+
+    Memory is bounded by `LARGEST_RECORD`, whatever lengths a file claims or unpacks to.
+
+    Args:
+      path: of the file.
 
     Yields:
-      Offset of the data in bytes, and the record; None where its checksum does not fit.
+      Offset of the data in bytes, unpacked, and the record; None where its checksum does not fit.
 
     Raises:
-      UserError: a length is damaged or the file ends within a record, so that the following records
-        cannot be found.
+      UserError: a length is damaged or above `LARGEST_RECORD`, or the file ends within a record, so
+        that the following records cannot be found.
     """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
+    is_compressed = path.name.endswith(COMPRESSED)
+    remedy = "Write it again." if is_compressed else "Write it again, uncompressed."
+    with gzip.open(path, "rb") if is_compressed else path.open("rb") as file:
         offset = 0
-        while offset < size:
-            head = file.read(_HEAD.size)
+        while head := _read(file, _HEAD.size, path):
             length, checksum = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, -1)
             if checksum != _masked_crc_number(head[:8]):
-                raise UserError(f"{path} is not a TFRecord file from byte {offset} on. {_REMEDY}")
+                raise UserError(f"{path} is not a TFRecord file from byte {offset} on. {remedy}")
+            if length > LARGEST_RECORD:
+                raise UserError(
+                    f"{path} claims a record of {length:,} bytes at byte {offset}, and at most "
+                    f"{LARGEST_RECORD:,} are read. Write the file again, with smaller records."
+                )
             start = offset + _HEAD.size
             offset = start + length + _CHECKSUM.size
-            if offset > size:
+            record, end = (_read(file, size, path) for size in (length, _CHECKSUM.size))
+            if len(end) < _CHECKSUM.size:
+                size = start + len(record) + len(end)
                 raise UserError(
-                    f"{path} ends in the middle of a record, at byte {size} of {offset}. {_REMEDY}"
+                    f"{path} ends in the middle of a record, at byte {size} of {offset}. {remedy}"
                 )
-            record = file.read(length)
-            [checksum] = _CHECKSUM.unpack(file.read(_CHECKSUM.size))
+            [checksum] = _CHECKSUM.unpack(end)
             yield start, record if checksum == _masked_crc_number(record) else None
+
+
+def _read(file: io.BufferedIOBase, size: int, path: Path) -> bytes:
+    try:
+        return file.read(size)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path} is no whole gzip file: {error}. Write it again.") from error
 
 
 def _masked_crc(data: bytes) -> bytes:

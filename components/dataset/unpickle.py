@@ -20,7 +20,18 @@ import numpy.typing as npt
 
 from inception_finetune.components.errors import UserError
 
-_MEMO_WRITES: Final = frozenset(("PUT", "BINPUT", "LONG_BINPUT"))
+_MEMO_WRITES: Final = frozenset(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"))
+_MEMO_READS: Final = frozenset(("GET", "BINGET", "LONG_BINGET"))
+_FRAMING: Final = frozenset(("PROTO", "FRAME"))
+_TUPLES: Final = frozenset(("EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "TUPLE"))
+_MOST: Final = 1000  # tuples, of which an array takes six; numbers that are
+_LARGE: Final = 1 << 60  # or more, of which any number can be chosen to have the same hash
+# What these make may stand in several places; of tuples no writer of arrays makes use of that.
+_SHARED: Final = frozenset(
+    ("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8")
+    + ("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "GLOBAL", "STACK_GLOBAL")
+    + ("EMPTY_LIST", "LIST", "EMPTY_DICT", "DICT", "REDUCE")
+)
 _LARGEST_ITEM: Final = 8  # bytes, of an int64
 
 
@@ -33,7 +44,7 @@ def load_dictionary(data: bytes) -> dict[str, Any]:
       UserError: it is damaged, or refers to anything else than integer arrays.
     """
     try:
-        _check_memo(data)
+        _check_instructions(data)
         content = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
         if not isinstance(content, dict):
             raise UserError(f"it holds {describe(content)}, not a dictionary")
@@ -68,11 +79,34 @@ def describe(value: Any) -> str:
         return f"a {type(value).__name__}"
 
 
-def _check_memo(data: bytes) -> None:
-    """Refuses a sparse memo: an array up to its largest index, ten bytes could claim 32 GB."""
-    for count, (opcode, place, _) in enumerate(pickletools.genops(data)):
-        if opcode.name in _MEMO_WRITES and place is not None and place > count:
-            raise UserError(f"it claims place {place} of the memo at its instruction {count}")
+def _check_instructions(data: bytes) -> None:
+    """Refuses what takes memory or time out of proportion to the data.
+
+    Of a sparse memo an array is made up to its largest place: ten bytes could claim 32 GB. A key's
+    hash is that of all that it holds: a tuple of the same tuple twice, and so on, takes for ever,
+    and one of tuples in tuples more stack than there is.
+    """
+    last, tuples, large = "", 0, 0
+    is_shared: dict[int, bool] = {}  # by place of the memo
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        name = opcode.name
+        if name in _FRAMING:
+            continue
+        if name in _MEMO_WRITES:
+            place = len(is_shared) if argument is None else argument
+            if place > count:
+                raise UserError(f"it claims place {place} of the memo at its instruction {count}")
+            is_shared[place] = last in _SHARED
+            continue
+        tuples += name in _TUPLES
+        large += isinstance(argument, int) and abs(argument) >= _LARGE
+        if max(tuples, large) > _MOST:
+            what = "tuples" if tuples > _MOST else "numbers of 2**60 or more"
+            raise UserError(f"it has more than {_MOST:,} {what}, which no image batch needs")
+        is_shared_tuple = name in _MEMO_READS and not is_shared.get(argument or 0, True)
+        if name == "DUP" or is_shared_tuple:
+            raise UserError("it has a value twice that is no text or list, as no image batch does")
+        last = name
 
 
 class _ArrayUnpickler(pickle.Unpickler):

@@ -10,12 +10,11 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from inception_finetune.components import features
+from inception_finetune.components.dataset.tfrecord import COMPRESSED, read_frames
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.io.record_index import COMPRESSION
 from inception_finetune.components.progress import Advance
 
-_COMPRESSED = ".gz"
-SUFFIXES = (".tfrecord", _COMPRESSED)
+SUFFIXES = (".tfrecord", COMPRESSED)
 
 
 class Sample(NamedTuple):
@@ -49,21 +48,23 @@ def record_files(places: Sequence[Path]) -> list[str]:
 def read_records(file: str) -> Iterator[bytes]:
     """Iterates over the records of one file, compressed where its name says so.
 
+    Args:
+      file: path of a TFRecord file.
+
     Raises:
       UserError: the file is damaged, or a record is no `tf.train.Example`.
     """
-    compression = COMPRESSION if file.endswith(_COMPRESSED) else ""
-    intact = 0
-    try:
-        for record in tf.data.TFRecordDataset(file, compression).as_numpy_iterator():
+    for number, (_, record) in enumerate(read_frames(Path(file)), start=1):
+        try:
+            if record is None:
+                raise DecodeError("it does not fit its checksum")
             tf.train.Example.FromString(record)
-            intact += 1
-            yield record
-    except (tf.errors.DataLossError, DecodeError) as error:
-        raise UserError(
-            f"Record {intact + 1} of {file} is not a whole tf.train.Example "
-            f"({str(error).splitlines()[0][:120]}). Write that file again."
-        ) from error
+        except DecodeError as error:
+            raise UserError(
+                f"Record {number} of {file} is not a whole tf.train.Example "
+                f"({str(error).splitlines()[0][:120]}). Write that file again."
+            ) from error
+        yield record
 
 
 def sample_records(files: Sequence[str], size: int, seed: int, advance: Advance) -> Sample:

@@ -14,7 +14,7 @@ def find_label_names(model_directory: Path) -> tuple[str, ...] | None:
     """In the order of the label ids; None where the model carries none, as old ones do."""
     try:
         text = (model_directory / EXTRA_ASSETS / LABELS_FILE).read_bytes().decode()
-    except (FileNotFoundError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError):
         return None
     lines = text.removesuffix("\n").split("\n")
     if any(not line.startswith(f"{number}:") for number, line in enumerate(lines)):

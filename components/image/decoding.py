@@ -5,11 +5,11 @@ from typing import Final, NamedTuple
 import tensorflow as tf
 
 from inception_finetune.components import features
-from inception_finetune.components.image import exif
+from inception_finetune.components.image import cost, exif
 
 # More than any phone's camera but few; 200 MB as uint8. A header alone can promise 2**62.
 MAX_PIXELS: Final = 2**26
-RULE: Final = f"a whole PNG or JPEG of at most {MAX_PIXELS:,} pixels"
+RULE: Final = f"a whole PNG or JPEG of at most {MAX_PIXELS:,} pixels, with few scans and texts"
 GROUND: Final = 255  # of all channels: white, which shows through what is transparent
 
 # https://www.w3.org/TR/png-3/: 5.2 signature, 11.2.1 IHDR, 13 what chunks may stand before IDAT.
@@ -47,8 +47,8 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
       ``[height, width, 3]`` uint8.
 
     Raises:
-      tf.errors.InvalidArgumentError: not a PNG or JPEG, damaged, or more than MAX_PIXELS. The size
-        in the header is checked before memory is allocated for it.
+      tf.errors.InvalidArgumentError: not a PNG or JPEG, damaged, more than MAX_PIXELS, or slow to
+        decode (`cost`). All but damage is found before memory is allocated for the pixels.
     """
     return decode_with_head(encoded)[0]
 
@@ -120,19 +120,27 @@ def are_whole(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _in_bounds(encoded: tf.Tensor) -> tf.Tensor:
-    """Returns the same bytes; fails if the header declares no image or too large a one."""
-    sides = tf.cond(
-        _is_png(encoded),
-        lambda: _two_numbers(encoded, _SIDES)[::-1],
-        lambda: tf.image.extract_jpeg_shape(encoded)[:2],
+    """Returns the same bytes; fails if they are no image, or one too large or slow to decode."""
+    height, width, is_quick = tf.cond(
+        _is_png(encoded), lambda: _png_bounds(encoded), lambda: _jpeg_bounds(encoded)
     )
-    height, width = tf.unstack(tf.cast(tf.ensure_shape(sides, [2]), tf.int64))
     in_bounds = tf.debugging.Assert(
-        (height > 0) & (width > 0) & (height * width <= MAX_PIXELS),
+        (height > 0) & (width > 0) & (height * width <= MAX_PIXELS) & is_quick,
         [f"a picture must be {RULE}; height and width are", height, width],
     )
     with tf.control_dependencies([in_bounds] if in_bounds is not None else []):
         return tf.identity(encoded)
+
+
+def _png_bounds(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    width, height = tf.unstack(tf.cast(_two_numbers(encoded, _SIDES), tf.int64))
+    return height, width, cost.is_quick_png(encoded)
+
+
+def _jpeg_bounds(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    shape = tf.ensure_shape(tf.image.extract_jpeg_shape(encoded), [3])
+    height, width, _ = tf.unstack(tf.cast(shape, tf.int64))
+    return height, width, cost.is_quick_jpeg(encoded, height * width, shape[2])
 
 
 def _as_stored(encoded: tf.Tensor) -> tf.Tensor:

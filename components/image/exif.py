@@ -97,25 +97,36 @@ def turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     return shown[:: steps[0], :: steps[1]]
 
 
+def segment(encoded: tf.Tensor, at: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Reads what stands at a place of a JPEG before its pixels.
+
+    Args:
+      encoded: scalar string, JPEG bytes.
+      at: int32 scalar, where a marker is expected, in bytes.
+
+    Returns:
+      Marker and length of the segment, and where the next one begins: int32 scalars. The last is
+      the size of the file behind the last segment before the pixels, and where there is no marker.
+    """
+    size = tf.strings.length(encoded)
+    four = tf.io.decode_raw(
+        tf.strings.substr(encoded, at, 4), tf.uint16, little_endian=False, fixed_length=4
+    )
+    marker, length = tf.unstack(tf.cast(four, tf.int32))
+    alone = tf.reduce_any(marker == _ALONE)
+    ends = (marker < 0xFF00) | tf.reduce_any(marker == _LAST) | ((length < 2) & ~alone)
+    further = tf.where(marker == _FILL, 1, tf.where(alone, 2, 2 + length))
+    return marker, length, tf.where(ends, size, tf.minimum(at + further, size))
+
+
 def _exif_segment(encoded: tf.Tensor) -> tf.Tensor:
     """Returns the segment's data, beginning with the prefix; empty if there is none."""
     size = tf.strings.length(encoded)
 
-    def words(at: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        two = tf.io.decode_raw(
-            tf.strings.substr(encoded, at, 4), tf.uint16, little_endian=False, fixed_length=4
-        )
-        marker, length = tf.unstack(tf.cast(two, tf.int32))
-        return marker, length
-
     def step(at: tf.Tensor, is_exif: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        marker, length = words(at)
+        marker, _, after = segment(encoded, at)
         data = tf.minimum(at + 4, size)
         is_exif = (marker == _APP1) & (tf.strings.substr(encoded, data, len(_PREFIX)) == _PREFIX)
-        alone = tf.reduce_any(marker == _ALONE)
-        ends = (marker < 0xFF00) | tf.reduce_any(marker == _LAST) | ((length < 2) & ~alone)
-        further = tf.where(marker == _FILL, 1, tf.where(alone, 2, 2 + length))
-        after = tf.where(ends, size, tf.minimum(at + further, size))
         return tf.where(is_exif, at, after), is_exif
 
     at, is_exif = tf.while_loop(
@@ -125,5 +136,5 @@ def _exif_segment(encoded: tf.Tensor) -> tf.Tensor:
         maximum_iterations=MOST_STEPS,
         parallel_iterations=1,
     )
-    length = tf.where(is_exif, words(at)[1] - 2, 0)
+    length = tf.where(is_exif, segment(encoded, at)[1] - 2, 0)
     return tf.strings.substr(encoded, tf.minimum(at + 4, size), length)

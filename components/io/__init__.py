@@ -1,1 +1,1 @@
-"""Files: resumable downloads, safe archives, and TFRecords with random access."""
+"""Files: resumable downloads, safe archives, TFRecords with random access, exported models."""

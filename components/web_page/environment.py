@@ -12,6 +12,8 @@ from jinja2 import (
 )
 from markupsafe import Markup
 
+from inception_finetune.components.shown_text import visible
+
 _UNKNOWN = "–"
 
 
@@ -23,7 +25,7 @@ def markdown_templates(package: str) -> Environment:
 def _escape_markdown(value: Any) -> Any:
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    text = " ".join(value.split())
+    text = visible(" ".join(value.split()))
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]()!|~#$])", r"\\\1", text)
 

@@ -5,6 +5,7 @@ from rich.table import Table
 
 from inception_finetune.components.backbone import cut
 from inception_finetune.components.backbone.load import load_backbone
+from inception_finetune.components.shown_text import plain
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.inputs import resolve_backbone
 
@@ -20,7 +21,7 @@ def print_report(config: Config, console: Console) -> None:
     )
     facts = Table(show_header=False)
     for name, value in cut.describe(loaded, config.backbone.trainable_from):
-        facts.add_row(name, value)
+        facts.add_row(name, plain(value))
     console.print(facts)
     trunk, upper = cut.split(loaded.backbone, loaded.network, config.backbone.trainable_from)
     report = cut.render_report(cut.variable_report(loaded.backbone, trunk, upper))

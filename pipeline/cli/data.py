@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.shown_text import plain
 from inception_finetune.pipeline.cli.options import ConfigOption, Overrides, load, load_tensorflow
 from inception_finetune.pipeline.quiet import set_up_environment
 
@@ -59,13 +60,13 @@ def show(
     show.print_summary(show.summarize(loaded), console)
     show.print_samples(described, console)
     grid.draw_grid(loaded, picture, samples=samples, seed=settings.dataset.seed)
-    console.print(f"pictures: {picture}", highlight=False, soft_wrap=True)
+    console.print(plain(f"pictures: {picture}"), soft_wrap=True)
     if augmented is not None:
         load_tensorflow(verbose=False)
         from inception_finetune.components.dataset.view_samples import draw_views
 
         draw_views(loaded, augmented, settings.image, seed=settings.dataset.seed)
-        console.print(f"views: {augmented}", highlight=False, soft_wrap=True)
+        console.print(plain(f"views: {augmented}"), soft_wrap=True)
 
 
 @app.command()

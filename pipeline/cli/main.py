@@ -9,15 +9,16 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from inception_finetune.components.errors import ExitStatus, UserError
 from inception_finetune.components.io.address import without_secrets
+from inception_finetune.components.shown_text import plain, visible
 from inception_finetune.pipeline.cli import backbone, data, review
 from inception_finetune.pipeline.cli.options import (
     ConfigOption,
     Overrides,
     Verbose,
-    escape_markup,
     load,
     load_tensorflow,
     split_overrides,
@@ -50,9 +51,7 @@ def main() -> None:
         told = user_error(error)
         if told is None:
             raise
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[bold red]error:[/] {escape_markup(without_secrets(str(told)))}"
-        )
+        _print_failure("error:", without_secrets(str(told)))
         if isinstance(error, OSError):
             _drop_output()
         sys.exit(ExitStatus.FAILED)
@@ -62,6 +61,11 @@ def _drop_output() -> None:
     """Gives up what could not be written: Python would try again at its end, and complain."""
     with suppress(OSError, ValueError, AttributeError), Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _print_failure(head: str, text: str) -> None:
+    line = Text.assemble((head, "bold red"), " ", visible(text))
+    Console(stderr=True, soft_wrap=True, highlight=False).print(line)
 
 
 def _add_more_commands() -> None:
@@ -82,9 +86,7 @@ def run(config: ConfigOption = "digits", overrides: Overrides = None, verbose: V
     result = local.run(settings, verbose=verbose)
     outcome.print_outcome(result, settings, Console())
     if not result.blessed:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[bold red]not blessed, not pushed:[/] {escape_markup('; '.join(result.refusals))}"
-        )
+        _print_failure("not blessed, not pushed:", "; ".join(result.refusals))
         raise typer.Exit(ExitStatus.REFUSED)
 
 
@@ -128,7 +130,7 @@ def predict(
     prediction.print_predictions(predictions, console)
     if save_grid:
         shown = draw_predictions(predictions, save_grid)
-        console.print(f"{shown} pictures: {save_grid}", highlight=False, soft_wrap=True)
+        console.print(plain(f"{shown} pictures: {save_grid}"), soft_wrap=True)
     if line := prediction.unread_line(predictions):
         raise UserError(line)
 

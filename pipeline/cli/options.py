@@ -50,10 +50,3 @@ def load_tensorflow(verbose: bool) -> None:
     set_up_environment(verbose)
     with quiet_native_output(verbose):
         import tensorflow  # noqa: F401
-
-
-def escape_markup(text: str) -> str:
-    """`text` so that rich prints its brackets."""
-    from rich.markup import escape
-
-    return escape(text)

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.shown_text import plain, visible
 from inception_finetune.pipeline.drift.check_data import DataCheck
 
 _NAMED = 3  # changes in the verdict's line
@@ -22,7 +23,7 @@ def print_check(check: DataCheck, console: Console) -> None:
         table.add_column("feature")
         table.add_column("what is wrong with it", overflow="fold")
         for name, text in check.schema.anomalies:
-            table.add_row(escape(name), f"[red]{escape(text)}[/]")
+            table.add_row(plain(name), plain(text, style="red"))
         console.print(table)
     _print_labels(check, console)
     _print_pictures(check, console)
@@ -38,7 +39,8 @@ def print_check(check: DataCheck, console: Console) -> None:
         return
     more = len(changes) - _NAMED
     named = "; ".join(changes[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
-    console.print(f"[bold red]changed[/]: {escape(named)}", highlight=False, soft_wrap=True)
+    line = Text.assemble(("changed", "bold red"), ": ", visible(named))
+    console.print(line, soft_wrap=True)
 
 
 def save(console: Console, target: Path) -> None:
@@ -54,7 +56,7 @@ def save(console: Console, target: Path) -> None:
         raise UserError(
             f"Cannot write the page to {target}: {error}. Give another file."
         ) from error
-    console.print(f"page: {target}", highlight=False, soft_wrap=True)
+    console.print(plain(f"page: {target}"), soft_wrap=True)
 
 
 def _print_labels(check: DataCheck, console: Console) -> None:
@@ -71,7 +73,7 @@ def _print_labels(check: DataCheck, console: Console) -> None:
     for label in sorted(largest.tolist()):
         text = f"{shifts[label]:+.3f}"
         table.add_row(
-            f"{label} {escape(check.label_names[label])}",
+            plain(f"{label} {check.label_names[label]}"),
             f"{labels.reference[label]:,}",
             f"{labels.new[label]:,}",
             f"[bold red]{text}[/]" if abs(shifts[label]) > labels.allowed else text,
@@ -110,11 +112,10 @@ def _print_pictures(check: DataCheck, console: Console) -> None:
 
 def _print_features(check: DataCheck, console: Console) -> None:
     if check.features is None:
-        console.print(
-            f"[bold]Features[/]: [red]not compared[/]: {escape(check.not_compared)}\n",
-            highlight=False,
-            soft_wrap=True,
+        line = Text.assemble(
+            ("Features", "bold"), ": ", ("not compared", "red"), ": ", visible(check.not_compared)
         )
+        console.print(line, end="\n\n", soft_wrap=True)
         return
     console.print(
         "[bold]Features[/]: how the model sees them, against its "

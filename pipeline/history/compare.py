@@ -6,7 +6,6 @@ from typing import Final
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from inception_finetune.components import features
@@ -22,6 +21,7 @@ from inception_finetune.components.run_comparison.comparison import (
     compare_classes,
     compare_metrics,
 )
+from inception_finetune.components.shown_text import plain
 from inception_finetune.components.steps import Step
 from inception_finetune.components.test_predictions.store import read_predictions
 from inception_finetune.pipeline.config import Config
@@ -92,7 +92,7 @@ def _print(
     if difference:
         table = _table("Configuration", "setting", *numbers)
         for key, values in difference.items():
-            table.add_row(key, *map(escape, values))
+            table.add_row(key, *map(plain, values))
         console.print(table)
     else:
         console.print(
@@ -105,14 +105,12 @@ def _print(
     shown = sorted(classes, key=lambda label: -abs(classes[label][_SCORE].change or 0))[:_CLASSES]
     for label in classes:
         if label in shown:
-            table.add_row(escape(label), *_cells(classes[label][_SCORE]))
+            table.add_row(plain(label), *_cells(classes[label][_SCORE]))
     console.print(table)
     if len(classes) > len(shown):
         console.print(f"{len(classes) - len(shown):,} classes that changed less are on the page.\n")
     if found.other_classes:
-        console.print(
-            f"The classes differ: {numbers[1]} is {escape(found.other_classes)}.", highlight=False
-        )
+        console.print(plain(f"The classes differ: {numbers[1]} is {found.other_classes}."))
     if found.reclassed:
         console.print(
             f"{found.reclassed:,} common test images are of another class in {numbers[1]} than in "

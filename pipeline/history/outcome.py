@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from inception_finetune.components.evaluation.metrics import METRICS
 from inception_finetune.components.model_report.settings import FACTS
+from inception_finetune.components.shown_text import plain
 from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.history.runs import Run, StepRun, read_latest_run
@@ -80,7 +80,7 @@ def print_outcome(outcome: Outcome, config: Config, console: Console) -> None:
     for name, value in outcome.metrics.items():
         console.print(f"{METRICS[name].title}: {value:.4f}", highlight=False)
     for remark in outcome.remarks:
-        console.print(f"[yellow]{escape(remark)}[/]", highlight=False, soft_wrap=True)
+        console.print(plain(remark, style="yellow"), soft_wrap=True)
     if outcome.blessed:
         console.print(f"[green]blessed[/]: {', '.join(outcome.bounds)}", highlight=False)
-        console.print(f"pushed: {outcome.pushed}", highlight=False, soft_wrap=True)
+        console.print(plain(f"pushed: {outcome.pushed}"), soft_wrap=True)

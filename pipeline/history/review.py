@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.model_report.settings import PAGE
+from inception_finetune.components.shown_text import plain
 from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.history.runs import Run, read_runs
@@ -62,7 +62,7 @@ def print_runs(config: Config, console: Console) -> None:
         table.add_column(heading, justify="right" if heading == "run" else "left", overflow="fold")
     for before, run in zip(runs, runs[1:], strict=False):
         for place, row in enumerate(_news(before, run)):
-            table.add_row("" if place else str(run.number), *map(escape, row))
+            table.add_row("" if place else str(run.number), *map(plain, row))
     if len(runs) > 1:
         console.print(table)
     if any((run.test_use or 0) > 1 for run in runs):
@@ -90,7 +90,7 @@ def report_page(run: Run) -> Path:
 
 def open_page(page: Path, console: Console, *, in_browser: bool) -> None:
     """Prints where the page lies, and shows it where there is a display."""
-    console.print(str(page), highlight=False, markup=False, soft_wrap=True)
+    console.print(plain(str(page)), soft_wrap=True)
     if in_browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         webbrowser.open(page.absolute().as_uri())
 

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from inception_finetune.components.dataset.grid import save_figure, show_image
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.image.decoding import decode
+from inception_finetune.components.figure import plain_figure
+from inception_finetune.components.image.decoding import GROUND, decode
+from inception_finetune.components.shown_text import visible
 from inception_finetune.pipeline.prediction.predict import Prediction
 
 if TYPE_CHECKING:
@@ -31,8 +35,6 @@ def draw_predictions(predictions: Sequence[Prediction], target: Path) -> int:
     Raises:
       UserError: none of the pictures could be read, or `target` cannot be written.
     """
-    from matplotlib.figure import Figure
-
     read = [prediction for prediction in predictions if not prediction.error]
     shown = sorted(read, key=lambda one: one.dullness)[:SHOWN]
     if not shown:
@@ -40,19 +42,20 @@ def draw_predictions(predictions: Sequence[Prediction], target: Path) -> int:
     columns = min(_COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     width, height = _CELL[0] * columns, _CELL[1] * rows + _HEAD
-    figure = Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, layout="constrained")
-    figure.suptitle(
-        f"{_headline(predictions, len(shown))}\n", x=0.01, ha="left", fontsize=11, weight="bold"
-    )
-    grid = figure.subplots(
-        rows, 2 * columns, squeeze=False, gridspec_kw={"width_ratios": [1.15, 1] * columns}
-    )
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for index, prediction in enumerate(shown):
-        row, column = divmod(index, columns)
-        _draw(prediction, *grid[row, 2 * column : 2 * column + 2])
-    save_figure(figure, target)
+    size = (width, height)
+    with plain_figure(figsize=size, dpi=_DOTS_PER_INCH, layout="constrained") as figure:
+        figure.suptitle(
+            f"{_headline(predictions, len(shown))}\n", x=0.01, ha="left", fontsize=11, weight="bold"
+        )
+        grid = figure.subplots(
+            rows, 2 * columns, squeeze=False, gridspec_kw={"width_ratios": [1.15, 1] * columns}
+        )
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for index, prediction in enumerate(shown):
+            row, column = divmod(index, columns)
+            _draw(prediction, *grid[row, 2 * column : 2 * column + 2])
+        save_figure(figure, target)
     return len(shown)
 
 
@@ -79,14 +82,20 @@ def _ranked(prediction: Prediction) -> list[tuple[str, float]]:
 
 
 def _draw(prediction: Prediction, picture: "Axes", bars: "Axes") -> None:
+    import tensorflow as tf
+
     colour = {True: _RIGHT, False: _WRONG, None: _OPEN}[prediction.right]
     picture.set_axis_on()
-    show_image(picture, decode(prediction.picture.encoded).numpy())  # as the model sees it
+    try:
+        show_image(picture, decode(prediction.picture.encoded).numpy())  # as the model sees it
+    except tf.errors.InvalidArgumentError:  # a model of an older version may take more
+        show_image(picture, np.full([1, 1, 3], GROUND, np.uint8))
+        picture.text(0, 0, "not shown", ha="center", va="center", fontsize=8)
     title = prediction.label_name
     if prediction.right is False:
         title = f"{title}, not {prediction.picture.truth}"
-    picture.set_title(title, fontsize=10, color=colour, fontweight="bold")
-    name = Path(prediction.picture.name).name
+    picture.set_title(visible(title), fontsize=10, color=colour, fontweight="bold")
+    name = visible(Path(prediction.picture.name).name)
     picture.set_xlabel(name if len(name) <= 24 else f"…{name[-23:]}", fontsize=7, color="#555555")
 
     ranked = _ranked(prediction)
@@ -101,6 +110,7 @@ def _draw(prediction: Prediction, picture: "Axes", bars: "Axes") -> None:
     ]
     bars.barh(range(len(names)), shares, color=colours, height=0.35)
     for place, (label, share) in enumerate(ranked):
+        label = visible(label)
         text = label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
         bars.text(0, place - 0.28, f"{text} {share:.2f}", fontsize=7.5, va="bottom")
     bars.set(xlim=(0, 1), ylim=(_CLASSES - 0.5, -0.9))

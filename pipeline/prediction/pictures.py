@@ -77,6 +77,7 @@ def _read_records(path: Path, label_names: Sequence[str]) -> Iterator[Picture]:
     from inception_finetune.components import features
     from inception_finetune.components.drift.records import read_records
 
+    record = b""
     for record in read_records(str(path)):
         feature = tf.train.Example.FromString(record).features.feature
         encoded = feature[features.IMAGE_ENCODED].bytes_list.value
@@ -88,3 +89,5 @@ def _read_records(path: Path, label_names: Sequence[str]) -> Iterator[Picture]:
             encoded[0] if encoded else b"",
             label_names[label[0]] if known else None,
         )
+    if not record:
+        raise UserError(f"No records in {path}: it is empty. Give a file that holds examples.")

@@ -4,20 +4,22 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.evaluation.label_names import read_label_names
+from inception_finetune.components.features import LABELS_FILE
 from inception_finetune.components.progress import progress
+from inception_finetune.components.shown_text import plain
 from inception_finetune.pipeline.prediction.pictures import Picture, read_pictures
 
+_SIGNATURE: Final = "predict_images"
 LIKELIEST: Final = 3  # classes in a row of the table
 _BATCH: Final = 64  # pictures that the model is given at a time, and
 _BATCH_BYTES: Final = 1 << 26  # where files are large, fewer
@@ -75,7 +77,7 @@ def predict(
       with_bytes: how many predictions keep their picture's bytes: the least dull ones.
 
     Raises:
-      UserError: no model there that can be loaded and answers, or no pictures.
+      UserError: no model there that can be loaded, or no pictures.
     """
     names = read_label_names(model_directory)
     pictures = read_pictures(places, names)
@@ -84,8 +86,11 @@ def predict(
     kept: list[int] = []
     with progress("Predicting", None, "images") as advance:
         for batch in _batches(pictures):
-            shares, errors = answer(batch)
-            for picture, row, error in zip(batch, shares, errors, strict=True):
+            found = answer(batch)
+            shares = np.asarray(found[features.PROBABILITIES])
+            for picture, row, error in zip(
+                batch, shares, found[features.ERROR].numpy(), strict=True
+            ):
                 reason = picture.error or error.decode()
                 if not reason:
                     kept.append(len(predictions))
@@ -98,48 +103,40 @@ def predict(
                 predictions[place] = replace(one, picture=replace(one.picture, encoded=b""))
             kept = best
             advance(len(batch))
-    if not predictions:
-        raise UserError(f"No pictures in {', '.join(map(str, places))}. Give others.")
     return predictions
 
 
-def _load(
-    model_directory: Path, classes: int
-) -> Callable[[list[Picture]], tuple[npt.NDArray[np.float32], list[bytes]]]:
-    """What answers a list of pictures: the probabilities [pictures, classes], and the errors."""
-    if not (model_directory / "saved_model.pb").is_file():
-        raise UserError(
-            f"No saved_model.pb in {model_directory}. "
-            "Run the pipeline first, or give the folder of a SavedModel as --model DIR."
-        )
+def _load(directory: Path, classes: int) -> Callable[[Sequence[Picture]], Any]:
+    """What answers a list of pictures; it must answer with that number of classes."""
     import tensorflow as tf
-    from google.protobuf.message import DecodeError
 
-    try:
-        model = tf.saved_model.load(str(model_directory))
-        signature = model.signatures["predict_images"]
-    except (OSError, ValueError, KeyError, DecodeError, tf.errors.OpError) as error:
-        raise _useless(model_directory, "be loaded", error) from error
+    from inception_finetune.components.io.exported_model import in_short, load_exported
 
-    def answer(batch: list[Picture]) -> tuple[npt.NDArray[np.float32], list[bytes]]:
+    signature = load_exported(directory).signatures.get(_SIGNATURE)
+    outputs = signature.structured_outputs if signature else {}
+    if not {features.PROBABILITIES, features.ERROR} <= outputs.keys():
+        raise UserError(
+            f"Model {directory} has no signature {_SIGNATURE} that gives "
+            f"{features.PROBABILITIES} and {features.ERROR}. Give a model that the pipeline pushed."
+        )
+
+    def answer(batch: Sequence[Picture]) -> Any:
         try:
             found = signature(images=tf.constant([picture.encoded for picture in batch]))
-            shares, errors = found[features.PROBABILITIES].numpy(), found[features.ERROR].numpy()
-            if shares.shape != (len(batch), classes):
-                raise ValueError(f"probabilities of shape {shares.shape} for {classes} class names")
-        except (TypeError, ValueError, KeyError, tf.errors.OpError) as error:
-            raise _useless(model_directory, "answer", error) from error
-        return shares, errors.tolist()
+        except (tf.errors.OpError, TypeError) as error:
+            raise UserError(
+                f"Model {directory} does not answer ({in_short(error)}). "
+                "Push it again, or give another --model DIR."
+            ) from error
+        told_apart = found[features.PROBABILITIES].shape[-1]
+        if told_apart != classes:
+            raise UserError(
+                f"Model {directory} tells {told_apart} classes apart, and its {LABELS_FILE} names "
+                f"{classes}. Push it again, or give another --model DIR."
+            )
+        return found
 
     return answer
-
-
-def _useless(model_directory: Path, what: str, error: Exception) -> UserError:
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-    return UserError(
-        f"Model {model_directory} cannot {what} ({reason}). "
-        "Push it again, or give another --model DIR."
-    )
 
 
 def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
@@ -165,16 +162,17 @@ def print_predictions(predictions: Sequence[Prediction], console: Console) -> No
         table.add_column("truth")
     table.add_column("probabilities")
     for prediction in predictions:
-        truth = escape(prediction.picture.truth or "")
-        label = escape(f"{prediction.label_id} {prediction.label_name}")
+        wrong = prediction.right is False
+        truth = plain(prediction.picture.truth or "", style="red" if wrong else "")
         if prediction.error:
-            label, last = "[red]not read[/]", escape(prediction.error)
+            label, last = plain("not read", style="red"), plain(prediction.error)
         else:
+            label = plain(f"{prediction.label_id} {prediction.label_name}")
             ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
-            last = escape(", ".join(f"{name} {share:.3f}" for name, share in ranked[:LIKELIEST]))
-        cells = [escape(prediction.picture.name), label]
+            last = plain(", ".join(f"{name} {share:.3f}" for name, share in ranked[:LIKELIEST]))
+        cells = [plain(prediction.picture.name), label]
         if results:
-            cells.append(f"[red]{truth}[/]" if prediction.right is False else truth)
+            cells.append(truth)
         table.add_row(*cells, last)
     console.print(table)
     if results:

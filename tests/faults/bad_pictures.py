@@ -137,6 +137,13 @@ def _bombs() -> Iterator[tuple[str, str, bytes, str]]:
     chunks = (b"IHDR", header), (b"IDAT", packed), (b"IEND", b"")
     inflated = _SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks)
     yield fault, "PNG 8 x 8 with pixels of 200 MB", inflated, EITHER
+    fault = "picture that would take minutes"
+    flat = _saved(Image.new("RGB", (2048, 2048), (90, 9, 9)), "JPEG", progressive=True)
+    start, end = flat.rindex(b"\xff\xda"), flat.rindex(b"\xff\xd9")
+    scans = flat[:start] + flat[start:end] * 20_000 + flat[end:]
+    yield fault, "JPEG 2048 x 2048 of 20,000 scans", scans, SKIPPED
+    text = _chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(7_000_000), 9))
+    yield fault, "PNG with 900 zTXt of 7 MB", _with_chunk(text * 900), SKIPPED
 
 
 def _saved(picture: Image.Image, kind: str, **options: object) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from helpers.made_archives import made_members, write_archive
-from helpers.made_pictures import write_folder
+from helpers.made_pictures import good_shards, record, write_folder, write_records
 from helpers.paths import REPOSITORY
 from inception_finetune.components.io import download as download_module
 
@@ -51,6 +51,28 @@ def assert_one_line(result: tuple[int, str, str], *parts: str) -> None:
     assert "Traceback" not in err
     for part in parts:
         assert part in err
+
+
+def test_names_in_an_error_forge_no_line(run, tmp_path):
+    shards = good_shards()
+    identity = b"\x1b[2J\x1b]0;pwned\x07evil\nerror: [red]fake[/]"
+    shards["train-00000-of-00001.tfrecord"][3] = record(IMAGE_ENCODED=b"", IMAGE_ID=identity)
+    source = write_records(tmp_path / "in", shards)
+    result = run("data", "convert", tmp_path / "out", f"dataset.archive={source}")
+    assert_one_line(result, r"Example \x1b[2J\x1b]0;pwned\x07evil\nerror: [red]fake[/] in")
+    assert "\x1b" not in result[2]
+
+
+def test_notes_on_what_is_left_out_forge_no_line(run, tmp_path):
+    shards = good_shards()
+    shards["train-00000-of-00001.tfrecord"].append(
+        record(IMAGE_ENCODED=b"none", LABEL=0, IMAGE_ID=b"a\x1b[2J\nb")
+    )
+    source = write_records(tmp_path / "in", shards)
+    arguments = (f"dataset.archive={source}", "dataset.on_bad_example=skip")
+    fraction = "dataset.validation_fraction=0.2"
+    status, _, err = run("data", "convert", tmp_path / "out", *arguments, fraction)
+    assert status == 0 and r"a\x1b[2J\nb (it is not a whole" in err and "\x1b" not in err
 
 
 def everything_below(directory: Path) -> list[str]:

@@ -59,3 +59,10 @@ def test_the_projector_finds_vectors_labels_and_sprite(tmp_path):
     image = Image.open(io.BytesIO((tmp_path / embedding.sprite.image_path).read_bytes()))
     assert image.size == (2 * SPRITE_SIDE, 2 * SPRITE_SIDE)
     assert list(embedding.sprite.single_image_dim) == [SPRITE_SIDE, SPRITE_SIDE]
+
+
+def test_names_with_dollars_are_no_formulas():
+    names, labels = [r"$\frac{$", "$5", "owl"], np.array([0, 1])
+    for predictions in (labels, 1 - labels):
+        assert pictures.predictions_picture(grey(0, 0), labels, predictions, names).any()
+        assert pictures.confusion_matrix_picture(labels, predictions, names).any()

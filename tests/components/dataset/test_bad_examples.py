@@ -266,7 +266,8 @@ def test_an_id_in_train_and_test_is_a_leak(tmp_path):
         (lambda folder: (folder / TEST).write_bytes(b""), "is empty"),
         (lambda folder: (folder / "labels.txt").unlink(), "lacks labels.txt"),
         (lambda folder: (folder / "labels.txt").write_text("0:cat\n2:dog\n"), "0:cat, 1:dog"),
-        (lambda folder: (folder / "labels.txt").write_text("0:cat\n1:cat\n"), "distinct name"),
+        (lambda folder: (folder / "labels.txt").write_text("0:cat\n1:cat\n"), "distinct printable"),
+        (lambda folder: (folder / "labels.txt").write_text("0:cat\n1:\x1b[2J\n"), "printable name"),
         (lambda folder: (folder / "labels.txt").write_bytes(b"\xff\xff"), "UTF-8"),
     ],
 )

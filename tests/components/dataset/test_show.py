@@ -304,3 +304,12 @@ def test_many_classes_are_counted_and_fifty_shown(tmp_path):
     assert "49 class 49" in text and "50 class 50" not in text and "and 3 more labels" in text
     picture = Image.open(draw_grid(loaded, tmp_path / "grid.png", samples=[], seed=0))
     assert picture.size[1] < 50 * 0.75 * 150 * 1.2
+
+
+def test_a_class_with_dollars_is_no_formula(tmp_path):
+    source = write_folder(tmp_path / "in")
+    for split in ("train", "test"):
+        (source / split / "cat").rename(source / split / r"$\frac{$")
+    loaded = shown(source)
+    target = draw_grid(loaded, tmp_path / "grid.png", samples=[("train", 0)], seed=0)
+    assert Image.open(target).size[0] > 1000

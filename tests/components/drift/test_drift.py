@@ -127,16 +127,40 @@ def test_each_record_is_as_likely_in_the_sample(tmp_path):
     assert everything.serialized == tuple(serialized)
 
 
-@pytest.mark.parametrize("damage", ["cut", "foreign"])
+@pytest.mark.parametrize("damage", ["cut", "foreign", "flipped"])
 def test_damaged_records_are_named(tmp_path, examples, damage):
     path = tmp_path / "new.tfrecord"
     whole = [*examples.serialized[:3], b"\xff\xff\xff" if damage == "foreign" else b"0" * 99]
     write_records(path, whole)
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(UserError, match=rf"Record 4 of {path} is not a whole") as failure:
+    if damage == "flipped":
+        path.write_bytes(path.read_bytes()[:-50] + b"1" + path.read_bytes()[-49:])
+    said = {
+        "cut": f"{path} ends in the middle of a record",
+        "foreign": f"Record 4 of {path} is not a whole tf.train.Example",
+        "flipped": f"Record 4 of {path} is not a whole .*it does not fit its checksum",
+    }
+    with pytest.raises(UserError, match=said[damage]) as failure:
         records.sample_records([str(path)], 10, 0, ignore)
     assert "\n" not in str(failure.value)
+
+
+def test_other_features_of_a_record_are_not_counted(tmp_path, examples):
+    """However many: statistics of each would take memory and minutes."""
+    import tensorflow as tf
+
+    from inception_finetune.pipeline.local import in_memory_beam
+
+    example = tf.train.Example.FromString(examples.serialized[0])
+    for number in range(20_000):
+        example.features.feature[f"other {number}"].int64_list.value.append(number)
+    path = write_records(tmp_path / "wide.tfrecord", [example.SerializeToString()] * 3)
+    with in_memory_beam():
+        found = schema_check.statistics_of([path], curated_schema(10))
+    [statistics] = found.datasets
+    names = {feature.path.step[0] for feature in statistics.features}
+    assert names == {features.IMAGE_ENCODED, features.LABEL}
 
 
 def test_places_without_records_are_named(tmp_path):

@@ -66,7 +66,7 @@ def test_a_reader_keeps_few_files_open_and_none_once_it_is_closed(tmp_path):
         writer.close()
     paths = tuple(writer.path for writer in writers)
     columns = np.hsplit(rows.astype(np.int64), 3)
-    index = RecordIndex(paths, np.arange(60, dtype=np.int32)[:, None], *columns)
+    index = RecordIndex(paths, np.arange(60, dtype=np.int32)[:, None], *columns, np.arange(60))
 
     def open_files() -> int:
         return sum(file.path in paths for file in psutil.Process().open_files())

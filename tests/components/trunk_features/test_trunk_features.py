@@ -38,7 +38,7 @@ from inception_finetune.trainer.settings import Training
 from inception_finetune.trainer.step import TrainingStep
 
 CUT = "Mixed_7c"
-STORED_VIEWS = TrainViews(views=("identity", "flip_left_right"), random_views=2)
+STORED_VIEWS = TrainViews(views=("identity", "flip_left_right"))
 
 
 @pytest.fixture(scope="module")
@@ -219,28 +219,45 @@ def test_every_train_image_is_stored_in_each_view_and_validation_in_one(
     trunk, _ = cut.split(INCEPTION_V3, backbone, CUT)
     online = open_split(raw, features.TRAIN, transform_output, tmp_path)
     [(pictures, _)] = online.batches(COUNT)
-    random = STORED_VIEWS.random_views
-    ways = {
-        features.TRAIN: [*(VIEWS[name] for name in STORED_VIEWS.views), *range(random)],
-        features.VALIDATION: [VIEWS["identity"]],
-    }
+    ways = {features.TRAIN: STORED_VIEWS.views, features.VALIDATION: ("identity",)}
     for split, views in ways.items():
         index = RecordIndex.load(store.index_path(str(stored), split), f"{stored}/Split-{split}")
         assert index.file.shape == (COUNT, len(views))
         reader = RecordReader(index)
-        for view, show in enumerate(views):
-            if isinstance(show, int):
-                draws = np.stack([stored_draws(order_key(one), view) for one in IDENTITIES])
-                seen = augment(pictures, tf.constant(draws), STORED_VIEWS.augmentation)
-            else:
-                seen = show(pictures)
+        for view, name in enumerate(views):
             outputs = [record.decode(r) for r in reader.read(range(COUNT), [view] * COUNT)]
-            expected = trunk(seen, training=False).numpy()
+            expected = trunk(VIEWS[name](pictures), training=False).numpy()
             found = np.stack([output.values for output in outputs])
             np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
             assert [output.label for output in outputs] == DIGITS.target[IN_ORDER].tolist()
             assert [output.id for output in outputs] == IDENTITIES
         np.testing.assert_array_equal(index.label, DIGITS.target[IN_ORDER])
+
+
+def test_random_views_are_drawn_by_example_and_view_and_validation_has_none(
+    stored, raw, transform_output, standin, backbone, tmp_path
+):
+    views = TrainViews(views=("identity",), random_views=2)
+    run_component(raw, transform_output, tmp_path / "out", settings_for(standin, views=views))
+    trunk, _ = cut.split(INCEPTION_V3, backbone, CUT)
+    (tmp_path / "online").mkdir()
+    online = open_split(raw, features.TRAIN, transform_output, tmp_path / "online")
+    [(pictures, _)] = online.batches(COUNT)
+    outputs = {}
+    for split in (features.TRAIN, features.VALIDATION):
+        where = f"{tmp_path}/out/Split-{split}"
+        reader = RecordReader(RecordIndex.load(store.index_path(f"{tmp_path}/out", split), where))
+        for view in range(reader.index.file.shape[1]):
+            records = reader.read(range(COUNT), [view] * COUNT)
+            outputs[split, view] = np.stack([record.decode(one).values for one in records])
+    assert len(outputs) == 4
+    np.testing.assert_array_equal(outputs[features.TRAIN, 0], outputs[features.VALIDATION, 0])
+    for view in (1, 2):
+        draws = np.stack([stored_draws(order_key(one), view) for one in IDENTITIES])
+        seen = augment(pictures, tf.constant(draws), views.augmentation)
+        expected = trunk(seen, training=False).numpy()
+        found = outputs[features.TRAIN, view]
+        np.testing.assert_allclose(found, expected, atol=2e-4 * np.abs(expected).max())
 
 
 def test_features_lead_back_to_their_pictures_in_the_same_order(

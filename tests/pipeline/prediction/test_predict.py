@@ -47,6 +47,13 @@ def test_records_know_their_label(tmp_path, examples):
     assert found[3].name == examples.ids[3].decode()
 
 
+@pytest.mark.parametrize("name", ["new.tfrecord", "new.tfrecord.gz"])
+def test_an_empty_file_of_records_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=f"No records in {tmp_path / name}: it is empty"):
+        list(read_pictures([tmp_path / name], NAMES))
+
+
 def test_a_folder_without_pictures_is_named(tmp_path):
     with pytest.raises(UserError, match=f"No pictures .* in folder {tmp_path}"):
         read_pictures([tmp_path], NAMES)
@@ -142,11 +149,12 @@ def test_records_without_a_record_are_one_line(model, tmp_path):
 
 def test_names_are_printed_as_they_are(capsys):
     names = ("[red]", "[/]")
-    one = Prediction(Picture("[b].png", png(), "[/]"), names, np.array([0.9, 0.1], np.float32))
+    name = "[b]:cat:\x1b[2J.png"
+    one = Prediction(Picture(name, png(), "[/]"), names, np.array([0.9, 0.1], np.float32))
     console = Console(width=100, record=True, file=io.StringIO())
     print_predictions([one], console)
     text = console.export_text()
-    assert "[b].png" in text and "0 [red]" in text and "[red] 0.900, [/] 0.100" in text
+    assert r"[b]:cat:\x1b[2J.png" in text and "0 [red]" in text and "[red] 0.900, [/] 0.100" in text
 
 
 def prediction(name: str, truth: str | None, **shares: float) -> Prediction:
@@ -186,3 +194,25 @@ def test_a_grid_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="Cannot write the picture grid to"):
         draw_predictions([prediction("a.png", None, dog=1.0)], tmp_path / "file" / "grid.png")
+
+
+def test_names_that_are_no_text_are_drawn(tmp_path):
+    """Neither formulas nor bytes that are not UTF-8 nor what moves a cursor is in the way."""
+    names = (r"$\frac{$", "[/]\x1b")
+    row = np.array([0.6, 0.4], np.float32)
+    predictions = [
+        Prediction(Picture(name, png(), names[1]), names, row)
+        for name in ("a$x_$.png", b"caf\xe9.png".decode(errors="surrogateescape"))
+    ]
+    assert draw_predictions(predictions, tmp_path / "grid.png") == 2
+    console = Console(width=120, record=True, file=io.StringIO())
+    print_predictions(predictions, console)
+    assert r"caf\udce9.png" in console.export_text()
+
+
+def test_what_the_model_alone_can_decode_is_not_shown(tmp_path):
+    """Of an older version, whose decoder took other pictures."""
+    row = np.array([0.6, 0.4], np.float32)
+    odd = Prediction(Picture("a.png", png()[:40], None), ("cat", "dog"), row)
+    assert draw_predictions([odd], tmp_path / "grid.png") == 1
+    assert (tmp_path / "grid.png").is_file()
