@@ -80,6 +80,8 @@ GRADIENTS: Final = (  # stored with functions that have a gradient of their own
     *("DepthwiseConv2dNativeBackpropInput", "AvgPoolGrad", "FusedBatchNormGrad"),
     *("FusedBatchNormGradV2", "FusedBatchNormGradV3", "ResizeBilinearGrad", "StridedSliceGrad"),
 )
+# Of training graphs that are stored with the one for inference; they only make strings.
+SUMMARIES: Final = ("ScalarSummary", "HistogramSummary", "ImageSummary", "MergeSummary")
 ALLOWED: Final = frozenset(
     (
         *CALLS,
@@ -91,5 +93,6 @@ ALLOWED: Final = frozenset(
         *LAYERS,
         *QUANTISATION,
         *GRADIENTS,
+        *SUMMARIES,
     )
 )

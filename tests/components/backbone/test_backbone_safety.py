@@ -90,6 +90,7 @@ def test_tf1_module_with_branches_dropout_and_checks_passes(tmp_path):
         features = v1.cond(is_training, lambda: tf.nn.dropout(features, 0.2), lambda: features)
         with v1.control_dependencies([v1.assert_none_equal(v1.shape(images)[0], 0)]):
             features = tf.reduce_mean(features, (1, 2))
+        v1.summary.histogram("features", features)
         session.run(v1.global_variables_initializer())
         signature = v1.saved_model.predict_signature_def({"images": images}, {"default": features})
         builder = v1.saved_model.Builder(str(tmp_path / "m"))
