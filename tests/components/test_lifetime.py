@@ -12,7 +12,7 @@ import pytest
 from helpers.paths import REPOSITORY
 
 CONVERSION = """
-import os, sys, time
+import os, signal, sys, time
 import numpy as np
 from pathlib import Path
 from inception_finetune.components.dataset import convert
@@ -26,6 +26,7 @@ class Endless:
         yield
 
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup makes all below it ignore
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     sources = [ShardSource(place / n, Endless(), np.zeros(1, np.int64), (n,)) for n in "ab"]
@@ -78,7 +79,7 @@ def test_no_worker_outlives_a_killed_command(tmp_path, code, working, killed_by)
         time.sleep(0.1)
         workers = psutil.Process(main.pid).children(recursive=True)
     main.send_signal(killed_by)
-    main.wait()
+    main.wait(timeout=60)
     _, left = psutil.wait_procs(workers, timeout=10)
     for process in left:
         process.kill()

@@ -13,9 +13,10 @@ from inception_finetune.components.io import marked_folder
 from inception_finetune.components.io.marked_folder import MARKER, scratch_folder
 
 SCRIPT = """
-import sys
+import signal, sys
 from pathlib import Path
 from inception_finetune.components.io.marked_folder import scratch_folder
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup makes all below it ignore
 with scratch_folder(".records-", Path(sys.argv[1])) as folder:
     (folder / "new").mkdir()
     (folder / "new/shard").write_text("a copy of the data")
@@ -42,7 +43,7 @@ def test_what_a_killed_process_left_goes_with_the_next(tmp_path, killed_by):
     with scratch_folder(".records-", tmp_path):
         assert (left / "new/shard").exists()  # it is in use
     process.send_signal(killed_by)
-    process.wait()
+    process.wait(timeout=60)
     assert (left / "new/shard").exists()
     with scratch_folder(".other-", tmp_path):
         assert left.exists()
