@@ -92,10 +92,14 @@ class Tuning(Section):
     # Values of further settings of `training`, such as {layer_decay: [0.7, 1.0]}.
     choices: dict[str, tuple[bool | int | float | str, ...]] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _are_settings_of_a_training(self) -> "Tuning":
-        own = {*type(self).model_fields, "steps", "seed"}
-        for name, values in self.choices.items():
+    @field_validator("choices")
+    @classmethod
+    def _are_settings_of_a_training(
+        cls, choices: dict[str, tuple[bool | int | float | str, ...]]
+    ) -> dict[str, tuple[bool | int | float | str, ...]]:
+        """Refuses what no training has, and gives each value the type of its setting."""
+        own, typed = {*cls.model_fields, "steps", "seed"}, {}
+        for name, values in choices.items():
             if name not in Training.model_fields or name in own:
                 raise ValueError(
                     f"choices names {name}, which is no setting of training that it may search. "
@@ -103,9 +107,9 @@ class Tuning(Section):
                 )
             if not values:
                 raise ValueError(f"choices gives no values for {name}. Give one or more")
-            for value in values:
-                Training.model_validate({name: value})
-        return self
+            made = (Training.model_validate({name: value}) for value in values)
+            typed[name] = tuple(getattr(training, name) for training in made)
+        return typed
 
     @model_validator(mode="after")
     def _is_a_range(self) -> "Tuning":

@@ -133,20 +133,6 @@ def test_a_model_that_is_not_whole_is_one_line(model, tmp_path):
         predict(damaged, [tmp_path / "a.png"])
 
 
-def test_a_model_with_other_class_names_than_it_answers_is_one_line(model, tmp_path):
-    (tmp_path / "a.png").write_bytes(png())
-    other = shutil.copytree(model, tmp_path / "model")
-    (other / "assets.extra/labels.txt").write_text("0:cat\n1:dog\n")
-    with pytest.raises(UserError, match=r"cannot answer .*shape \(1, 3\) for 2 class names"):
-        predict(other, [tmp_path / "a.png"])
-
-
-def test_records_without_a_record_are_one_line(model, tmp_path):
-    (tmp_path / "empty.tfrecord").touch()
-    with pytest.raises(UserError, match=r"No pictures in .*empty.tfrecord\. Give others\."):
-        predict(model, [tmp_path / "empty.tfrecord"])
-
-
 def test_names_are_printed_as_they_are(capsys):
     names = ("[red]", "[/]")
     name = "[b]:cat:\x1b[2J.png"
