@@ -1,6 +1,6 @@
 """Which examples each training step takes: a function of seed and step, nothing else."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ class Selection(NamedTuple):
         return Selection(self.examples[places], self.views[places], self.draws[places])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # told apart by identity, for the cache below
 class TrainingOrder:
     """A new permutation of all examples in every epoch, each in a view chosen at random.
 
@@ -41,7 +41,7 @@ class TrainingOrder:
     batch_size: int
     seed: int
     # Chance of each example, [examples], where they are drawn instead of all taken once.
-    chances: npt.NDArray[np.float64] | None = field(default=None, compare=False)
+    chances: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.examples < self.batch_size:
@@ -49,8 +49,6 @@ class TrainingOrder:
                 f"Train split of {self.examples} examples does not fill one batch of "
                 f"training.batch_size={self.batch_size}. Lower training.batch_size."
             )
-        # Readers may work at the end of one epoch and at the start of the next.
-        object.__setattr__(self, "_epoch", lru_cache(maxsize=2)(self._draw_epoch))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -64,16 +62,18 @@ class TrainingOrder:
           step: number of the step, from 0.
         """
         epoch, index = divmod(step, self.steps_per_epoch)
-        examples, views = self._epoch(epoch)  # type: ignore[attr-defined]
+        examples, views = _epoch(self, epoch)
         part = slice(index * self.batch_size, (index + 1) * self.batch_size)
         random = np.random.default_rng([self.seed, step, _DRAWS_STREAM])
         draws = random.random((self.batch_size, DRAWS), np.float32)
         return Selection(examples[part], views[part], draws)
 
-    def _draw_epoch(self, epoch: int) -> tuple[npt.NDArray, npt.NDArray]:
-        random = np.random.default_rng([self.seed, epoch])
-        if self.chances is None:
-            examples = random.permutation(self.examples)
-        else:
-            examples = random.choice(self.examples, size=self.examples, p=self.chances)
-        return examples, random.integers(self.views, size=self.examples)
+
+@lru_cache(maxsize=2)  # readers may work at the end of one epoch and the start of the next
+def _epoch(order: TrainingOrder, epoch: int) -> tuple[npt.NDArray, npt.NDArray]:
+    random = np.random.default_rng([order.seed, epoch])
+    if order.chances is None:
+        examples = random.permutation(order.examples)
+    else:
+        examples = random.choice(order.examples, size=order.examples, p=order.chances)
+    return examples, random.integers(order.views, size=order.examples)

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 # widest ratio of its sides.
 _ERASED: Final = (0.02, 0.4)
 _ERASED_ASPECT: Final = 1 / 0.3
-# https://www.itu.int/rec/R-REC-BT.601: luma of red, green and blue.
-_LUMA: Final = (0.299, 0.587, 0.114)
-# From RGB to luma and two chromas, whose plane a change of hue turns: NTSC's YIQ.
-_YIQ: Final = (_LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 
 
 class _Kind(NamedTuple):
@@ -64,15 +60,15 @@ def _colour(images: "tf.Tensor", draws: "tf.Tensor", settings: Augmentation) -> 
     change = (2 * draws - 1) * tf.constant(highest)
     brighter, contrast, saturated, hue = tf.unstack(change[:, :, None, None, None], axis=1)
     value = (images + 1) / 2 * (1 + brighter)
-    grey = tf.reduce_sum(value * tf.constant(_LUMA), axis=3, keepdims=True)
-    value += contrast * (value - tf.reduce_mean(grey, axis=[1, 2], keepdims=True))
+    grey = tf.reduce_mean(tf.image.rgb_to_grayscale(value), axis=[1, 2], keepdims=True)
+    value += contrast * (value - grey)
     if settings.saturation or settings.hue:
-        to = tf.constant(_YIQ)
-        luma, first, second = tf.split(tf.einsum("bhwc,yc->bhwy", value, to), 3, axis=3)
+        # Luma and two chromas, whose plane a change of hue turns.
+        luma, first, second = tf.split(tf.image.rgb_to_yiq(value), 3, axis=3)
         angle = 2 * math.pi * hue
         cosine, sine = (1 + saturated) * tf.cos(angle), (1 + saturated) * tf.sin(angle)
         turned = [luma, cosine * first - sine * second, sine * first + cosine * second]
-        value = tf.einsum("bhwy,cy->bhwc", tf.concat(turned, axis=3), tf.linalg.inv(to))
+        value = tf.image.yiq_to_rgb(tf.concat(turned, axis=3))
     return tf.clip_by_value(2 * value - 1, -1.0, 1.0)
 
 

@@ -24,7 +24,6 @@ _TRANSLATION: Final = 0.33  # of the side
 _ENHANCEMENT: Final = 0.9  # change of colour, contrast, brightness and sharpness
 _BITS: Final = (8, 4)  # of posterize, from magnitude 0 to the highest
 _LEVELS: Final = 256
-_LUMA: Final = (0.299, 0.587, 0.114)
 
 
 def apply(
@@ -108,7 +107,7 @@ def _enhanced(degenerate: "Callable[[tf.Tensor], tf.Tensor]") -> "_Operation":
 def _grey(image: "tf.Tensor") -> "tf.Tensor":
     import tensorflow as tf
 
-    return tf.reduce_sum(image * tf.constant(_LUMA), axis=2, keepdims=True)
+    return tf.image.rgb_to_grayscale(image)
 
 
 def _mean_grey(image: "tf.Tensor") -> "tf.Tensor":
