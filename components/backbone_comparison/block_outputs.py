@@ -9,6 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from inception_finetune.components import features
+from inception_finetune.components.backbone.blocks import Block
 from inception_finetune.components.backbone.forward import global_average, run_blocks
 from inception_finetune.components.backbone.load import LoadedBackbone
 from inception_finetune.components.image.settings import Image
@@ -65,8 +66,8 @@ def block_outputs(
       UserError: an image cannot be decoded.
     """
     backbone, count = loaded.backbone, len(examples.labels)
-    transform = _transform(image)
-    blocks = _compiled_blocks(loaded, dtype)
+    transform = encoded_transform(image)
+    blocks = compiled_blocks(loaded, dtype, backbone.blocks)
     values: dict[str, npt.NDArray[np.float32]] = {}
     seconds = dict.fromkeys(blocks, 0.0)
     transform_seconds = 0.0
@@ -93,7 +94,8 @@ def block_outputs(
     return BlockOutputs(values, seconds, transform_seconds)
 
 
-def _transform(image: Image) -> Trunk:
+def encoded_transform(image: Image) -> Trunk:
+    """Returns Transform's own function from ``[B]`` encoded images to ``[B, S, S, 3]`` float32."""
     settings = {"size": image.size, "central_crop": image.central_crop}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
@@ -107,17 +109,25 @@ def _transform(image: Image) -> Trunk:
     return transform
 
 
-def _compiled_blocks(loaded: LoadedBackbone, dtype: tf.DType) -> dict[str, Trunk]:
-    """Returns a traced function for each block, so that no measured call includes tracing."""
+def compiled_blocks(
+    loaded: LoadedBackbone, dtype: tf.DType, blocks: Sequence[Block]
+) -> dict[str, Trunk]:
+    """Returns a traced function for each block, so that no measured call includes tracing.
+
+    Args:
+      loaded: the network.
+      dtype: of the convolutions.
+      blocks: the first ones of the network, in order.
+    """
     convolution = folded_convolution(loaded.backbone, loaded.network, dtype)
-    blocks: dict[str, Trunk] = {}
+    functions: dict[str, Trunk] = {}
     shape = [None, *loaded.network.input_shape[1:]]
-    for block in loaded.backbone.blocks:
+    for block in blocks:
 
         def run(value: tf.Tensor, block=block) -> tf.Tensor:
             return run_blocks(loaded.backbone, [block], value, convolution)
 
         function = tf.function(run).get_concrete_function(tf.TensorSpec(shape, dtype))
-        blocks[block.name] = function
+        functions[block.name] = function
         shape = [None, *function.outputs[0].shape[1:]]
-    return blocks
+    return functions

@@ -1,4 +1,4 @@
-"""``inception-finetune data``: fetch, look at and convert data sets."""
+"""``inception-finetune data``: fetch, look at, check and convert data sets."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,14 +8,20 @@ from rich.console import Console
 
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.shown_text import plain
-from inception_finetune.pipeline.cli.options import ConfigOption, Overrides, load, load_tensorflow
+from inception_finetune.pipeline.cli.options import (
+    ConfigOption,
+    Overrides,
+    Verbose,
+    load,
+    load_tensorflow,
+)
 from inception_finetune.pipeline.quiet import set_up_environment
 
 if TYPE_CHECKING:
     from inception_finetune.components.dataset.layout import Layout
     from inception_finetune.pipeline.config import Config
 
-app = typer.Typer(help="Fetch, look at and convert data sets.", no_args_is_help=True)
+app = typer.Typer(help="Fetch, look at, check and convert data sets.", no_args_is_help=True)
 
 
 @app.command()
@@ -84,6 +90,24 @@ def convert(
         manifest = inputs.convert_dataset(settings, directory)
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
     print(f"{directory}: {counts}")
+
+
+@app.command()
+def check(
+    config: ConfigOption = "digits",
+    overrides: Overrides = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Folder for page, corrections and findings; default: ROOT/data-check."),
+    ] = None,
+    verbose: Verbose = False,
+):
+    """Look for copies, wrong labels and unusual images before anything is trained."""
+    settings = load(config, overrides)
+    load_tensorflow(verbose)
+    from inception_finetune.pipeline.data_check import check_data_set, print_findings
+
+    print_findings(check_data_set(settings, save), Console())
 
 
 def _fetch(settings: "Config") -> "Layout":

@@ -1,0 +1,1 @@
+"""Looks for faults in a data set: copies, wrong labels, unusual images, too few of them."""
