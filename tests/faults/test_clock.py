@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("faketime") is None, reason="needs Debian's faketime"),
 ]
 DAY = 86400
+TRAINER = "tfx.components.trainer.component.Trainer"
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,15 @@ def newest_model(place: Path) -> int:
     return runs(place)[-1].artifacts["Trainer", "model"].id
 
 
+def wait_for_trainings(place: Path, count: int) -> None:
+    """Waits until so many trainings have been begun by the metadata, a minute at most."""
+    for _ in range(600):
+        if len(metadata(place).get_executions_by_type(TRAINER)) >= count:
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"no {count} trainings")
+
+
 def test_runs_go_on_in_their_own_order(place, recorder, tmp_path):
     Command(place, seed=0).complete()
     assert baseline(place) is None
@@ -74,6 +85,7 @@ def test_runs_go_on_in_their_own_order(place, recorder, tmp_path):
 
     jumping = Command(place, seed=2, environment=clock(tmp_path / "jumping", "+0s"))
     jumping.follow("Trainer")
+    wait_for_trainings(place, 3)  # the step is announced before its start is recorded
     (tmp_path / "jumping").write_text(f"-{2 * DAY}s")
     jumping.complete()
     steps = {step.name: step for step in runs(place)[-1].steps}
