@@ -25,13 +25,14 @@ from inception_finetune.components.dataset import (
     layout,
     listing,
     records,
+    table,
+    unpacked,
 )
 from inception_finetune.components.dataset.source import BrowsableSource, Source
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.image.schema import curated_schema
 from inception_finetune.components.io.address import public_address
 from inception_finetune.components.io.download import download, is_remote
-from inception_finetune.components.io.tar import require_whole_tar
 from inception_finetune.components.shown_text import visible
 from inception_finetune.pipeline.beam_options import pipeline_arguments
 from inception_finetune.pipeline.config import Config
@@ -116,19 +117,44 @@ def fetch_archive(config: Config) -> Path:
     address = hashlib.sha256(source.encode()).hexdigest()[:12]
     name = PurePosixPath(urlsplit(source).path).name
     # Without a checksum, only its own end tells a whole archive from half of one, or from a page.
-    is_list = PurePosixPath(name).suffix.lower() in layout.LIST_SUFFIXES
-    check = None if sha256 or is_list else require_whole_tar
+    is_list = PurePosixPath(name).suffix.lower() in table.LIST_SUFFIXES
+    check = None if sha256 or is_list else unpacked.require_whole_archive
     target = archives / f"{address}-{name[-LONGEST_NAME:]}"
     with cache_lock(cache):
         return download(source, target, sha256=sha256, check=check, revalidate=True)
 
 
-def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
+def find_layout(config: Config) -> layout.Layout:
+    """What the configured data is, once it lies here; said in a line on stderr.
+
+    Raises:
+      UserError: it cannot be fetched, or has another layout than `dataset.layout` says.
+    """
+    archives = Path(config.cache).resolve() / "unpacked"
+    found = layout.layout_of(fetch_archive(config), config.dataset.layout, archives)
+    _say([found.line])
+    return found
+
+
+def convert_dataset(
+    config: Config, directory: Path, found: layout.Layout | None = None
+) -> convert.Manifest:
     """Converts the configured data into `directory`; a no-op where that was done before.
 
     Guesses, and examples that are left out, are reported on stderr and in the manifest.
+
+    Args:
+      config: names the data, and how it is split and checked.
+      directory: receives the records.
+      found: what `find_layout` returned, where it was called before.
+
+    Returns:
+      The manifest of the records.
+
+    Raises:
+      UserError: the data cannot be fetched, read or converted.
     """
-    dataset, found = config.dataset, layout.layout_of(fetch_archive(config))
+    dataset, found = config.dataset, found or find_layout(config)
     policy = dataset.policy
 
     def converted(source: Source) -> convert.Manifest:
@@ -141,7 +167,7 @@ def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
             notes=found.notes,
         )
 
-    if found.kind == "archive":
+    if found.kind == "cifar":
         manifest = converted(archive.read_archive(found.path, policy))
     elif found.kind == "records":
         # To decode all pictures takes longer than to hash their files.
@@ -173,7 +199,7 @@ def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
 
 def read_source(found: layout.Layout, policy: bad_examples.Policy) -> BrowsableSource:
     """Reads and checks a data set on this machine, to be looked at; says what was guessed."""
-    if found.kind == "archive":
+    if found.kind == "cifar":
         return archive.read_archive(found.path, policy)
     if found.kind == "records":
         notes, source = found.notes, records.read_records(found, policy)

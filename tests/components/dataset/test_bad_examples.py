@@ -166,7 +166,10 @@ def test_a_class_without_a_test_picture_is_said_each_time(tmp_path, capsys):
     for _ in range(2):
         assert converted(source).counts["test"] == 3
         told = capsys.readouterr().err.splitlines()
-        assert told == ["no test picture, so nothing is measured, of dog"]
+        assert told == [
+            f"Layout of {source}: folders train/CLASS, test/CLASS, 2 classes",
+            "no test picture, so nothing is measured, of dog",
+        ]
     listed = json.loads((tmp_path / "out/manifest.json").read_text())["notes"]
     assert listed == told
 
