@@ -19,13 +19,14 @@ from inception_finetune.components.dataset import (
     archive,
     bad_examples,
     changes,
+    contained,
     convert,
     convert_listed,
     digits,
     layout,
+    list_text,
     listing,
     records,
-    table,
     unpacked,
 )
 from inception_finetune.components.dataset.source import BrowsableSource, Source
@@ -117,7 +118,7 @@ def fetch_archive(config: Config) -> Path:
     address = hashlib.sha256(source.encode()).hexdigest()[:12]
     name = PurePosixPath(urlsplit(source).path).name
     # Without a checksum, only its own end tells a whole archive from half of one, or from a page.
-    is_list = PurePosixPath(name).suffix.lower() in table.LIST_SUFFIXES
+    is_list = PurePosixPath(name).suffix.lower() in list_text.LIST_SUFFIXES
     check = None if sha256 or is_list else unpacked.require_whole_archive
     target = archives / f"{address}-{name[-LONGEST_NAME:]}"
     with cache_lock(cache):
@@ -169,7 +170,7 @@ def convert_dataset(
 
     if found.kind == "cifar":
         manifest = converted(archive.read_archive(found.path, policy))
-    elif found.kind == "records":
+    elif found.kind == "records" and not found.is_contained:
         # To decode all pictures takes longer than to hash their files.
         unchanged = convert.converted(
             records.records_fingerprint(found),
@@ -201,7 +202,9 @@ def read_source(found: layout.Layout, policy: bad_examples.Policy) -> BrowsableS
     """Reads and checks a data set on this machine, to be looked at; says what was guessed."""
     if found.kind == "cifar":
         return archive.read_archive(found.path, policy)
-    if found.kind == "records":
+    if found.is_contained:
+        source, notes = contained.read_copied(found, policy)
+    elif found.kind == "records":
         notes, source = found.notes, records.read_records(found, policy)
     else:
         source = listing.read_listed(found, policy)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from inception_finetune.components.dataset import class_folders
+from inception_finetune.components.dataset.list_text import LIST_SUFFIXES
 from inception_finetune.components.dataset.parts import Parts
 from inception_finetune.components.dataset.split_names import (
     join_names,
@@ -18,7 +19,6 @@ from inception_finetune.components.dataset.split_names import (
     split_in_stem,
 )
 from inception_finetune.components.dataset.table import (
-    LIST_SUFFIXES,
     Row,
     Table,
     open_table,

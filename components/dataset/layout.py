@@ -19,10 +19,10 @@ from inception_finetune.components.dataset import (
     unpacked,
 )
 from inception_finetune.components.dataset.archive import META
+from inception_finetune.components.dataset.list_text import LIST_SUFFIXES
 from inception_finetune.components.dataset.parts import Parts
 from inception_finetune.components.dataset.settings import Kind
 from inception_finetune.components.dataset.split_names import join_names, split_of
-from inception_finetune.components.dataset.table import LIST_SUFFIXES
 from inception_finetune.components.dataset.tree import (
     PICTURE_SUFFIXES,
     entries,

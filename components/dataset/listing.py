@@ -86,20 +86,7 @@ def write_listing(layout: Layout, target: Path, skipped: Skipped) -> Listing:
         counts[entry.label_name, entry.split] += 1
     names = tuple(sorted({name for name, _ in counts}))
     splits = frozenset(split for _, split in counts)
-    if len(names) < 2 or not all(name.isprintable() for name in names):
-        raise UserError(
-            f"{source} has the classes {list(names)}: two or more with printable names are "
-            "needed. Add class folders, or classes to the list."
-        )
-    if TEST in splits and not splits & {TRAIN, ""}:
-        raise UserError(f"{source} has test pictures but none to train on. Add a train folder.")
-    for name in names:
-        if not counts[name, TRAIN] + counts[name, ""]:
-            present_in = " and ".join(split for split in SPLITS if counts[name, split])
-            raise UserError(
-                f"Class {name!r} of {source} has pictures in {present_in}, but none in train. Add "
-                "some to train, or remove the class."
-            )
+    require_classes(source, names, counts)
     numbers = {name: number for number, name in enumerate(names)}
     notes = notes_on(layout, names)
     digest = hashlib.sha256(json.dumps([names, notes]).encode())
@@ -114,6 +101,34 @@ def write_listing(layout: Layout, target: Path, skipped: Skipped) -> Listing:
                 digest.update(f"{line}\0{file_state(entry.address)}\n".encode())
             file.write(line + "\n")
     return Listing(names, counts.total(), splits, digest.hexdigest(), notes)
+
+
+def require_classes(source: Path, names: tuple[str, ...], counts: Counter[tuple[str, str]]) -> None:
+    """Checks that there are classes to learn.
+
+    Args:
+      source: for messages.
+      names: of all classes.
+      counts: number of pictures by class and split; "" is a split that is left open.
+
+    Raises:
+      UserError: there are fewer than two classes, or train lacks one.
+    """
+    splits = frozenset(split for _, split in counts)
+    if len(names) < 2 or not all(name.isprintable() for name in names):
+        raise UserError(
+            f"{source} has the classes {list(names)}: two or more with printable names are "
+            "needed. Add class folders, or classes to the list."
+        )
+    if TEST in splits and not splits & {TRAIN, ""}:
+        raise UserError(f"{source} has test pictures but none to train on. Add a train folder.")
+    for name in names:
+        if not counts[name, TRAIN] + counts[name, ""]:
+            present_in = " and ".join(split for split in SPLITS if counts[name, split])
+            raise UserError(
+                f"Class {name!r} of {source} has pictures in {present_in}, but none in train. Add "
+                "some to train, or remove the class."
+            )
 
 
 def read_listed(layout: Layout, policy: Policy) -> EncodedSource:
@@ -236,6 +251,11 @@ def _notes(layout: Layout, names: tuple[str, ...]) -> Iterator[str]:
             for folder in folders(top):
                 if not any(True for _ in files(folder)):
                     yield f"{identity_of(folder, layout.path)} is empty, and no class for it"
+    yield from case_notes(names)
+
+
+def case_notes(names: tuple[str, ...]) -> Iterator[str]:
+    """Iterates over notes on classes whose names differ in case alone."""
     by_case: dict[str, list[str]] = {}
     for name in names:
         by_case.setdefault(name.casefold(), []).append(name)

@@ -217,18 +217,28 @@ def _files(source: Path, suffixes: tuple[str, ...], kind: str) -> Parts:
 def _shards(source: Path, named: Sequence[tuple[str, Path]], kind: str, form: str) -> Parts:
     """Sorts files into splits by their stems; those without one count where none has one."""
     found = [(split_in_stem(stem, path, form), path) for stem, path in named]
+    tests = [path for split, path in found if split and split[0] == TEST]
+    others = [path for split, path in found if split is None]
+    secret: tuple[str, ...] = ()
+    if form in ("Parquet", "Arrow") and tests and len(tests) < len(found) - len(others):
+        from inception_finetune.components.dataset.columns import are_unlabelled
+
+        if are_unlabelled(tests):
+            found = [one for one in found if one[1] not in tests]
+            names = join_names([path.name for path in tests])
+            secret = (f"not used, without classes: {names}",)
     if not any(split for split, _ in found):
         parts = tuple(("", path) for _, path in found)
         return Parts(_form(form, parts), source, parts)
-    others = [str(path.relative_to(source)) for split, path in found if split is None]
     spellings = Counter(split[1] for split, _ in found if split)
     known = [(split[0], path) for split, path in found if split]
+    unused = [str(path.relative_to(source)) for path in others]
     parts, notes = open_without_test(known, kind)
     return Parts(
         _form(form, known),
         source,
         parts,
-        (*notes, *spelling_notes(spellings), *not_looked_at(others, "the splits")),
+        (*secret, *notes, *spelling_notes(spellings), *not_looked_at(unused, "the splits")),
     )
 
 

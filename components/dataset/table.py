@@ -7,8 +7,6 @@ folders beside it, and may be named without the end of their file's name.
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import re
 import unicodedata
@@ -18,13 +16,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from inception_finetune.components.dataset.list_text import (
+    LINE_SUFFIXES,
+    PLAIN_SUFFIXES,
+    find_delimiter,
+    read_fields,
+    read_objects,
+)
 from inception_finetune.components.dataset.split_names import split_words
 from inception_finetune.components.dataset.tree import PICTURE_SUFFIXES, folders
 from inception_finetune.components.errors import UserError
 
-PLAIN_SUFFIXES: Final = (".tsv", ".txt")  # tabs alone part them, and nothing is quoted
-LIST_SUFFIXES: Final = (*PLAIN_SUFFIXES, ".csv", ".jsonl", ".ndjson")
-LINE_SUFFIXES: Final = (".jsonl", ".ndjson")
 # Names of columns, in small letters and digits alone; of several, the first one here counts.
 PICTURE_COLUMNS: Final = (
     *("filename", "filepath", "imagepath", "imagefile", "imagefilename", "imagename", "imgpath"),
@@ -37,9 +39,7 @@ LABEL_COLUMNS: Final = (
     *("categoryid", "targetid", "type", "tag", "y"),
 )
 SPLIT_COLUMNS: Final = ("split", "subset", "partition", "set")
-_DELIMITERS: Final = (",", ";", "\t", "|")
 _SAMPLE: Final = 50  # rows by which a list is judged
-_LONGEST_LINE: Final = 1 << 17  # characters; what the csv module takes in a field
 _MOST_FOLDERS: Final = 20  # beside a list, in which its pictures are looked for
 _ONE_HOT: Final = {"0": False, "0.0": False, "1": True, "1.0": True}
 
@@ -98,13 +98,13 @@ def open_table(path: Path) -> Table:
     """
     by_key = path.suffix.lower() in LINE_SUFFIXES
     if by_key:
-        first = list(islice(_objects(path), _SAMPLE))
+        first = list(islice(read_objects(path), _SAMPLE))
         header = tuple(dict.fromkeys(key for _, row in first for key in row))
         keys: Sequence[int | str] = header
         delimiter, sample = "", [row for _, row in first]
     else:
-        delimiter = _delimiter(path)
-        rows = [row for _, row in islice(_fields(path, delimiter), _SAMPLE)]
+        delimiter = find_delimiter(path)
+        rows = [row for _, row in islice(read_fields(path, delimiter), _SAMPLE)]
         header = _header(path, rows)
         sample = [dict(enumerate(row)) for row in (rows[1:] if header else rows)]  # type: ignore[misc]
         keys = range(len(header))
@@ -188,9 +188,9 @@ def wrong_line(path: Path, number: int, line: str) -> UserError:
 
 def _records(table: Table) -> Iterator[tuple[int, dict]]:
     if not table.delimiter:
-        yield from _objects(table.path)
+        yield from read_objects(table.path)
         return
-    for number, fields in _fields(table.path, table.delimiter):
+    for number, fields in read_fields(table.path, table.delimiter):
         yield number, dict(enumerate(fields))
 
 
@@ -207,84 +207,17 @@ def _text(value: object) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a BOM
-            number = 0
-            while line := file.readline(_LONGEST_LINE):
-                number += 1
-                if "\0" in line:
-                    raise UserError(
-                        f"List {path} is not UTF-8 text: line {number} holds NUL. Save it as UTF-8."
-                    )
-                if len(line) == _LONGEST_LINE:
-                    raise UserError(
-                        f"Line {number} of list {path} has {_LONGEST_LINE:,} characters or more, "
-                        "and lists have a picture a line. Write it again."
-                    )
-                yield line
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"List {path} is not UTF-8 text: {error.reason}. Save it as UTF-8."
-        ) from None
-
-
-def _fields(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Iterates over number and stripped fields of each line that is not blank."""
-    plain = path.suffix.lower() in PLAIN_SUFFIXES
-    quoting = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
-    reader = csv.reader(_lines(path), delimiter=delimiter, quoting=quoting, strict=False)
-    try:
-        for fields in reader:
-            stripped = [field.strip() for field in fields]
-            if any(stripped):
-                while plain and len(stripped) > 3 and not stripped[-1]:
-                    stripped.pop()
-                yield reader.line_num, stripped
-    except csv.Error as error:
-        raise UserError(
-            f"Line {reader.line_num} of list {path} cannot be read: {error}. Correct it."
-        ) from None
-
-
-def _objects(path: Path) -> Iterator[tuple[int, dict]]:
-    for number, line in enumerate(_lines(path), start=1):
-        if line.strip():
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
-                value = None
-            if not isinstance(value, dict):
-                raise UserError(
-                    f"Line {number} of list {path} is no JSON object such as "
-                    '{"file_name": "1.jpg", "label": "cat"}. Correct it.'
-                )
-            yield number, value
-
-
-def _delimiter(path: Path) -> str:
-    """Returns the delimiter that gives all of the first lines the same number of columns."""
-    if path.suffix.lower() in PLAIN_SUFFIXES:
-        return "\t"
-    widths = {}
-    for delimiter in _DELIMITERS:
-        counts = {len(row) for _, row in islice(_fields(path, delimiter), _SAMPLE)}
-        widths[delimiter] = next(iter(counts)) if len(counts) == 1 else 0
-    best = max(_DELIMITERS, key=lambda delimiter: widths[delimiter])
-    return best if widths[best] > 1 else ","
-
-
 def _header(path: Path, sample: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Returns the first line if it names columns."""
     if not sample or "://" in sample[0][0]:
         return ()
     first = sample[0]
-    folded = [_folded(name) for name in first]
-    is_known = [name in (*PICTURE_COLUMNS, *LABEL_COLUMNS) for name in folded]
+    names = [folded(name) for name in first]
+    is_known = [name in (*PICTURE_COLUMNS, *LABEL_COLUMNS) for name in names]
     others = [row[1] for row in sample[1:] if row[1:]]
     is_class = len(first) > 1 and first[1] in others  # a class may be called so
     if len(first) > 1 and any(is_known) and not is_class and not (path.parent / first[0]).exists():
-        has_picture = any(name in PICTURE_COLUMNS for name in folded)
+        has_picture = any(name in PICTURE_COLUMNS for name in names)
         if has_picture or len(first) == 2:
             return tuple(first)
     if len(first) > 3 or len(first) < 2:
@@ -299,15 +232,16 @@ def _header(path: Path, sample: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return ()
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """Returns a column's name as `PICTURE_COLUMNS` and the others have it."""
     return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
 def _column(
     header: Sequence[str], keys: Sequence[int | str], names: Sequence[str]
 ) -> int | str | None:
-    folded = [_folded(name) for name in header]
-    return next((keys[folded.index(name)] for name in names if name in folded), None)
+    columns = [folded(name) for name in header]
+    return next((keys[columns.index(name)] for name in names if name in columns), None)
 
 
 def _is_one_hot(sample: Sequence[dict], keys: Sequence[int | str]) -> bool:
