@@ -126,15 +126,13 @@ def fetch_archive(config: Config) -> Path:
 
 
 def find_layout(config: Config) -> layout.Layout:
-    """What the configured data is, once it lies here; said in a line on stderr.
+    """What the configured data is, once it lies here.
 
     Raises:
       UserError: it cannot be fetched, or has another layout than `dataset.layout` says.
     """
     archives = Path(config.cache).resolve() / "unpacked"
-    found = layout.layout_of(fetch_archive(config), config.dataset.layout, archives)
-    _say([found.line])
-    return found
+    return layout.layout_of(fetch_archive(config), config.dataset.layout, archives)
 
 
 def convert_dataset(
@@ -190,7 +188,7 @@ def convert_dataset(
             policy=policy,
             beam_arguments=pipeline_arguments(config.beam),
         )
-    _say(manifest.notes)
+    _say([found.line, *manifest.notes])
     if manifest.skipped:
         line = bad_examples.skipped_line(manifest.skipped, str(directory / convert.MANIFEST_FILE))
         _say([line])
@@ -199,17 +197,19 @@ def convert_dataset(
 
 
 def read_source(found: layout.Layout, policy: bad_examples.Policy) -> BrowsableSource:
-    """Reads and checks a data set on this machine, to be looked at; says what was guessed."""
+    """Reads and checks a data set on this machine; says what it is and what was guessed."""
+    source: BrowsableSource
+    notes: tuple[str, ...] = ()
     if found.kind == "cifar":
-        return archive.read_archive(found.path, policy)
-    if found.is_contained:
+        source = archive.read_archive(found.path, policy)
+    elif found.is_contained:
         source, notes = contained.read_copied(found, policy)
     elif found.kind == "records":
         notes, source = found.notes, records.read_records(found, policy)
     else:
         source = listing.read_listed(found, policy)
         notes = listing.notes_on(found, source.label_names)
-    _say(notes)
+    _say([found.line, *notes])
     return source
 
 

@@ -110,14 +110,14 @@ def copy_out(layout: Layout, listing: Path, pictures: Path, skipped: Skipped) ->
     """
     with pictures.open("wb") as spool, tempfile.TemporaryFile("w+", encoding="utf-8") as rows:
         copied = _copy(layout, spool, rows, skipped)
+        require_classes(layout.path, copied.names, copied.counts)
         with listing.open("w", encoding="utf-8") as file:
             for one in copied.rows():
                 place = [one.offset, one.length]
                 row = [one.id, str(pictures), copied.numbers[one.label_name], one.split, *place]
                 file.write(json.dumps(row) + "\n")
-    return Listing(
-        copied.names, copied.total, layout.splits, contained_fingerprint(layout), copied.notes
-    )
+    count, fingerprint = copied.counts.total(), contained_fingerprint(layout)
+    return Listing(copied.names, count, layout.splits, fingerprint, copied.notes)
 
 
 def read_copied(layout: Layout, policy: Policy) -> tuple[EncodedSource, tuple[str, ...]]:
@@ -162,7 +162,7 @@ class _Row(NamedTuple):
 
 class _Copied(NamedTuple):
     rows: Callable[[], Iterator[_Row]]
-    total: int
+    counts: Counter[tuple[str, str]]  # of pictures by class and split
     names: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -192,14 +192,13 @@ def _copy(layout: Layout, spool: IO[bytes], rows: IO[str], skipped: Skipped) -> 
             f"as {min(present)[:40]!r}: these are descriptions, not classes. Give classes."
         )
     names = _order(reader.label_names, present)
-    require_classes(layout.path, names, counts)
 
     def read_rows() -> Iterator[_Row]:
         rows.seek(0)
         return (_Row(*json.loads(line)) for line in rows)
 
     notes = (*layout.notes, *_notes(reader.label_names, names))
-    return _Copied(read_rows, counts.total(), names, notes)
+    return _Copied(read_rows, counts, names, notes)
 
 
 def _order(known: tuple[str, ...], present: set[str]) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ import struct
 import warnings
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
 from inception_finetune.components.dataset import changes
 
 if TYPE_CHECKING:
@@ -97,13 +99,15 @@ def as_png_or_jpeg(encoded: bytes) -> StoredPicture | str:
                     kinds.append(changes.FIRST_OF_MANY)
                 if _is_deeper(image):
                     kinds.append(changes.REDUCED)
-                image.load()
                 if image.getexif().get(_ORIENTATION, _UPRIGHT) in range(2, 9):
                     kinds.append(changes.TURNED)
+                image.load()
                 upright = ImageOps.exif_transpose(image)
                 if upright.mode == "CMYK":
                     kinds.append(changes.FROM_CMYK)
                 shown = _in_a_mode_of_png(upright)
+    except Image.DecompressionBombError:  # Pillow's own bound, which is above ours
+        return f"it is a {name} of too many pixels, and at most {MAX_PIXELS:,} are read"
     except Exception as error:  # noqa: BLE001 (each of Pillow's decoders raises its own)
         words = " ".join(str(error).replace(repr(encoded), "").split())[:_LONGEST]
         return f"it is a {name} that cannot be read ({words or type(error).__name__})"
@@ -152,15 +156,15 @@ def _is_deeper(image: Image) -> bool:
 
 def _in_a_mode_of_png(image: Image) -> Image | None:
     """Returns the same pixels in a mode that PNG has without loss; None if there is none."""
+    from PIL import Image as pil  # noqa: N813
+
     if image.mode in ("L", "LA", "RGB", "RGBA", _GREY_16):
         has_key = "transparency" in image.info
         return image.convert("RGBA") if has_key and image.mode in ("L", "RGB") else _bare(image)
-    if image.mode in ("I;16B", "I;16L", "I;16N"):
-        return _bare(image.convert(_GREY_16) if image.mode != "I;16N" else image.convert("I"))
-    if image.mode == "I":
-        smallest, largest = image.getextrema()
-        fits = isinstance(largest, int) and smallest >= 0 and largest <= _LARGEST_16
-        return _bare(image.convert(_GREY_16)) if fits else None
+    if image.mode.startswith("I"):  # whole numbers of 16 or 32 bits, in any order of bytes
+        values = np.asarray(image)
+        fits = values.min() >= 0 and values.max() <= _LARGEST_16
+        return pil.fromarray(values.astype("<u2")) if fits else None
     if image.mode == "F":
         return None
     if image.mode == "1":
