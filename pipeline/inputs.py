@@ -19,6 +19,7 @@ from inception_finetune.components.dataset import (
     archive,
     bad_examples,
     changes,
+    columns,
     contained,
     convert,
     convert_listed,
@@ -118,11 +119,13 @@ def fetch_archive(config: Config) -> Path:
     address = hashlib.sha256(source.encode()).hexdigest()[:12]
     name = PurePosixPath(urlsplit(source).path).name
     # Without a checksum, only its own end tells a whole archive from half of one, or from a page.
-    is_list = PurePosixPath(name).suffix.lower() in list_text.LIST_SUFFIXES
-    check = None if sha256 or is_list else unpacked.require_whole_archive
+    suffix = PurePosixPath(name).suffix.lower()
+    is_of_columns = suffix in (".parquet", ".arrow")
+    check = columns.require_whole if is_of_columns else unpacked.require_whole_archive
     target = archives / f"{address}-{name[-LONGEST_NAME:]}"
     with cache_lock(cache):
-        return download(source, target, sha256=sha256, check=check, revalidate=True)
+        known = None if sha256 or suffix in list_text.LIST_SUFFIXES else check
+        return download(source, target, sha256=sha256, check=known, revalidate=True)
 
 
 def find_layout(config: Config) -> layout.Layout:

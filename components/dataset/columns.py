@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _ROWS: Final = 4  # of Parquet in memory; each may be as large as the largest picture
 _BUFFER: Final = 1 << 20  # bytes of a column that are read at once
+_MAGIC: Final = b"PAR1"  # a file of Parquet begins and ends so
 _METADATA: Final = b"huggingface"  # key of the schema's metadata
 _NO_LABEL: Final = -1  # what `datasets` writes for examples without a class
 
@@ -81,6 +82,18 @@ def read_columns(layout: Layout, skipped: Skipped) -> Reader:
     return Reader(columns.names, pictures())
 
 
+def require_whole(path: Path) -> None:
+    """Verifies that a file is neither damaged nor truncated: Parquet by its end, Arrow by reading.
+
+    Raises:
+      UserError: it is.
+    """
+    schema = _schema(path)
+    if not _is_parquet(path):
+        for _ in _batches(path, schema.names, _ROWS):
+            pass
+
+
 def are_unlabelled(paths: Sequence[Path]) -> bool:
     """Returns whether no row of some files has a class, as in tests that others keep secret.
 
@@ -95,12 +108,17 @@ def are_unlabelled(paths: Sequence[Path]) -> bool:
     return True
 
 
+def _is_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC or path.suffix.lower() == ".parquet"
+
+
 def _schema(path: Path) -> pa.Schema:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        if path.suffix.lower() == ".parquet":
+        if _is_parquet(path):
             return pq.read_schema(path)
         with pa.memory_map(str(path)) as file:
             return _open_arrow(file).schema
@@ -126,7 +144,7 @@ def _batches(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.Recor
     import pyarrow.parquet as pq
 
     try:
-        if path.suffix.lower() == ".parquet":
+        if _is_parquet(path):
             with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
                 yield from file.iter_batches(rows, columns=list(columns), use_threads=False)
             return

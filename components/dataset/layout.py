@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from inception_finetune.components.dataset import (
     class_folders,
@@ -21,11 +21,12 @@ from inception_finetune.components.dataset import (
 from inception_finetune.components.dataset.archive import META
 from inception_finetune.components.dataset.list_text import LIST_SUFFIXES
 from inception_finetune.components.dataset.parts import Parts
-from inception_finetune.components.dataset.settings import Kind
+from inception_finetune.components.dataset.settings import Kind, Wanted
 from inception_finetune.components.dataset.split_names import join_names, split_of
 from inception_finetune.components.dataset.tree import (
     PICTURE_SUFFIXES,
     entries,
+    files,
     folders,
     looks_like_picture,
 )
@@ -154,9 +155,7 @@ def require_known_suffix(source: str) -> None:
         )
 
 
-def layout_of(
-    source: Path, wanted: Kind | Literal["auto"] = "auto", cache: Path | None = None
-) -> Layout:
+def layout_of(source: Path, wanted: Wanted = "auto", cache: Path | None = None) -> Layout:
     """Recognises the layout of a folder or file; an archive of files is unpacked for that.
 
     Args:
@@ -226,7 +225,7 @@ def _inside(inner: Path, layout: Layout) -> Layout:
 
 def _only_folder(source: Path) -> Path | None:
     """Returns the one folder around a data set, if `source` holds no other and no pictures."""
-    tops = folders(source)
+    tops = [top for top in folders(source) if next(files(top), None) is not None]
     if len(tops) != 1 or split_of(tops[0].name) is not None:
         return None
     return None if any(looks_like_picture(path) for path in entries(source)) else tops[0]

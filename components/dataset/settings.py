@@ -10,6 +10,7 @@ from inception_finetune.components.settings import Fraction, Section
 
 # What a source may be: see `components.dataset.layout`, which recognises it.
 Kind = Literal["cifar", "pictures", "list", "records", "tfds", "webdataset", "parquet", "arrow"]
+Wanted = Literal["auto", Kind]
 
 
 class Dataset(Section):
@@ -17,7 +18,7 @@ class Dataset(Section):
 
     # "cifar10", "digits", or a path or URL of pictures in one of many forms: see docs/data.md.
     archive: Address = "cifar10"
-    layout: Literal["auto"] | Kind = "auto"  # what `archive` is; "auto" recognises it
+    layout: Wanted = "auto"  # what `archive` is; "auto" recognises it
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")  # of the archive, when it is known
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1  # carved out of train
     test_fraction: Fraction = 0.1  # of a folder or list that names no test pictures

@@ -20,6 +20,7 @@ from helpers.made_layouts import (
     read_out,
     without_splits,
 )
+from helpers.web_server import serving
 from inception_finetune.components.dataset.bad_examples import STRICT
 from inception_finetune.components.dataset.layout import layout_of
 from inception_finetune.components.dataset.tfrecord import frame
@@ -388,3 +389,21 @@ def test_it_can_be_looked_at(tmp_path, write):
     }
     assert found == expected()
     assert np.unique(shown.groups).tolist() == ["test", "train"]
+
+
+@pytest.mark.parametrize("name", ["in.parquet", "in.arrow"])
+def test_by_url_and_whole_or_not_at_all(tmp_path, name):
+    table, source = table_of(list(made("train"))), tmp_path / name
+    if name == "in.parquet":
+        pq.write_table(table, source)
+    else:
+        with pa.OSFile(str(source), "wb") as file, pa.ipc.new_stream(file, table.schema) as out:
+            out.write_table(table)
+    data = source.read_bytes()
+    with serving(data) as server:
+        converted(source, f"dataset.archive={server.address}/{name}")
+        assert without_splits(read_out(source)) == without_splits(expected("train"))
+        server.content = data[:-700]
+        server.etag = '"two"'
+        with pytest.raises(UserError, match="is refused and nothing of it was kept"):
+            converted(source, f"dataset.archive={server.address}/{name}")
