@@ -110,7 +110,7 @@ def copy_out(layout: Layout, listing: Path, pictures: Path, skipped: Skipped) ->
     """
     with pictures.open("wb") as spool, tempfile.TemporaryFile("w+", encoding="utf-8") as rows:
         copied = _copy(layout, spool, rows, skipped)
-        require_classes(layout.path, copied.names, copied.counts)
+        require_classes(layout.shown, copied.names, copied.counts)
         with listing.open("w", encoding="utf-8") as file:
             for one in copied.rows():
                 place = [one.offset, one.length]
@@ -179,7 +179,7 @@ def _copy(layout: Layout, spool: IO[bytes], rows: IO[str], skipped: Skipped) -> 
         for one in reader.pictures:
             advance(1)
             if len(one.encoded) > LARGEST_FILE:
-                skipped.reject(one.id, FILE_TOO_LARGE, str(layout.path))
+                skipped.reject(one.id, FILE_TOO_LARGE, str(layout.shown))
                 continue
             row = _Row(one.id, one.label_name, one.split, offset, len(one.encoded))
             rows.write(json.dumps(row) + "\n")
@@ -188,7 +188,7 @@ def _copy(layout: Layout, spool: IO[bytes], rows: IO[str], skipped: Skipped) -> 
     present = {name for name, _ in counts}
     if not reader.label_names and counts.total() == len(present) >= _CAPTIONS:
         raise UserError(
-            f"Each of the {len(present):,} pictures of {layout.path} has a class of its own, such "
+            f"Each of the {len(present):,} pictures of {layout.shown} has a class of its own, such "
             f"as {min(present)[:40]!r}: these are descriptions, not classes. Give classes."
         )
     names = _order(reader.label_names, present)

@@ -109,12 +109,12 @@ def convert_listed(
             listing = copy_out(layout, lines, tmp / "pictures", skipped)
         fresh.mkdir()
         parts = math.ceil(listing.count / examples_per_shard)
-        _run(lines, fresh, parts, settings, policy, str(layout.path), beam_arguments)
+        _run(lines, fresh, parts, settings, policy, str(layout.shown), beam_arguments)
         reports = collect_reports(fresh)
         for identity, reason in reports.rejected.items():
-            skipped.reject(identity, reason, str(layout.path))
+            skipped.reject(identity, reason, str(layout.shown))
         apply_leakage_policy(reports.leaks, skipped)
-        _check(reports, listing, layout.path)
+        _check(reports, listing, layout.shown)
         manifest = Manifest(
             *made_of,
             listing.label_names,

@@ -54,6 +54,11 @@ class Layout:
     chosen: bool = False  # by dataset.layout
 
     @property
+    def shown(self) -> Path:
+        """What messages call it: the archive, and not the folder that it was unpacked to."""
+        return self.unpacked_from or self.path
+
+    @property
     def splits(self) -> frozenset[str]:
         """The splits of the parts; "" is one that is left open."""
         return frozenset(split for split, _ in self.parts)
@@ -170,7 +175,10 @@ def layout_of(source: Path, wanted: Wanted = "auto", cache: Path | None = None) 
         require_known_suffix(source.name)
         if unpacked.is_archive(source) and unpacked.content_of(source) == "files":
             folder = unpacked.unpack(source, cache)
-            inside = layout_of(folder, wanted)
+            try:
+                inside = layout_of(folder, wanted)
+            except UserError as error:
+                raise UserError(str(error).replace(str(folder), str(source))) from None
             return replace(
                 inside,
                 form=f"{inside.form}, in the archive",
@@ -187,10 +195,15 @@ def _recognised(source: Path) -> Layout:
         if kind == "pictures" and (inner := _only_folder(source)) and _is_layout(inner):
             return _inside(inner, _recognised(inner))
         if form.looks_like(source):
+            unused = found_lists.unused_lists(source) if kind == "pictures" else []
+            if unused and len(_filled(source)) < 2:
+                raise UserError(
+                    f"{source} holds fewer than two class folders, and no list that can be used: "
+                    f"{join_names(unused)}. Call the columns of a list filename and label."
+                )
             try:
                 return _layout(kind, form.find(source))
             except UserError as error:
-                unused = found_lists.unused_lists(source) if kind == "pictures" else ()
                 if not unused:
                     raise
                 raise UserError(f"{error} Not used there: {join_names(unused)}.") from None
@@ -225,10 +238,15 @@ def _inside(inner: Path, layout: Layout) -> Layout:
 
 def _only_folder(source: Path) -> Path | None:
     """Returns the one folder around a data set, if `source` holds no other and no pictures."""
-    tops = [top for top in folders(source) if next(files(top), None) is not None]
+    tops = _filled(source)
     if len(tops) != 1 or split_of(tops[0].name) is not None:
         return None
     return None if any(looks_like_picture(path) for path in entries(source)) else tops[0]
+
+
+def _filled(source: Path) -> list[Path]:
+    """Returns the folders that hold files, however deep."""
+    return [top for top in folders(source) if next(files(top), None) is not None]
 
 
 def _is_layout(folder: Path) -> bool:

@@ -81,7 +81,7 @@ def write_listing(layout: Layout, target: Path, skipped: Skipped) -> Listing:
       UserError: there are fewer than two classes, train lacks one, or a line or file fits no
         layout.
     """
-    source, counts = layout.path, Counter[tuple[str, str]]()
+    source, counts = layout.shown, Counter[tuple[str, str]]()
     for entry in _entries(layout, skipped):
         counts[entry.label_name, entry.split] += 1
     names = tuple(sorted({name for name, _ in counts}))

@@ -154,7 +154,11 @@ def test_folders_whose_lists_cannot_be_used_say_why(tmp_path, files, told):
         (tmp_path / "in" / name).write_text(text)
     with pytest.raises(UserError, match=told):
         layout_of(tmp_path / "in", "list")
+    if len(files) == 1:
+        with pytest.raises(UserError, match="fewer than two class folders, and no list.*" + told):
+            layout_of(tmp_path / "in")
     (tmp_path / "in/test").mkdir()
+    (tmp_path / "in/test/x.png").touch()
     with pytest.raises(UserError, match=told):
         layout_of(tmp_path / "in")
 
