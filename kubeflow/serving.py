@@ -10,6 +10,7 @@ import jinja2
 from pydantic import BaseModel
 
 from inception_finetune.components.dataset.probe import probe_image
+from inception_finetune.components.dataset.source import stored_bytes
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.prediction.pictures import read_pictures
@@ -100,7 +101,7 @@ def _whole_pictures(images: Sequence[Path]) -> Iterator[bytes]:
         reason = picture.error or probe_image(picture.encoded)
         if isinstance(reason, str):
             raise UserError(f"{picture.name}: {reason}. Replace or leave out that file.")
-        yield picture.encoded
+        yield stored_bytes(picture.encoded, picture.name)  # the served model reads PNG and JPEG
 
 
 def _pushed_to(config: Config) -> str:

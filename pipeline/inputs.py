@@ -19,19 +19,22 @@ from inception_finetune.components.dataset import (
     archive,
     bad_examples,
     changes,
+    columns,
+    contained,
     convert,
     convert_listed,
     digits,
     layout,
+    list_text,
     listing,
     records,
+    unpacked,
 )
 from inception_finetune.components.dataset.source import BrowsableSource, Source
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.image.schema import curated_schema
 from inception_finetune.components.io.address import public_address
 from inception_finetune.components.io.download import download, is_remote
-from inception_finetune.components.io.tar import require_whole_tar
 from inception_finetune.components.shown_text import visible
 from inception_finetune.pipeline.beam_options import pipeline_arguments
 from inception_finetune.pipeline.config import Config
@@ -116,19 +119,44 @@ def fetch_archive(config: Config) -> Path:
     address = hashlib.sha256(source.encode()).hexdigest()[:12]
     name = PurePosixPath(urlsplit(source).path).name
     # Without a checksum, only its own end tells a whole archive from half of one, or from a page.
-    is_list = PurePosixPath(name).suffix.lower() in layout.LIST_SUFFIXES
-    check = None if sha256 or is_list else require_whole_tar
+    suffix = PurePosixPath(name).suffix.lower()
+    is_of_columns = suffix in (".parquet", ".arrow")
+    check = columns.require_whole if is_of_columns else unpacked.require_whole_archive
     target = archives / f"{address}-{name[-LONGEST_NAME:]}"
     with cache_lock(cache):
-        return download(source, target, sha256=sha256, check=check, revalidate=True)
+        known = None if sha256 or suffix in list_text.LIST_SUFFIXES else check
+        return download(source, target, sha256=sha256, check=known, revalidate=True)
 
 
-def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
+def find_layout(config: Config) -> layout.Layout:
+    """What the configured data is, once it lies here.
+
+    Raises:
+      UserError: it cannot be fetched, or has another layout than `dataset.layout` says.
+    """
+    archives = Path(config.cache).resolve() / "unpacked"
+    return layout.layout_of(fetch_archive(config), config.dataset.layout, archives)
+
+
+def convert_dataset(
+    config: Config, directory: Path, found: layout.Layout | None = None
+) -> convert.Manifest:
     """Converts the configured data into `directory`; a no-op where that was done before.
 
     Guesses, and examples that are left out, are reported on stderr and in the manifest.
+
+    Args:
+      config: names the data, and how it is split and checked.
+      directory: receives the records.
+      found: what `find_layout` returned, where it was called before.
+
+    Returns:
+      The manifest of the records.
+
+    Raises:
+      UserError: the data cannot be fetched, read or converted.
     """
-    dataset, found = config.dataset, layout.layout_of(fetch_archive(config))
+    dataset, found = config.dataset, found or find_layout(config)
     policy = dataset.policy
 
     def converted(source: Source) -> convert.Manifest:
@@ -141,9 +169,9 @@ def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
             notes=found.notes,
         )
 
-    if found.kind == "archive":
+    if found.kind == "cifar":
         manifest = converted(archive.read_archive(found.path, policy))
-    elif found.kind == "records":
+    elif found.kind == "records" and not found.is_contained:
         # To decode all pictures takes longer than to hash their files.
         unchanged = convert.converted(
             records.records_fingerprint(found),
@@ -163,7 +191,7 @@ def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
             policy=policy,
             beam_arguments=pipeline_arguments(config.beam),
         )
-    _say(manifest.notes)
+    _say([found.line, *manifest.notes])
     if manifest.skipped:
         line = bad_examples.skipped_line(manifest.skipped, str(directory / convert.MANIFEST_FILE))
         _say([line])
@@ -172,15 +200,19 @@ def convert_dataset(config: Config, directory: Path) -> convert.Manifest:
 
 
 def read_source(found: layout.Layout, policy: bad_examples.Policy) -> BrowsableSource:
-    """Reads and checks a data set on this machine, to be looked at; says what was guessed."""
-    if found.kind == "archive":
-        return archive.read_archive(found.path, policy)
-    if found.kind == "records":
+    """Reads and checks a data set on this machine; says what it is and what was guessed."""
+    source: BrowsableSource
+    notes: tuple[str, ...] = ()
+    if found.kind == "cifar":
+        source = archive.read_archive(found.path, policy)
+    elif found.is_contained:
+        source, notes = contained.read_copied(found, policy)
+    elif found.kind == "records":
         notes, source = found.notes, records.read_records(found, policy)
     else:
         source = listing.read_listed(found, policy)
         notes = listing.notes_on(found, source.label_names)
-    _say(notes)
+    _say([found.line, *notes])
     return source
 
 

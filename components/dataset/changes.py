@@ -10,8 +10,14 @@ REDUCED: Final = "16 bits to 8"
 FEW_LEVELS_LEFT: Final = "16 bits to 16 levels or fewer"
 FIRST_OF_MANY: Final = "first picture of an animation"
 FROM_CMYK: Final = "CMYK to RGB"
+_AS_PNG: Final = " as PNG"
 
 FEW_LEVELS: Final = 16  # what stays of 12 bits: 4095 is 15 in the upper 8 of 16 bits
+
+
+def as_png(name: str) -> str:
+    """Returns the kind of a change: a picture of the format `name` is stored as PNG."""
+    return f"{name}{_AS_PNG}"
 
 
 def changed_lines(changed: Mapping[str, int], listed_in: str) -> Iterator[str]:
@@ -26,6 +32,11 @@ def changed_lines(changed: Mapping[str, int], listed_in: str) -> Iterator[str]:
         if count := changed.get(kind):
             yield f"{count:,} {'picture' if count == 1 else 'pictures'} {fact} ({listed_in})"
 
+    for kind, count in changed.items():
+        if kind.endswith(_AS_PNG):
+            pictures = "picture" if count == 1 else "pictures"
+            name = kind.removesuffix(_AS_PNG)
+            yield f"{count:,} {name} {pictures} stored as PNG, without loss ({listed_in})"
     blank = changed.get(BLANK_ON_WHITE, 0)
     few = changed.get(FEW_LEVELS_LEFT, 0)
     yield from line(TURNED, "turned upright, as EXIF's orientation has it")
@@ -44,5 +55,5 @@ def changed_lines(changed: Mapping[str, int], listed_in: str) -> Iterator[str]:
             else ""
         ),
     )
-    yield from line(FIRST_OF_MANY, "animated: the first one of each is taken")
+    yield from line(FIRST_OF_MANY, "animated or of several pages: the first one of each is taken")
     yield from line(FROM_CMYK, "converted from CMYK to RGB, without a colour profile")

@@ -43,7 +43,7 @@ from inception_finetune.components.progress import progress
 
 __all__ = ["MANIFEST_FILE", "Manifest", "convert", "load_manifest"]
 
-CONVERTER_VERSION: Final = 2  # raise it when the same archive and settings give other bytes
+CONVERTER_VERSION: Final = 3  # raise it when the same archive and settings give other bytes
 EXAMPLES_PER_SHARD: Final = 1024  # 2.4 MB at 32 pixels; also the unit of work of a process
 # A process is worth its start (1 s on a busy machine) where it writes for as long: 8,000 images/s.
 _IMAGES_PER_WORKER: Final = 8192

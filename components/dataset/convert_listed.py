@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from inception_finetune.components.dataset.bad_examples import STRICT, Policy, Skipped
+from inception_finetune.components.dataset.contained import contained_fingerprint, copy_out
 from inception_finetune.components.dataset.conversion_folder import (
     put_in_place,
     refuse_foreign_files,
@@ -48,7 +49,7 @@ from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import LABELS_FILE, SPLITS, TEST, TRAIN, VALIDATION
 from inception_finetune.components.io.marked_folder import scratch_folder
 
-CONVERTER_VERSION: Final = 3  # raise it when the same source and settings give other bytes
+CONVERTER_VERSION: Final = 4  # raise it when the same source and settings give other bytes
 
 
 def convert_listed(
@@ -62,14 +63,17 @@ def convert_listed(
     policy: Policy = STRICT,
     examples_per_shard: int = EXAMPLES_PER_SHARD,
 ) -> Manifest:
-    """Writes the images of a folder or list to `directory`, which all workers must see.
+    """Writes the images of a folder, list or other files to `directory`, which all workers see.
+
+    Images that lie inside of other files are copied out of them, into a temporary file beside
+    `directory` that all workers must see as well.
 
     Where the source names no test images, `test_fraction` of all become test, and where it names
     none for validation, `validation_fraction` of the rest: of each class, and by a hash of seed and
     pixels, so that copies stay together.
 
     Args:
-      layout: the folder or list.
+      layout: the folder, list or files.
       directory: receives the data set; an older conversion there is replaced.
       validation_fraction: in [0, 1).
       test_fraction: in [0, 1).
@@ -89,24 +93,28 @@ def convert_listed(
     with scratch_folder(f".{directory.name}-", directory.parent) as tmp:
         lines, fresh = tmp / "listing.jsonl", tmp / "new"
         skipped = Skipped(policy)
-        listing = write_listing(layout, lines, skipped)
-        if TEST in listing.splits:
+        listing = None if layout.is_contained else write_listing(layout, lines, skipped)
+        splits = listing.splits if listing else layout.splits
+        if TEST in splits:
             test_fraction = 0.0
-        if VALIDATION in listing.splits:
+        if VALIDATION in splits:
             validation_fraction = 0.0
         settings = Settings(validation_fraction, seed, examples_per_shard, test_fraction)
-        made_of = (CONVERTER_VERSION, listing.fingerprint, settings)
+        fingerprint = listing.fingerprint if listing else contained_fingerprint(layout)
+        made_of = (CONVERTER_VERSION, fingerprint, settings)
         existing = existing_conversion(directory, made_of)
         if existing is not None and existing.policy == policy:
             return existing
+        if listing is None:
+            listing = copy_out(layout, lines, tmp / "pictures", skipped)
         fresh.mkdir()
         parts = math.ceil(listing.count / examples_per_shard)
-        _run(lines, fresh, parts, settings, policy, beam_arguments)
+        _run(lines, fresh, parts, settings, policy, str(layout.shown), beam_arguments)
         reports = collect_reports(fresh)
         for identity, reason in reports.rejected.items():
-            skipped.reject(identity, reason, str(layout.path))
+            skipped.reject(identity, reason, str(layout.shown))
         apply_leakage_policy(reports.leaks, skipped)
-        _check(reports, listing, layout.path)
+        _check(reports, listing, layout.shown)
         manifest = Manifest(
             *made_of,
             listing.label_names,
@@ -142,6 +150,7 @@ def _run(
     parts: int,
     settings: Settings,
     policy: Policy,
+    source: str,
     beam_arguments: Sequence[str],
 ) -> None:
     import apache_beam as beam
@@ -154,7 +163,7 @@ def _run(
             | "Listing" >> beam.Create([str(lines)])  # ReadFromText takes a path for a pattern
             | "Lines" >> beam.FlatMap(_lines)
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.Map(_read, policy)
+            | "Read" >> beam.Map(_read, policy, source)
         )
         bounds = (
             pictures
@@ -176,15 +185,17 @@ def _lines(listing: str) -> Iterator[str]:
         yield from file
 
 
-def _read(line: str, policy: Policy) -> ListedPicture | RejectedPicture:
-    identity, address, label, split = json.loads(line)
-    encoded = read_encoded(address)
+def _read(line: str, policy: Policy, source: str) -> ListedPicture | RejectedPicture:
+    identity, address, label, split, *place = json.loads(line)
+    where = source if place else address  # a copy is of no use to the user
+    encoded = read_encoded(address, *place)
     if isinstance(encoded, str):
-        return _reject(identity, encoded, address, policy)
+        return _reject(identity, encoded, where, policy)
     info = probe_image(encoded)
     if isinstance(info, str):
-        return _reject(identity, info, address, policy)
-    return ListedPicture(identity, address, label, split, hashlib.sha256(encoded).digest(), info)
+        return _reject(identity, info, where, policy)
+    digest = hashlib.sha256(encoded).digest()
+    return ListedPicture(identity, address, label, split, digest, info, *place)
 
 
 def _reject(identity: str, reason: str, address: str, policy: Policy) -> RejectedPicture:

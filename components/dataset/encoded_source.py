@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,7 @@ class EncodedSource:
     blanks: npt.NDArray[np.bool_]
     locations: list[EncodedLocation]
     skipped: dict[str, str]
+    copy: IO[bytes] | None = None  # what the locations are in, where it has no name on disk
 
     @property
     def groups(self) -> npt.NDArray[np.str_]:
@@ -68,6 +69,7 @@ def check_examples(
     label_names: tuple[str, ...],
     fingerprint: str,
     skipped: Skipped,
+    copy: IO[bytes] | None = None,
 ) -> EncodedSource:
     """Decodes every image, as training will, and records where the readable ones lie.
 
@@ -76,6 +78,7 @@ def check_examples(
       label_names: names of all classes.
       fingerprint: of the source.
       skipped: receives the bad examples.
+      copy: the open file that all examples lie in, where it has no name on disk.
 
     Raises:
       UserError: there are bad ones, and the policy does not skip them.
@@ -115,6 +118,7 @@ def check_examples(
         blanks=np.array(blanks, np.bool_),
         locations=locations,
         skipped=skipped.reasons,
+        copy=copy,
     )
 
 

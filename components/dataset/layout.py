@@ -1,252 +1,255 @@
-"""Recognises the layout of a source on disk, and notes what had to be guessed.
+"""Recognises the layout of a source on disk, and says what was recognised and guessed.
 
-A split is known by its name in any case, and by its usual spellings: ``Training``, ``val``. What
-looks like a split and has no known name is refused, so that no class is learned from it.
+This is the only place that decides what a source is. Each kind of layout is an entry of `_FORMS`:
+how a source looks that is one, what finds its parts, and what must be there. `dataset.layout`
+names one of them, or leaves it to `layout_of` to take the first that a source looks like.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, NamedTuple
 
-from inception_finetune.components.dataset.archive import META
-from inception_finetune.components.dataset.tree import entries, files, folders
-from inception_finetune.components.errors import UserError
-from inception_finetune.components.features import LABELS_FILE, SPLITS, TEST, TRAIN, VALIDATION
-
-LIST_SUFFIXES: Final = (".tsv", ".txt")
-_SPELLINGS: Final = {
-    **dict.fromkeys((TRAIN, "training"), TRAIN),
-    **dict.fromkeys((VALIDATION, "val", "valid", "validate", "dev"), VALIDATION),
-    **dict.fromkeys((TEST, "testing"), TEST),
-}
-_UNCLEAR: Final = ("eval", "evaluation")  # some mean validation by them, some test
-# What TFDS, TF-Slim and the object detection API call files of records.
-_RECORDS: Final = re.compile(
-    r"(?P<stem>.+?)(\.tfrecords?|\.records?)?(-\d+-of-\d+)?(\.tfrecords?|\.records?)?(?P<gz>\.gz)?",
-    re.IGNORECASE,
+from inception_finetune.components.dataset import (
+    class_folders,
+    found_lists,
+    shard_files,
+    unpacked,
 )
-_PICTURES: Final = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
-_NAMED: Final = 5  # names in a message
+from inception_finetune.components.dataset.archive import META
+from inception_finetune.components.dataset.list_text import LIST_SUFFIXES
+from inception_finetune.components.dataset.parts import Parts
+from inception_finetune.components.dataset.settings import Kind, Wanted
+from inception_finetune.components.dataset.split_names import join_names, split_of
+from inception_finetune.components.dataset.tree import (
+    PICTURE_SUFFIXES,
+    entries,
+    files,
+    folders,
+    looks_like_picture,
+)
+from inception_finetune.components.errors import UserError
+
+# Of these, the pictures lie inside of files, and are copied out of them before they are converted.
+CONTAINED: Final[tuple[Kind, ...]] = ("tfds", "webdataset", "parquet", "arrow")
 
 
 @dataclass(frozen=True)
 class Layout:
     """The kind of a source, and where its parts lie.
 
-    `parts` are (split, path): split folders or record files, or the source itself with a split of
-    "" where it leaves the splits open or names them inside.
+    `parts` are (split, path): split folders, lists or files of examples, or the source itself with
+    a split of "" where it leaves the splits open or names them inside.
     """
 
-    kind: Literal["archive", "records", "pictures", "list"]
+    kind: Kind
     path: Path
     parts: tuple[tuple[str, Path], ...]
     notes: tuple[str, ...] = ()  # what was guessed or is not looked at, in words
+    form: str = ""  # what was recognised, in words
+    unpacked_from: Path | None = None  # the archive that `path` was unpacked from
+    source: Path | None = None  # what was given, where `path` lies in it
+    chosen: bool = False  # by dataset.layout
+
+    @property
+    def shown(self) -> Path:
+        """What messages call it: the archive, and not the folder that it was unpacked to."""
+        return self.unpacked_from or self.path
+
+    @property
+    def splits(self) -> frozenset[str]:
+        """The splits of the parts; "" is one that is left open."""
+        return frozenset(split for split, _ in self.parts)
+
+    @property
+    def is_contained(self) -> bool:
+        """Whether the pictures are copied out of files before they are converted."""
+        return self.kind in CONTAINED or (
+            self.kind == "records" and shard_files.needs_copy(self.path, self.parts)
+        )
+
+    @property
+    def line(self) -> str:
+        """What a command prints of the source: ``Layout of X: class folders, 3 classes``."""
+        of = self.source or self.path
+        inside = f" in {self.path}" if self.path != of and self.unpacked_from is None else ""
+        chosen = f" (dataset.layout={self.kind})" if self.chosen else ""
+        return f"Layout of {of}: {self.form}{inside}{chosen}"
 
 
-def split_of(name: str) -> str | None:
-    """Returns the split that goes by `name`, in any case; None if it is no split's name.
-
-    Raises:
-      UserError: it is a split's name, but not clear which one's.
-    """
-    if name.casefold() in _UNCLEAR:
-        raise UserError(f"{name!r} may mean validation or test. Call it {VALIDATION} or {TEST}.")
-    return _SPELLINGS.get(name.casefold())
+class _Form(NamedTuple):
+    looks_like: Callable[[Path], bool]  # of a folder or file
+    may_be: Callable[[Path], bool]  # the same where dataset.layout says that it is one
+    find: Callable[[Path], Parts]
+    needs: str  # what a source of this kind has
 
 
-def spelling_notes(names: Counter[str]) -> tuple[str, ...]:
-    """Returns a note on each split name that is spelled in another way.
+def _is_cifar(source: Path) -> bool:
+    if source.is_dir():
+        return any(True for pattern in (META, f"*/{META}") for _ in source.glob(pattern))
+    return unpacked.is_archive(source) and unpacked.content_of(source) == "cifar"
 
-    Args:
-      names: split names, each with the number of its files.
-    """
-    return tuple(
-        f"{name!r} is taken as {split_of(name)} ({_file_count(count)})"
-        for name, count in sorted(names.items())
-        if name not in SPLITS
-    )
+
+def _cifar(source: Path) -> Parts:
+    return Parts("CIFAR-10's batches", source, (("", source),))
+
+
+# In this order: what is first here and looks like the source is taken.
+_FORMS: Final[dict[Kind, _Form]] = {
+    "cifar": _Form(_is_cifar, _is_cifar, _cifar, f"{META}, data_batch_1 and test_batch"),
+    "tfds": _Form(
+        shard_files.is_tfds,
+        shard_files.is_tfds,
+        shard_files.tfds,
+        "dataset_info.json, features.json and TFRecord files",
+    ),
+    "arrow": _Form(
+        shard_files.is_arrow,
+        shard_files.is_arrow,
+        shard_files.arrow,
+        "state.json, dataset_dict.json or *.arrow files",
+    ),
+    "records": _Form(
+        shard_files.is_records,
+        shard_files.is_records,
+        shard_files.records,
+        "TFRecord files of train and test, labels.txt",
+    ),
+    "parquet": _Form(
+        shard_files.is_parquet, shard_files.is_parquet, shard_files.parquet, "*.parquet files"
+    ),
+    "webdataset": _Form(
+        shard_files.is_webdataset,
+        shard_files.is_webdataset,
+        shard_files.webdataset,
+        "tar files that hold a picture and a .cls, .json or .txt of the same name",
+    ),
+    "list": _Form(
+        found_lists.is_list,
+        found_lists.has_lists,
+        found_lists.find_lists,
+        f"a list ({', '.join(LIST_SUFFIXES)}) with columns of pictures that exist and of classes",
+    ),
+    "pictures": _Form(Path.is_dir, Path.is_dir, class_folders.find_folders, "class folders"),
+}
 
 
 def require_known_suffix(source: str) -> None:
     """Refuses, before it is fetched, a source whose name shows that it cannot be read.
 
     Raises:
-      UserError: it is a .csv, a .zip or another file that is not read.
+      UserError: it is a spreadsheet, a .rar, a single picture or another file that is not read.
     """
     suffix = Path(source).suffix.lower()
-    if suffix in (".csv", ".xls", ".xlsx", ".json", ".jsonl", ".parquet"):
+    if suffix in (".xls", ".xlsx", ".json", ".ods"):
         raise UserError(
-            f"{source} is not a list that can be read: that is tab-separated text, .tsv or "
-            ".txt, of address<TAB>class lines without a header. Save it so."
+            f"{source} is not a list that can be read: that is text ({', '.join(LIST_SUFFIXES)}) "
+            "of pictures and their classes, one a line. Save it so."
         )
-    if suffix in (".zip", ".rar", ".7z"):
+    if suffix in (".rar", ".7z"):
         raise UserError(
-            f"{source} is not an archive that can be read: that is a tar or tar.gz in "
-            "CIFAR-10's layout. Unpack it, and give the folder."
+            f"{source} is not an archive that can be read: that is a zip, tar or tar.gz. Unpack "
+            "it, and give the folder."
         )
-    if suffix in (".tfrecord", ".tfrecords", *_PICTURES):
+    if suffix in (".tfrecord", ".tfrecords", *PICTURE_SUFFIXES):
         raise UserError(
             f"{source} is a single file, and a data set is a folder, an archive or a list. "
             "Give the folder that it lies in."
         )
 
 
-def layout_of(source: Path) -> Layout:
-    """Recognises the layout of a folder or file.
+def layout_of(source: Path, wanted: Wanted = "auto", cache: Path | None = None) -> Layout:
+    """Recognises the layout of a folder or file; an archive of files is unpacked for that.
+
+    Args:
+      source: the folder or file.
+      wanted: the layout to take it for.
+      cache: where archives are unpacked, once for each version; None is a temporary place.
 
     Raises:
-      UserError: `source` looks like no layout, or like two.
+      UserError: `source` looks like no layout, or like two, or is not the one that is wanted.
     """
     if not source.is_dir():
         require_known_suffix(source.name)
-        kind: Literal["list", "archive"] = (
-            "list" if source.suffix.lower() in LIST_SUFFIXES else "archive"
-        )
-        return Layout(kind, source, (("", source),))
-    if [*source.glob(META), *source.glob(f"*/{META}")]:
-        return Layout("archive", source, (("", source),))
-    tops = folders(source)
-    records = [path for path in entries(source) if path.is_file() and _is_of_records(path.name)]
-    if records or (not tops and (source / LABELS_FILE).is_file()):
-        return _records(source, records, tops)
-    if len(tops) == 1 and split_of(tops[0].name) is None and not _loose_pictures(source):
-        inner = tops[0]
-        if folders(inner) or any(_is_of_records(path.name) for path in entries(inner)):
-            inner_layout = layout_of(inner)
-            return Layout(
-                inner_layout.kind,
-                inner_layout.path,
-                inner_layout.parts,
-                (f"looked at {inner}", *inner_layout.notes),
+        if unpacked.is_archive(source) and unpacked.content_of(source) == "files":
+            folder = unpacked.unpack(source, cache)
+            try:
+                inside = layout_of(folder, wanted)
+            except UserError as error:
+                raise UserError(str(error).replace(str(folder), str(source))) from None
+            return replace(
+                inside,
+                form=f"{inside.form}, in the archive",
+                notes=tuple(note.replace(f"{folder}/", "") for note in inside.notes),
+                unpacked_from=source,
+                source=source,
             )
-    return _pictures(source, tops)
+    found = _wanted(source, wanted) if wanted != "auto" else _recognised(source)
+    return found if found.source else replace(found, source=source)
 
 
-def _is_of_records(name: str) -> bool:
-    match = _RECORDS.fullmatch(name)
-    return match is not None and any(match.group(2, 3, 4))
+def _recognised(source: Path) -> Layout:
+    for kind, form in _FORMS.items():
+        if kind == "pictures" and (inner := _only_folder(source)) and _is_layout(inner):
+            return _inside(inner, _recognised(inner))
+        if form.looks_like(source):
+            unused = found_lists.unused_lists(source) if kind == "pictures" else []
+            if unused and len(_filled(source)) < 2:
+                raise UserError(
+                    f"{source} holds fewer than two class folders, and no list that can be used: "
+                    f"{join_names(unused)}. Call the columns of a list filename and label."
+                )
+            try:
+                return _layout(kind, form.find(source))
+            except UserError as error:
+                if not unused:
+                    raise
+                raise UserError(f"{error} Not used there: {join_names(unused)}.") from None
+    raise UserError(
+        f"{source} is not a data set that can be read: it is neither an archive (zip, tar, "
+        "tar.gz), a list nor a file of Parquet or Arrow. See docs/data.md for what is read."
+    )
 
 
-def _records(source: Path, records: list[Path], tops: list[Path]) -> Layout:
-    spellings: Counter[str] = Counter()
-    parts: list[tuple[str, Path]] = []
-    other = [top.name for top in tops if any(True for _ in files(top))]
-    for path in records:
-        match = _RECORDS.fullmatch(path.name)
-        words = re.split(r"[-_.]", match["stem"]) if match else []
-        named = [word for word in words if split_of(word)]
-        splits = {split_of(word) for word in named}
-        if len(splits) > 1:
+def _wanted(source: Path, kind: Kind) -> Layout:
+    form = _FORMS[kind]
+    if not form.may_be(source):
+        inner = _only_folder(source) if source.is_dir() else None
+        if inner is None or not form.may_be(inner):
+            held = join_names([path.name for path in entries(source)]) if source.is_dir() else ""
+            holds = f"which holds {held}" if held else "which is a file of another kind"
             raise UserError(
-                f"Records in {path} may be of {' or '.join(named)}. Call the file "
-                "train-*.tfrecord, validation-*.tfrecord or test-*.tfrecord."
+                f"dataset.layout={kind} does not fit {source}, {holds}: it needs {form.needs}. "
+                "Give another layout, or auto."
             )
-        if not named:
-            other.append(path.name)
-            continue
-        if match and match["gz"]:
-            raise UserError(
-                f"Records in {path} are compressed, and are read where they lie. Gunzip the file."
-            )
-        spellings[named[0]] += 1
-        parts.append((str(*splits), path))
-    for split in (TRAIN, TEST):
-        if split not in dict(parts):
-            raise UserError(
-                f"{source} has no records of {split}, but "
-                f"{_join_names([path.name for path in entries(source)])}: records lie in files "
-                "named train-*.tfrecord and test-*.tfrecord. Rename the files, or add them."
-            )
-    parts.sort(key=lambda part: (SPLITS.index(part[0]), part[1].name))
-    notes = (*spelling_notes(spellings), *_not_looked_at(other, "train and test records"))
-    return Layout("records", source, tuple(parts), notes)
+        return _inside(inner, _wanted(inner, kind))
+    return replace(_layout(kind, form.find(source)), chosen=True)
 
 
-def _pictures(source: Path, tops: list[Path]) -> Layout:
-    below = {top: {path.name for path in folders(top)} for top in tops}
-    splits = [(split, top) for top in tops if (split := split_of(top.name))]
-    if not any(below[top] for _, top in splits):  # a split's folder holds class folders
-        _refuse_splits_as_classes(source, below)
-        notes = tuple(
-            f"{top.name!r} is taken as a class: it holds pictures, not class folders"
-            for _, top in splits
-        )
-        return Layout("pictures", source, (("", source),), notes)
-    names = Counter(split for split, _ in splits)
-    for split in (TRAIN, TEST):
-        if split not in names:
-            raise UserError(
-                f"{source} lacks the folder {split}: it holds "
-                f"{_join_names([top.name for top in tops])}, and pictures lie in train/CLASS and "
-                "test/CLASS. Add it, or where these are all classes, give class folders alone or "
-                "a list (.tsv)."
-            )
-    for split, count in names.items():
-        if count > 1:
-            names_of_split = [top.name for other, top in splits if other == split]
-            raise UserError(
-                f"{source} has several folders for {split}: {' and '.join(names_of_split)}. Put "
-                "them together."
-            )
-    spellings = Counter({top.name: sum(1 for _ in files(top)) for _, top in splits})
-    others = [top for top in tops if split_of(top.name) is None]
-    ignored = [f"{top.name} ({_file_count(n)})" for top in others if (n := len(list(files(top))))]
-    notes = (*spelling_notes(spellings), *_not_looked_at(ignored, "train and test"))
-    splits.sort(key=lambda part: SPLITS.index(part[0]))
-    return Layout("pictures", source, tuple(splits), notes)
+def _layout(kind: Kind, parts: Parts) -> Layout:
+    return Layout(kind, parts.path, parts.parts, parts.notes, parts.form)
 
 
-def _refuse_splits_as_classes(source: Path, below: dict[Path, set[str]]) -> None:
-    """Checks that top folders are classes, where none has both a split's name and class folders.
-
-    Raises:
-      UserError: they look like splits, or hold splits.
-    """
-    words = [_split_words(top.name) for top in below]
-    names = _join_names([top.name for top in below])
-    exact = {split for top in below if (split := split_of(top.name))}
-    if len(exact) > 1 or (all(words) and len(set().union(*words)) > 1):
-        raise UserError(
-            f"Folders of {source} look like splits ({names}), not like classes. Lay the "
-            "pictures out as train/CLASS and test/CLASS, or give a list (.tsv)."
-        )
-    name_counts = Counter(name for inner in below.values() for name in inner)
-    shared = sorted(name for name, count in name_counts.items() if count > 1)
-    if len(shared) > 1 or any(split_of(name) for name in shared):
-        raise UserError(
-            f"Folders of {source} ({names}) hold folders of the same names "
-            f"({_join_names(shared)}), so splits and classes cannot be told apart. Lay the "
-            "pictures out as train/CLASS and test/CLASS, or give a list (.tsv)."
-        )
+def _inside(inner: Path, layout: Layout) -> Layout:
+    return replace(layout, notes=(f"looked at {inner}", *layout.notes))
 
 
-def _split_words(name: str) -> set[str]:
-    """Returns the splits that words in `name` stand for, as in seg_train or val2017."""
-    words = re.findall(r"[^\W\d_]+", name.casefold())
-    return {_SPELLINGS.get(word, word) for word in words if word in (*_SPELLINGS, *_UNCLEAR)}
+def _only_folder(source: Path) -> Path | None:
+    """Returns the one folder around a data set, if `source` holds no other and no pictures."""
+    tops = _filled(source)
+    if len(tops) != 1 or split_of(tops[0].name) is not None:
+        return None
+    return None if any(looks_like_picture(path) for path in entries(source)) else tops[0]
 
 
-def _loose_pictures(folder: Path) -> bool:
-    return any(looks_like_picture(path) for path in entries(folder))
+def _filled(source: Path) -> list[Path]:
+    """Returns the folders that hold files, however deep."""
+    return [top for top in folders(source) if next(files(top), None) is not None]
 
 
-def looks_like_picture(path: Path) -> bool:
-    """Judges by its name whether a file is an image: one outside of class folders would be lost."""
-    return path.suffix.lower() in _PICTURES and not path.is_dir()
-
-
-def _not_looked_at(names: list[str], beside: str) -> tuple[str, ...]:
-    return (f"not looked at, beside {beside}: {_join_names(names)}",) if names else ()
-
-
-def _file_count(count: int) -> str:
-    return "1 file" if count == 1 else f"{count:,} files"
-
-
-def _join_names(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return (", ".join(names[:_NAMED]) or "nothing") + more
+def _is_layout(folder: Path) -> bool:
+    return bool(folders(folder)) or any(
+        form.looks_like(folder) for kind, form in _FORMS.items() if kind != "pictures"
+    )

@@ -1,8 +1,8 @@
 """A folder of images, or a list of their addresses, as lines that any worker can process.
 
-`components.dataset.layout` decides which folders are splits; a list is UTF-8 text of
-``address<TAB>class`` or ``address<TAB>class<TAB>split`` lines without a header. Addresses are
-whatever Beam's file systems open, and relative ones begin at the list.
+`components.dataset.layout` decides which folders are splits, and `components.dataset.table` what
+the columns of a list are. Addresses are whatever Beam's file systems open; relative ones begin at
+the list, or at a folder beside it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,14 +24,23 @@ from inception_finetune.components.dataset.encoded_source import (
     EncodedSource,
     check_examples,
 )
-from inception_finetune.components.dataset.layout import (
-    Layout,
-    looks_like_picture,
-    spelling_notes,
-    split_of,
-)
+from inception_finetune.components.dataset.layout import Layout
 from inception_finetune.components.dataset.partition import read_encoded
-from inception_finetune.components.dataset.tree import entries, files, folders, identity_of
+from inception_finetune.components.dataset.split_names import spelling_notes, split_of
+from inception_finetune.components.dataset.table import (
+    Table,
+    open_table,
+    resolve,
+    rows,
+    wrong_line,
+)
+from inception_finetune.components.dataset.tree import (
+    entries,
+    files,
+    folders,
+    identity_of,
+    looks_like_picture,
+)
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import SPLITS, TEST, TRAIN
 
@@ -71,10 +81,39 @@ def write_listing(layout: Layout, target: Path, skipped: Skipped) -> Listing:
       UserError: there are fewer than two classes, train lacks one, or a line or file fits no
         layout.
     """
-    source, counts = layout.path, Counter[tuple[str, str]]()
+    source, counts = layout.shown, Counter[tuple[str, str]]()
     for entry in _entries(layout, skipped):
         counts[entry.label_name, entry.split] += 1
     names = tuple(sorted({name for name, _ in counts}))
+    splits = frozenset(split for _, split in counts)
+    require_classes(source, names, counts)
+    numbers = {name: number for number, name in enumerate(names)}
+    notes = notes_on(layout, names)
+    digest = hashlib.sha256(json.dumps([names, notes]).encode())
+    if layout.unpacked_from:  # its files are new wherever it is unpacked again
+        digest.update(file_sha256(layout.unpacked_from))
+    with target.open("w", encoding="utf-8") as file:
+        for entry in _entries(layout, skipped):
+            line = json.dumps([entry.id, entry.address, numbers[entry.label_name], entry.split])
+            if layout.unpacked_from:
+                digest.update(f"{entry.id}\0{entry.label_name}\0{entry.split}\n".encode())
+            else:
+                digest.update(f"{line}\0{file_state(entry.address)}\n".encode())
+            file.write(line + "\n")
+    return Listing(names, counts.total(), splits, digest.hexdigest(), notes)
+
+
+def require_classes(source: Path, names: tuple[str, ...], counts: Counter[tuple[str, str]]) -> None:
+    """Checks that there are classes to learn.
+
+    Args:
+      source: for messages.
+      names: of all classes.
+      counts: number of pictures by class and split; "" is a split that is left open.
+
+    Raises:
+      UserError: there are fewer than two classes, or train lacks one.
+    """
     splits = frozenset(split for _, split in counts)
     if len(names) < 2 or not all(name.isprintable() for name in names):
         raise UserError(
@@ -90,15 +129,6 @@ def write_listing(layout: Layout, target: Path, skipped: Skipped) -> Listing:
                 f"Class {name!r} of {source} has pictures in {present_in}, but none in train. Add "
                 "some to train, or remove the class."
             )
-    numbers = {name: number for number, name in enumerate(names)}
-    notes = notes_on(layout, names)
-    digest = hashlib.sha256(json.dumps([names, notes]).encode())
-    with target.open("w", encoding="utf-8") as file:
-        for entry in _entries(layout, skipped):
-            line = json.dumps([entry.id, entry.address, numbers[entry.label_name], entry.split])
-            digest.update(f"{line}\0{_state(entry.address)}\n".encode())
-            file.write(line + "\n")
-    return Listing(names, counts.total(), splits, digest.hexdigest(), notes)
 
 
 def read_listed(layout: Layout, policy: Policy) -> EncodedSource:
@@ -132,7 +162,13 @@ def _entries(layout: Layout, skipped: Skipped) -> Iterator[Entry]:
     return _in_folder(layout, skipped) if layout.kind == "pictures" else _in_list(layout, skipped)
 
 
-def _state(address: str) -> str:
+def file_sha256(path: Path) -> bytes:
+    """Returns the digest of a file's content; 1 GB takes a second."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def file_state(address: str) -> str:
     """Returns what changes with a local file; "" for a remote one."""
     try:
         status = Path(address).stat()
@@ -159,55 +195,41 @@ def _in_folder(layout: Layout, skipped: Skipped) -> Iterator[Entry]:
 
 
 def _in_list(layout: Layout, skipped: Skipped) -> Iterator[Entry]:
-    header = _header(layout.path)
-    for number, address, label_name, split in _rows(layout.path):
-        if number == header:
-            received = "\t".join(filter(None, (address, label_name, split)))
-            skipped.reject(f"line 1 ({received!r})", _HEADER, str(layout.path))
-            continue
-        if split and not split_of(split):
-            raise _wrong_line(layout.path, number, f"{address}\t{label_name}\t{split}")
-        remote = "://" in address
-        full = address if remote else os.path.normpath(layout.path.resolve().parent / address)
-        yield Entry(address, str(full), label_name, split_of(split) or "")
+    for split_of_list, path in layout.parts:
+        table = open_table(path)
+        header = _unknown_header(table)
+        here, root = path.resolve().parent, layout.path.resolve()
+        root = root if root.is_dir() else here
+        for number, address, label_name, split in rows(table):
+            if number == header:
+                received = "\t".join(filter(None, (address, label_name, split)))
+                skipped.reject(f"line 1 ({received!r})", _HEADER, str(path))
+                continue
+            if split and not split_of(split):
+                raise wrong_line(path, number, f"{address}\t{label_name}\t{split}")
+            found = None if "://" in address else resolve(table, address)
+            full = address if "://" in address else os.path.normpath(found or here / address)
+            # In a list of several columns, addresses are often mere numbers.
+            is_named = not table.is_plain and found and found.is_relative_to(root)
+            identity = identity_of(found, root) if found and is_named else address
+            if not address or not label_name:
+                what = "class" if address else "picture"
+                skipped.reject(f"line {number} of {path.name}", f"it has no {what}", str(path))
+                continue
+            yield Entry(identity, str(full), label_name, split_of(split) or split_of_list)
 
 
-def _header(path: Path) -> int | None:
+def _unknown_header(table: Table) -> int | None:
     """Returns 1 if the first line is a header: neither its file nor its class occurs elsewhere."""
-    rows = _rows(path)
-    first = next(rows, None)
-    if first is None or first[0] != 1 or "://" in first[1] or (path.parent / first[1]).exists():
+    if table.header or not table.delimiter:
         return None
-    return None if any(row[2] == first[2] for row in rows) else 1
-
-
-def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
-    """Iterates over number, address, class and split of each line, stripped of blanks."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:  # spreadsheets begin a file with a BOM
-            for number, line in enumerate(file, start=1):
-                if "\0" in line:
-                    raise UserError(
-                        f"List {path} is not UTF-8 text: line {number} holds NUL. Save it as UTF-8."
-                    )
-                if not line.strip():
-                    continue
-                address, *rest = (field.strip() for field in line.split("\t"))
-                if len(rest) not in (1, 2) or not address or not rest[0]:
-                    raise _wrong_line(path, number, line.strip())
-                label_name = unicodedata.normalize("NFC", rest[0])
-                yield number, address, label_name, rest[1] if rest[1:] else ""
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"List {path} is not UTF-8 text: {error.reason}. Save it as UTF-8."
-        ) from None
-
-
-def _wrong_line(path: Path, number: int, line: str) -> UserError:
-    return UserError(
-        f"Line {number} of list {path} is {line!r}, not address<TAB>class or "
-        f"address<TAB>class<TAB>split with a split of {', '.join(SPLITS)}. Correct it."
-    )
+    first = next(rows(table), None)
+    if first is None or first.number != 1 or "://" in first.address:
+        return None
+    if (table.path.parent / first.address).exists() or resolve(table, first.address):
+        return None
+    others = islice(rows(table), 1, None)
+    return None if any(row.label_name == first.label_name for row in others) else 1
 
 
 def notes_on(layout: Layout, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -217,15 +239,23 @@ def notes_on(layout: Layout, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _notes(layout: Layout, names: tuple[str, ...]) -> Iterator[str]:
     if layout.kind == "list":
-        spellings = Counter(split for _, _, _, split in _rows(layout.path) if split_of(split))
+        tables = [open_table(path) for _, path in layout.parts]
+        spellings = Counter(
+            row.split for table in tables for row in rows(table) if split_of(row.split)
+        )
         yield from (note.replace("file", "line") for note in spelling_notes(spellings))
-        if remote := sum("://" in address for _, address, _, _ in _rows(layout.path)):
+        if remote := sum("://" in row.address for table in tables for row in rows(table)):
             yield f"{remote} of its addresses are remote, and not asked whether they change"
     else:
         for _, top in layout.parts:
             for folder in folders(top):
                 if not any(True for _ in files(folder)):
                     yield f"{identity_of(folder, layout.path)} is empty, and no class for it"
+    yield from case_notes(names)
+
+
+def case_notes(names: tuple[str, ...]) -> Iterator[str]:
+    """Iterates over notes on classes whose names differ in case alone."""
     by_case: dict[str, list[str]] = {}
     for name in names:
         by_case.setdefault(name.casefold(), []).append(name)

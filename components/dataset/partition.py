@@ -19,7 +19,7 @@ from inception_finetune.components.dataset.leakage import Leak
 from inception_finetune.components.dataset.manifest import Shard
 from inception_finetune.components.dataset.probe import FILE_TOO_LARGE, LARGEST_FILE, ImageInfo
 from inception_finetune.components.dataset.shards import ShardSource, write_shard
-from inception_finetune.components.dataset.source import Picture, open_address
+from inception_finetune.components.dataset.source import Picture, open_address, stored_bytes
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import SPLITS, TEST, TRAIN, VALIDATION
 
@@ -37,6 +37,8 @@ class ListedPicture(NamedTuple):
     split: str
     sha256: bytes  # of the bytes
     info: ImageInfo
+    offset: int = 0  # bytes, where it begins at the address
+    length: int | None = None  # bytes; None: to the end
 
     @property
     def digest(self) -> bytes:
@@ -88,15 +90,22 @@ class Reports:
         return sum(shard.examples for shard in chain(*self.shards.values()))
 
 
-def read_encoded(address: str) -> bytes | str:
-    """Reads an image's file.
+def read_encoded(address: str, offset: int = 0, length: int | None = None) -> bytes | str:
+    """Reads an image's file, or its part of a file.
+
+    Args:
+      address: of the file.
+      offset: bytes before it in the file.
+      length: bytes of it; None reads to the end.
 
     Returns:
       Its bytes, or the reason why it is rejected.
     """
     try:
         with open_address(address) as file:
-            encoded = bytes(file.read(LARGEST_FILE + 1))
+            if offset:
+                file.seek(offset)
+            encoded = bytes(file.read(LARGEST_FILE + 1 if length is None else length))
     except Exception as error:  # noqa: BLE001 (each of Beam's file systems raises its own)
         reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
         return f"it cannot be read ({reason[:_LONGEST]})"
@@ -262,12 +271,12 @@ class _ListedPictures:
 
     def __iter__(self) -> Iterator[Picture]:
         for one in self.examples:
-            encoded = read_encoded(one.address)
+            encoded = read_encoded(one.address, one.offset, one.length)
             if isinstance(encoded, str) or hashlib.sha256(encoded).digest() != one.sha256:
                 raise UserError(
                     f"Picture {one.address} changed while it was converted. Convert again."
                 )
-            info = one.info
+            info, encoded = one.info, stored_bytes(encoded, one.address)
             yield Picture(encoded, info.format, info.height, info.width, info.changes)
 
 

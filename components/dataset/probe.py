@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inception_finetune.components.dataset import changes
+from inception_finetune.components.dataset.picture_formats import as_png_or_jpeg
 
 LARGEST_FILE: Final = 1 << 28  # bytes; more than any picture that is read needs
 FILE_TOO_LARGE: Final = f"the file is larger than {LARGEST_FILE:,} bytes"
@@ -33,7 +34,8 @@ class ImageInfo(NamedTuple):
 def probe_image(encoded: bytes) -> ImageInfo | str:
     """Decodes an image and returns its properties, or the reason to reject it.
 
-    Threads may call it concurrently.
+    An image in another format than PNG and JPEG is decoded as it is stored, and has the properties
+    of that. Threads may call it concurrently.
 
     Args:
       encoded: content of a file.
@@ -42,12 +44,16 @@ def probe_image(encoded: bytes) -> ImageInfo | str:
 
     from inception_finetune.components.image import decoding, exif
 
+    stored = as_png_or_jpeg(encoded)
+    if isinstance(stored, str):
+        return stored
+    encoded = stored.encoded
     try:
         pixels, head = _decoder()(encoded)
     except tf.errors.InvalidArgumentError:
         return f"it is not {decoding.RULE} ({len(encoded)} B)"
     content = pixels = pixels.numpy()
-    kinds = []
+    kinds = list(stored.changes)
     if head.orientation != exif.UPRIGHT:
         kinds.append(changes.TURNED)
     if head.has_alpha or head.is_deep:
@@ -68,7 +74,7 @@ def probe_image(encoded: bytes) -> ImageInfo | str:
 
 
 def decode_pixels(encoded: bytes) -> npt.NDArray[np.uint8]:
-    """Decodes a readable image as training sees it: [height, width, 3] uint8."""
+    """Decodes a readable PNG or JPEG as training sees it: [height, width, 3] uint8."""
     pixels: npt.NDArray[np.uint8] = _decoder()(encoded)[0].numpy()
     return pixels
 

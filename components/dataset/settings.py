@@ -1,6 +1,6 @@
 """The configuration's section `dataset`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -8,13 +8,17 @@ from inception_finetune.components.dataset.bad_examples import OnBadExample, OnL
 from inception_finetune.components.io.address import Address
 from inception_finetune.components.settings import Fraction, Section
 
+# What a source may be: see `components.dataset.layout`, which recognises it.
+Kind = Literal["cifar", "pictures", "list", "records", "tfds", "webdataset", "parquet", "arrow"]
+Wanted = Literal["auto", Kind]
+
 
 class Dataset(Section):
     """Where the images come from, how they are split, and what happens to bad ones."""
 
-    # "cifar10", "digits", a path or URL of a CIFAR-layout archive, a folder of pictures or of
-    # TFRecords, or a list of pictures (.tsv): see docs/data.md.
+    # "cifar10", "digits", or a path or URL of pictures in one of many forms: see docs/data.md.
     archive: Address = "cifar10"
+    layout: Wanted = "auto"  # what `archive` is; "auto" recognises it
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")  # of the archive, when it is known
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1  # carved out of train
     test_fraction: Fraction = 0.1  # of a folder or list that names no test pictures

@@ -10,7 +10,9 @@ from typing import IO, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from inception_finetune.components.dataset.picture_formats import as_png_or_jpeg
 from inception_finetune.components.dataset.png import encode_png
+from inception_finetune.components.errors import UserError
 
 
 def open_address(address: str) -> IO[bytes]:
@@ -108,7 +110,7 @@ class ArrayPictures:
 
 
 class EncodedLocation(NamedTuple):
-    """Where the bytes of an encoded image lie, and its properties."""
+    """Where the bytes of an encoded image lie, and its properties as it is stored."""
 
     path: str
     offset: int  # bytes
@@ -130,4 +132,20 @@ class EncodedPictures:
             with open_address(location.path) as file:
                 file.seek(location.offset)
                 encoded = file.read(location.length)
-            yield Picture(encoded, *location[3:])
+            yield Picture(stored_bytes(encoded, location.path), *location[3:])
+
+
+def stored_bytes(encoded: bytes, where: str) -> bytes:
+    """Returns what is stored of a picture that was found to be readable.
+
+    Args:
+      encoded: content of its file.
+      where: the file, for messages.
+
+    Raises:
+      UserError: it cannot be read now.
+    """
+    stored = as_png_or_jpeg(encoded)
+    if isinstance(stored, str):
+        raise UserError(f"Picture {where} changed while it was converted: {stored}. Convert again.")
+    return stored.encoded

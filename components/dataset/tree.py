@@ -13,6 +13,16 @@ from inception_finetune.components.errors import UserError
 _OF_SYSTEMS: Final = frozenset(
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin"}
 )
+# Ends of names of pictures, in lower case, the most usual first.
+PICTURE_SUFFIXES: Final = (
+    *(".jpg", ".png", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    *(".heic", ".heif", ".avif", ".jfif"),
+)
+
+
+def looks_like_picture(path: Path) -> bool:
+    """Judges by its name whether a file is an image: one outside of class folders would be lost."""
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()
 
 
 def entries(folder: Path) -> list[Path]:

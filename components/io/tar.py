@@ -19,6 +19,7 @@ CHUNK: Final = 1 << 18  # bytes
 # The largest thing unpacked here, CIFAR-10, is 0.2 GB. gzip packs zeros 1000:1, so without a bound
 # a download of a few MB could fill the disk.
 MAX_UNPACKED_BYTES: Final = 4 << 30
+MAX_FILES: Final = 5_000_000  # of an archive that is unpacked; empty ones pack to next to nothing
 # What tar writes before a member whose name is long or whose attributes are many; `tarfile` reads
 # it into memory whole. Linux' longest path has 4 KiB.
 MAX_HEADER_BYTES: Final = 1 << 18
@@ -47,23 +48,26 @@ class _TarInfo(tarfile.TarInfo):
 
 
 @contextmanager
-def tar_files(archive: Path) -> Iterator[Iterator[tuple[PurePosixPath, IO[bytes]]]]:
+def tar_files(
+    archive: Path, limit: int = MAX_UNPACKED_BYTES
+) -> Iterator[Iterator[tuple[PurePosixPath, IO[bytes]]]]:
     """Iterates over the regular files of a tar or tar.gz, in its order.
 
     Args:
       archive: path of the archive; its source need not be trusted.
+      limit: bytes that it may unpack to.
 
     Yields:
       An iterator of (path in the archive, open file).
 
     Raises:
-      UserError: an absolute path, ``..``, NUL in a name, a link or a device; more than
-        `MAX_UNPACKED_BYTES`, headers included; a damaged or truncated archive. Also raised while a
-        file is being read.
+      UserError: an absolute path, ``..``, NUL in a name, a link or a device; more than `limit`
+        bytes, headers included; a damaged or truncated archive. Also raised while a file is being
+        read.
     """
     try:
         with tarfile.open(archive, tarinfo=_TarInfo) as tar:
-            yield _checked_files(archive, tar)
+            yield _checked_files(archive, tar, limit)
     except _ERRORS as error:
         reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists all that it has tried
         raise UserError(
@@ -72,7 +76,7 @@ def tar_files(archive: Path) -> Iterator[Iterator[tuple[PurePosixPath, IO[bytes]
 
 
 def _checked_files(
-    archive: Path, tar: tarfile.TarFile
+    archive: Path, tar: tarfile.TarFile, limit: int
 ) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
     while member := tar.next():
         # Each would stay in memory, and a small file can hold millions.
@@ -96,10 +100,10 @@ def _checked_files(
         attributes = sum(len(key) + len(str(value)) for key, value in tar.pax_headers.items())
         if attributes > MAX_HEADER_BYTES:  # of all members, from headers of their own
             raise tarfile.ReadError(f"attributes of {attributes:,} bytes for all members")
-        if tar.offset > MAX_UNPACKED_BYTES:  # where the next member begins, in unpacked bytes
+        if tar.offset > limit:  # where the next member begins, in unpacked bytes
             raise UserError(
-                f"{archive} is refused: it unpacks to over {MAX_UNPACKED_BYTES} bytes. Unpack it "
-                "yourself and give the folder."
+                f"{archive} is refused: it unpacks to over {limit} bytes. Unpack it yourself "
+                "and give the folder."
             )
         if file := tar.extractfile(member):
             yield path, file
@@ -132,26 +136,31 @@ def is_tar(path: Path) -> bool:
         return False
 
 
-def require_whole_tar(archive: Path) -> None:
+def require_whole_tar(archive: Path, limit: int = MAX_UNPACKED_BYTES) -> None:
     """Reads the whole archive to verify that it is neither damaged nor truncated.
+
+    Args:
+      archive: path of the archive; its source need not be trusted.
+      limit: bytes that it may unpack to.
 
     Raises:
       UserError: as `tar_files`.
     """
-    with tar_files(archive) as files:
+    with tar_files(archive, limit) as files:
         for _ in files:
             pass
 
 
-def extract_tar(archive: Path, directory: Path) -> None:
+def extract_tar(archive: Path, directory: Path, limit: int = MAX_UNPACKED_BYTES) -> None:
     """Unpacks a tar or tar.gz, completely or not at all.
 
     Args:
       archive: path of the archive; its source need not be trusted.
       directory: target folder, which must be missing or empty.
+      limit: bytes that it may unpack to.
 
     Raises:
-      UserError: as `tar_files`, or `directory` holds files.
+      UserError: as `tar_files`, or `directory` holds files, or there are too many files.
     """
     if directory.exists() and any(directory.iterdir()):
         raise UserError(f"Cannot unpack {archive}: {directory} already holds files. Remove it.")
@@ -159,8 +168,13 @@ def extract_tar(archive: Path, directory: Path) -> None:
     with scratch_folder(f".{directory.name}-", directory.parent) as scratch:
         unpacked = scratch / directory.name
         unpacked.mkdir()
-        with tar_files(archive) as files:
-            for path, file in files:
+        with tar_files(archive, limit) as files:
+            for number, (path, file) in enumerate(files):
+                if number >= MAX_FILES:
+                    raise UserError(
+                        f"{archive} is refused: it holds more than {MAX_FILES:,} files. Unpack it "
+                        "yourself and give the folder."
+                    )
                 target = unpacked / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("xb") as copy:

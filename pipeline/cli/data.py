@@ -83,11 +83,11 @@ def convert(
 ):
     """Convert the archive, folder or list of pictures to TFRecord shards, and labels.txt."""
     settings = load(config, overrides)
-    _fetch(settings)
+    found = _fetch(settings)
     from inception_finetune.pipeline import failure, inputs
 
     with failure.as_user_error():
-        manifest = inputs.convert_dataset(settings, directory)
+        manifest = inputs.convert_dataset(settings, directory, found)
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
     print(f"{directory}: {counts}")
 
@@ -112,13 +112,12 @@ def check(
 
 def _fetch(settings: "Config") -> "Layout":
     """What the data set is, once it lies here; TensorFlow is loaded where it is to decode it."""
-    from inception_finetune.components.dataset.layout import layout_of
     from inception_finetune.pipeline import failure, inputs
 
     set_up_environment(verbose=False)
     with failure.as_user_error():
-        found = layout_of(inputs.fetch_archive(settings))
-    if found.kind != "archive":
+        found = inputs.find_layout(settings)
+    if found.kind != "cifar":
         load_tensorflow(verbose=False)
     return found
 

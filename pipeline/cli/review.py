@@ -23,7 +23,8 @@ def check_data(
     new: Annotated[
         list[str],
         typer.Argument(
-            metavar="NEW_TFRECORDS... [KEY=VALUE]...", help="Files or folders; overrides."
+            metavar="NEW... [KEY=VALUE]...",
+            help="TFRecord files, folders of them, or what dataset.archive may name; overrides.",
         ),
     ],
     config: ConfigOption = "digits",
@@ -31,7 +32,8 @@ def check_data(
         Path | None, typer.Option(help="An exported model's folder; default: the newest pushed.")
     ] = None,
     unlabelled: Annotated[
-        bool, typer.Option("--unlabelled", help="Records without labels are all right.")
+        bool,
+        typer.Option("--unlabelled", help="Without labels: any folder of pictures."),
     ] = False,
     save: Annotated[
         Path | None, typer.Option(help="An HTML file that the tables go to as well.")

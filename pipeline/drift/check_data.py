@@ -17,6 +17,7 @@ from inception_finetune.components.evaluation.label_names import read_label_name
 from inception_finetune.components.progress import progress
 from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.drift import new_examples
 from inception_finetune.pipeline.failure import as_user_error
 from inception_finetune.pipeline.history.outcome import latest_pushed
 from inception_finetune.pipeline.history.runs import Run, read_latest_run
@@ -51,11 +52,13 @@ class DataCheck:
     not_compared: str  # why the features were not; empty where they were
     reference: tuple[int, int]  # train and validation pictures that the new ones were compared with
     level: float  # a p-value below it is an alarm
+    given: tuple[str, ...] = ()  # what is wrong with the data before anything is compared
 
     @property
     def changes(self) -> list[str]:
         """What changed, in words; empty where nothing did."""
-        changes = [f"{name}: {text}" for name, text in self.schema.anomalies]
+        changes = [*self.given]
+        changes += [f"{name}: {text}" for name, text in self.schema.anomalies]
         if self.unreadable:
             changes.append(f"{self.unreadable} of {self.sampled} pictures cannot be read")
         changes += [
@@ -71,20 +74,33 @@ class DataCheck:
 def check_data(
     config: Config, places: Sequence[Path], *, model: Path | None = None, labelled: bool = True
 ) -> DataCheck:
-    """Compares the records in `places` with those of the latest run.
+    """Compares the examples in `places` with those of the latest run.
 
     Labels and picture statistics are compared with the train split. What `model` (by default the
     newest pushed one, or else the latest run's) makes of the pictures is compared with the
     validation split: it may know the train pictures by heart, and unchanged new ones would look
     different to it.
 
+    Args:
+      config: of the pipeline, and of the comparison.
+      places: TFRecord files, folders of them, or whatever `dataset.archive` may be.
+      model: a pushed model's folder.
+      labelled: whether the examples have labels.
+
     Raises:
-      UserError: nothing was trained yet, or the records cannot be read.
+      UserError: nothing was trained yet, or the examples cannot be read.
     """
-    files = records.record_files(places)
     run = read_latest_run(config)
     directory = model or latest_pushed(config) or run.model_directory
-    settings = config.drift
+    names = read_label_names(directory)
+    with new_examples.as_records(config, places, names, labelled=labelled) as given:
+        return _check(config, run, directory, given, labelled)
+
+
+def _check(
+    config: Config, run: Run, directory: Path, given: new_examples.NewExamples, labelled: bool
+) -> DataCheck:
+    files, settings = given.files, config.drift
     level = settings.false_alarm / TESTS
     with progress("Reading", total=None, unit="records") as advance:
         new = records.sample_records(files, settings.sample, settings.seed, advance)
@@ -112,6 +128,7 @@ def check_data(
         not_compared=not_compared,
         reference=(len(reference.statistics), len(known)),
         level=level,
+        given=tuple(given.changes),
     )
 
 

@@ -104,7 +104,7 @@ def _labels() -> Iterator[Case]:
         ("a float", 1.0),
         ("not a number", float("nan")),
         ("infinite", float("inf")),
-        ("text", b"cat"),
+        ("text", b"fox"),
         ("two", [0, 1]),
         ("none", []),
     ):

@@ -124,7 +124,8 @@ def test_fetch_verifies_a_local_archive(run, archive):
 
 def test_show_prints_tables_and_draws_the_pictures(run, tmp_path):
     status, out, err = run("data", "show", "cache=here", "--sample", "test_batch:7")
-    assert (status, err) == (0, "")
+    archive = tmp_path / "here/archives/digits.tar.gz"
+    assert (status, err) == (0, f"Layout of {archive}: CIFAR-10's batches\n")
     assert "test_batch" in out
     assert "3 three" in out
     assert "test_batch:7" in out
@@ -138,8 +139,19 @@ def test_convert_twice(run, archive, tmp_path):
     assert (status, out) == (0, "out: 54 train, 6 validation, 30 test\n")
     assert err.startswith("Converting: 90 images in ")
     before = (tmp_path / "out").stat().st_ino
-    assert run(*arguments) == (0, out, "")
+    assert run(*arguments) == (0, out, f"Layout of {archive}: CIFAR-10's batches\n")
     assert (tmp_path / "out").stat().st_ino == before
+
+
+def test_a_layout_that_does_not_fit_says_what_is_missing(run, archive, tmp_path):
+    for layout, needed in (("parquet", "*.parquet files"), ("pictures", "class folders")):
+        result = run(
+            "data", "convert", "out", f"dataset.archive={archive}", f"dataset.layout={layout}"
+        )
+        told = f"dataset.layout={layout} does not fit {archive}, which is a file of another kind"
+        assert_one_line(result, told, f"it needs {needed}. Give another layout, or auto.")
+    result = run("config", "dataset.layout=kaggle")
+    assert_one_line(result, "dataset.layout: Input should be 'auto', 'cifar', 'pictures', 'list'")
 
 
 def test_config_prints_what_a_run_would_use(run):
@@ -273,8 +285,9 @@ def test_no_such_config(run):
     ],
 )
 def test_a_wrong_sample(run, archive, tmp_path, sample, message):
-    result = run("data", "show", f"dataset.archive={archive}", "--sample", sample)
-    assert_one_line(result, message)
+    status, out, err = run("data", "show", f"dataset.archive={archive}", "--sample", sample)
+    err = err.removeprefix(f"Layout of {archive}: CIFAR-10's batches\n")
+    assert_one_line((status, out, err), message)
     assert everything_below(tmp_path) == ["made.tar.gz"]
 
 

@@ -70,8 +70,18 @@ def test_other_encodings_are_refused(tmp_path, pictures, encoding, told):
         listed(written(tmp_path, text, encoding))
 
 
-@pytest.mark.parametrize("header", ["image\tlabel\n", "file\tlabel\tsplit\n"])
-def test_a_header_is_a_bad_example_and_no_class(tmp_path, pictures, header):
+@pytest.mark.parametrize("header", ["image\tlabel\n", "label\tfile\tsplit\n"])
+def test_a_header_with_known_names_says_what_the_columns_are(tmp_path, pictures, header):
+    first = header.startswith("label")
+    rows = [(name, f"{address}\ttrain") if first else (address, name) for address, name in pictures]
+    listing, found, skipped = listed(written(tmp_path, header + lines(rows)))
+    assert listing.label_names == ("cat", "dog") and skipped == {}
+    split = "train" if first else ""
+    assert found == [[f"{i}.png", str(tmp_path / f"{i}.png"), i % 2, split] for i in range(6)]
+
+
+@pytest.mark.parametrize("header", ["foto\tart\n", "foto\tart\tteil\n"])
+def test_another_header_is_a_bad_example_and_no_class(tmp_path, pictures, header):
     source = written(tmp_path, header + lines(pictures))
     with pytest.raises(UserError, match="Example line 1.*is a header"):
         listed(source)

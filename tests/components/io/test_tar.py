@@ -63,11 +63,10 @@ def test_refuses_hostile_members_and_leaves_nothing(tmp_path, member, reason):
     assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz"]
 
 
-def test_refuses_what_would_fill_the_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(tar, "MAX_UNPACKED_BYTES", 1000)
+def test_refuses_what_would_fill_the_disk(tmp_path):
     archive = write_tar(tmp_path / "x.tar.gz", ("a", bytes(600)), ("b", bytes(600)))
     with pytest.raises(UserError, match="over 1000 bytes"):
-        extract_tar(archive, tmp_path / "out")
+        extract_tar(archive, tmp_path / "out", limit=1000)
     assert not (tmp_path / "out").exists()
 
 
@@ -116,11 +115,18 @@ def test_attributes_for_all_members_are_bounded(tmp_path):
         extract_tar(archive, tmp_path / "out")
 
 
-def test_headers_count_towards_what_would_fill_the_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(tar, "MAX_UNPACKED_BYTES", 10_000)
+def test_refuses_more_files_than_a_disk_should_hold(tmp_path, monkeypatch):
+    monkeypatch.setattr(tar, "MAX_FILES", 2)
+    archive = write_tar(tmp_path / "x.tar.gz", ("a", b""), ("b", b""), ("c", b""))
+    with pytest.raises(UserError, match="more than 2 files"):
+        extract_tar(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_headers_count_towards_what_would_fill_the_disk(tmp_path):
     archive = write_tar(tmp_path / "x.tar.gz", *[(f"{number}", b"") for number in range(30)])
     with pytest.raises(UserError, match="over 10000 bytes"):
-        extract_tar(archive, tmp_path / "out")
+        extract_tar(archive, tmp_path / "out", limit=10_000)
 
 
 def test_members_that_were_read_take_no_memory(tmp_path):
