@@ -23,6 +23,7 @@ from inception_finetune.components.dataset import (
     contained,
     convert,
     convert_listed,
+    corrections,
     digits,
     layout,
     list_text,
@@ -158,6 +159,9 @@ def convert_dataset(
     """
     dataset, found = config.dataset, found or find_layout(config)
     policy = dataset.policy
+    fixes = corrections.NO_CORRECTIONS
+    if dataset.corrections:
+        fixes = corrections.read_corrections(Path(dataset.corrections).expanduser())
 
     def converted(source: Source) -> convert.Manifest:
         return convert.convert(
@@ -166,6 +170,7 @@ def convert_dataset(
             validation_fraction=dataset.validation_fraction,
             seed=dataset.seed,
             policy=policy,
+            corrections=fixes,
             notes=found.notes,
         )
 
@@ -179,6 +184,7 @@ def convert_dataset(
             validation_fraction=dataset.validation_fraction,
             seed=dataset.seed,
             policy=policy,
+            corrections=fixes,
         )
         manifest = unchanged or converted(records.read_records(found, policy))
     else:
@@ -189,12 +195,16 @@ def convert_dataset(
             test_fraction=dataset.test_fraction,
             seed=dataset.seed,
             policy=policy,
+            corrections=fixes,
             beam_arguments=pipeline_arguments(config.beam),
         )
     _say([found.line, *manifest.notes])
     if manifest.skipped:
         line = bad_examples.skipped_line(manifest.skipped, str(directory / convert.MANIFEST_FILE))
         _say([line])
+    if manifest.corrected:
+        table = str(directory / convert.MANIFEST_FILE)
+        _say([corrections.corrected_line(manifest.corrected, table)])
     _say(changes.changed_lines(manifest.changed, str(directory / convert.MANIFEST_FILE)))
     return manifest
 

@@ -22,6 +22,8 @@ from inception_finetune.components.dataset.conversion_folder import (
     refuse_foreign_files,
     writing,
 )
+from inception_finetune.components.dataset.corrected_source import CorrectedSource
+from inception_finetune.components.dataset.corrections import NO_CORRECTIONS, Corrections
 from inception_finetune.components.dataset.hold_out import held_out
 from inception_finetune.components.dataset.leakage import leave_out_leaks
 from inception_finetune.components.dataset.manifest import (
@@ -57,6 +59,7 @@ def convert(
     validation_fraction: float,
     seed: int,
     policy: Policy = STRICT,
+    corrections: Corrections = NO_CORRECTIONS,
     notes: Sequence[str] = (),
     examples_per_shard: int = EXAMPLES_PER_SHARD,
     workers: int | None = None,
@@ -74,6 +77,7 @@ def convert(
       validation_fraction: of train, in (0, 1).
       seed: of validation split and shuffling.
       policy: what happens to bad examples and leaks.
+      corrections: of labels, and images that are left out.
       notes: remarks on the source, for the manifest.
       examples_per_shard: the largest number of examples in a file.
       workers: number of processes; None chooses by the machine and the size of the source.
@@ -86,6 +90,8 @@ def convert(
     _check(settings, workers)
     skipped = Skipped(policy)
     skipped.reasons.update(source.skipped)
+    source = CorrectedSource(source, corrections)
+    corrected = source.corrected
     left_out = leave_out_leaks(source, skipped)
     made_of = (CONVERTER_VERSION, source.fingerprint, settings)
     existing = existing_conversion(directory, made_of)
@@ -109,6 +115,7 @@ def convert(
                 shards,
                 policy=policy,
                 skipped=skipped.reasons,
+                corrected=corrected,
                 notes=(*notes, *not_measured(source.label_names, source.labels[splits[TEST]])),
             )
             (fresh / LABELS_FILE).write_text(labels_text(source.label_names), encoding="utf-8")
@@ -124,6 +131,7 @@ def converted(
     validation_fraction: float,
     seed: int,
     policy: Policy,
+    corrections: Corrections = NO_CORRECTIONS,
     examples_per_shard: int = EXAMPLES_PER_SHARD,
 ) -> Manifest | None:
     """Returns the manifest if `directory` holds what `convert` would make of a source.
@@ -134,10 +142,11 @@ def converted(
       validation_fraction: as in `convert`.
       seed: as in `convert`.
       policy: as in `convert`.
+      corrections: as in `convert`.
       examples_per_shard: as in `convert`.
     """
     settings = Settings(validation_fraction, seed, examples_per_shard)
-    made_of = (CONVERTER_VERSION, fingerprint, settings, policy)
+    made_of = (CONVERTER_VERSION, corrections.fingerprint(fingerprint), settings, policy)
     manifest = _load_intact(directory)
     if manifest is None:
         return None

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,12 @@ from inception_finetune.components.dataset.convert import (
     labels_text,
     not_measured,
     require_all_taught,
+)
+from inception_finetune.components.dataset.corrections import (
+    NO_CORRECTIONS,
+    REMOVED,
+    Corrections,
+    described,
 )
 from inception_finetune.components.dataset.hold_out import bound
 from inception_finetune.components.dataset.layout import Layout
@@ -61,6 +68,7 @@ def convert_listed(
     seed: int,
     beam_arguments: Sequence[str],
     policy: Policy = STRICT,
+    corrections: Corrections = NO_CORRECTIONS,
     examples_per_shard: int = EXAMPLES_PER_SHARD,
 ) -> Manifest:
     """Writes the images of a folder, list or other files to `directory`, which all workers see.
@@ -80,6 +88,7 @@ def convert_listed(
       seed: of the splits and the shuffling.
       beam_arguments: Beam's options, such as ``--runner=FlinkRunner``.
       policy: what happens to bad examples and leaks.
+      corrections: of labels, and images that are left out.
       examples_per_shard: about how many examples a partition has.
 
     Raises:
@@ -101,12 +110,15 @@ def convert_listed(
             validation_fraction = 0.0
         settings = Settings(validation_fraction, seed, examples_per_shard, test_fraction)
         fingerprint = listing.fingerprint if listing else contained_fingerprint(layout)
-        made_of = (CONVERTER_VERSION, fingerprint, settings)
+        made_of = (CONVERTER_VERSION, corrections.fingerprint(fingerprint), settings)
         existing = existing_conversion(directory, made_of)
         if existing is not None and existing.policy == policy:
             return existing
         if listing is None:
             listing = copy_out(layout, lines, tmp / "pictures", skipped)
+        corrected = correct_listing(lines, listing.label_names, corrections)
+        removed = sum(done == REMOVED for done in corrected.values())
+        listing = replace(listing, count=listing.count - removed)
         fresh.mkdir()
         parts = math.ceil(listing.count / examples_per_shard)
         _run(lines, fresh, parts, settings, policy, str(layout.shown), beam_arguments)
@@ -121,12 +133,47 @@ def convert_listed(
             reports.shards,
             policy=policy,
             skipped=skipped.reasons,
+            corrected=corrected,
             notes=(*listing.notes, *not_measured(listing.label_names, reports.labels[TEST])),
         )
         (fresh / LABELS_FILE).write_text(labels_text(listing.label_names), encoding="utf-8")
         write_manifest(manifest, fresh)
         put_in_place(fresh, directory, tmp / "old")
     return manifest
+
+
+def correct_listing(
+    lines: Path, label_names: Sequence[str], corrections: Corrections
+) -> dict[str, str]:
+    """Corrects the lines of a listing where it lies.
+
+    Args:
+      lines: of `write_listing` or `copy_out`.
+      label_names: by label.
+      corrections: of labels, and images that are left out.
+
+    Returns:
+      What was done to each corrected image, by id.
+
+    Raises:
+      UserError: a correction names no class, or is of no image.
+    """
+    corrected: dict[str, str] = {}
+    if corrections.by_id:
+        fresh = lines.with_suffix(".corrected")
+        with fresh.open("w", encoding="utf-8") as file:
+            for line in _lines(str(lines)):
+                identity, place, label, split = json.loads(line)
+                if identity in corrections.by_id:
+                    new = corrections.label(identity, label, label_names)
+                    corrected[identity] = described(label, new, label_names)
+                    if new is None:
+                        continue
+                    line = json.dumps([identity, place, new, split]) + "\n"
+                file.write(line)
+        fresh.replace(lines)
+    corrections.require_met(corrected)
+    return corrected
 
 
 def _check(reports: Reports, listing: Listing, source: Path) -> None:

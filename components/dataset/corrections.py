@@ -1,16 +1,21 @@
 """Corrections of a data set by people: a table of image ids, with another class or none."""
 
 import csv
+import hashlib
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from inception_finetune.components.errors import UserError
 
 REMOVE: Final = "remove"  # instead of a class: the image is left out
+REMOVED: Final = "removed"  # what was done then
 COLUMNS: Final = ("id", "split", "label", "suggested", "reason", "correction")
 _ID, _CORRECTION = "id", "correction"
+_NAMED: Final = 5  # in a message
 
 
 class Row(NamedTuple):
@@ -33,60 +38,122 @@ def corrections_text(rows: Iterable[Row]) -> str:
     return text.getvalue()
 
 
-def read_corrections(path: Path) -> Mapping[str, str]:
-    """Reads what a person has filled in; other rows are left as they are.
+@dataclass(frozen=True)
+class Corrections:
+    """What a person has decided, by image id: a class' name, or `REMOVE`."""
+
+    by_id: Mapping[str, str]
+    where: str  # the file, for messages
+
+    def fingerprint(self, source: str) -> str:
+        """Returns a fingerprint of the source as corrected; its own where nothing is.
+
+        Args:
+          source: fingerprint of the source.
+        """
+        if not self.by_id:
+            return source
+        text = json.dumps([source, sorted(self.by_id.items())])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def label(self, identity: str, label: int, label_names: Sequence[str]) -> int | None:
+        """Returns the corrected label of an image; None if it is to be left out.
+
+        Args:
+          identity: the image's id.
+          label: as the source says.
+          label_names: by label.
+
+        Raises:
+          UserError: the correction names no class.
+        """
+        correction = self.by_id.get(identity)
+        if correction is None:
+            return label
+        if correction in label_names:
+            return label_names.index(correction)
+        if correction == REMOVE:
+            return None
+        names = ", ".join(label_names[:_NAMED]) + (", …" if len(label_names) > _NAMED else "")
+        raise UserError(
+            f"Correction {correction!r} of image {identity} in {self.where} names no class. Write "
+            f"one of {names}, or {REMOVE}."
+        )
+
+    def require_met(self, corrected: Mapping[str, str]) -> None:
+        """Checks that every correction met its image.
+
+        Args:
+          corrected: what was done, by id.
+
+        Raises:
+          UserError: some did not: the table is of another data set.
+        """
+        if missing := sorted(set(self.by_id) - set(corrected)):
+            named = ", ".join(missing[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
+            raise UserError(
+                f"Corrections {self.where} name {len(missing)} images that the data set lacks: "
+                f"{named}. Give the table of this data set."
+            )
+
+
+NO_CORRECTIONS: Final = Corrections({}, "")
+
+
+def described(label: int, corrected: int | None, label_names: Sequence[str]) -> str:
+    """Returns what was done to an image, in words.
+
+    Args:
+      label: as the source says.
+      corrected: the new one, or None if the image is left out.
+      label_names: by label.
+    """
+    return REMOVED if corrected is None else f"{label_names[label]} -> {label_names[corrected]}"
+
+
+def corrected_line(corrected: Mapping[str, str], listed_in: str) -> str:
+    """Returns the line that a run prints about corrections.
+
+    Args:
+      corrected: what was done, by id.
+      listed_in: the file that lists all of it.
+    """
+    removed = sum(done == REMOVED for done in corrected.values())
+    return (
+        f"{len(corrected) - removed} labels corrected and {removed} images removed by "
+        f"dataset.corrections, all listed in {listed_in}"
+    )
+
+
+def read_corrections(path: Path) -> Corrections:
+    """Reads what a person has filled in; rows without a correction are left as they are.
 
     Args:
       path: a CSV with the columns id and correction, in UTF-8.
 
-    Returns:
-      The class, or `REMOVE`, by image id.
-
     Raises:
-      UserError: the file cannot be read, lacks a column, or names an image twice.
+      UserError: the file cannot be read, lacks a column, or corrects an image in two ways.
     """
+    found: dict[str, str] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
-            if missing := [
-                one for one in (_ID, _CORRECTION) if one not in (reader.fieldnames or ())
-            ]:
+            columns = reader.fieldnames or ()
+            if missing := [one for one in (_ID, _CORRECTION) if one not in columns]:
                 raise UserError(
                     f"Corrections {path} lack the column {' and '.join(missing)}. Give the file "
                     "that `inception-finetune data check` writes."
                 )
-            found: dict[str, str] = {}
             for row in reader:
                 correction = (row[_CORRECTION] or "").strip()
-                if not correction:
-                    continue
-                if found.setdefault(row[_ID], correction) != correction:
+                if correction and found.setdefault(row[_ID], correction) != correction:
                     raise UserError(
                         f"Image {row[_ID]} has two corrections in {path}: {found[row[_ID]]} and "
                         f"{correction}. Keep one."
                     )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"Cannot read the corrections {path}: {reason}. Give a CSV file.") from None
-    return found
-
-
-def correction_number(correction: str, label_names: Sequence[str], where: str) -> int | None:
-    """Returns the label that a correction names; None if the image is to be left out.
-
-    Args:
-      correction: a class' name, or `REMOVE`.
-      label_names: by label.
-      where: the image and the file, for messages.
-
-    Raises:
-      UserError: there is no such class.
-    """
-    if correction in label_names:
-        return label_names.index(correction)
-    if correction == REMOVE:
-        return None
-    raise UserError(
-        f"Correction {correction!r} of {where} names no class. Write one of "
-        f"{', '.join(label_names[:5])}{', …' if len(label_names) > 5 else ''} or {REMOVE}."
-    )
+        raise UserError(
+            f"Corrections {path} cannot be read: {reason}. Give a CSV file in UTF-8."
+        ) from None
+    return Corrections(found, str(path))

@@ -49,6 +49,7 @@ class Manifest:
     shards: dict[str, tuple[Shard, ...]]  # by split
     policy: Policy = STRICT  # that the examples were checked by
     skipped: dict[str, str] = field(default_factory=dict)  # id -> reason, of those left out
+    corrected: dict[str, str] = field(default_factory=dict)  # id -> what a person's table changed
     notes: tuple[str, ...] = ()  # what was guessed of the source or is not looked at, in words
 
     @property
@@ -112,6 +113,7 @@ def _parse(content: dict[str, Any]) -> Manifest:
         },
         policy=Policy(**content.get("policy", {})),
         skipped=dict(content.get("skipped", {})),
+        corrected=dict(content.get("corrected", {})),
         notes=tuple(content.get("notes", ())),
     )
     if manifest.counts != content["counts"]:

@@ -29,6 +29,10 @@ class Dataset(Section):
     # Test pictures that are in train or validation too; "skip" leaves those copies out.
     on_leakage: OnLeakage = "fail"
 
+    # A table of labels that a person has corrected and images to leave out, as `data check` writes
+    # it: columns id and correction.
+    corrections: Address | None = None
+
     @property
     def policy(self) -> Policy:
         """What happens to bad examples and leaks."""
