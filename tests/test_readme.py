@@ -1,9 +1,14 @@
-"""The README stays short, and its example is one that the program takes."""
+"""The README stays short, and its commands are ones that the program takes."""
 
 import re
+import shlex
+
+import pytest
+import typer
 
 from helpers.paths import REPOSITORY
-from inception_finetune.pipeline.config import load_config, preset_names
+from inception_finetune.pipeline.cli.main import app
+from inception_finetune.pipeline.config import preset_names
 
 TEXT = (REPOSITORY / "README.md").read_text("utf-8")
 
@@ -12,13 +17,22 @@ def test_it_is_at_most_120_lines():
     assert len(TEXT.splitlines()) <= 120
 
 
-def test_its_configuration_is_accepted(tmp_path):
-    [example] = re.findall(r"```yaml\n(.*?)```", TEXT, re.S)
-    file = tmp_path / "flowers.yaml"
-    file.write_text(example, "utf-8")
-    config = load_config(str(file))
-    assert config.name == "flowers"
-    assert not config.report.references  # of CIFAR-10, which are none of these pictures'
+COMMANDS = re.findall(r"^\$ inception-finetune (.+?)(?: +#.*)?$", TEXT, re.M)
+
+
+def test_it_shows_the_way_from_pictures_to_answers():
+    assert [command.split()[0] for command in COMMANDS] == [
+        *("init", "data", "run", "review", "predict", "check-data"),
+    ]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_its_commands_are_the_programs(command):
+    parser = typer.main.get_command(app)
+    words = shlex.split(command)
+    while hasattr(parser, "commands"):
+        parser = parser.commands[words.pop(0)]
+    parser.make_context("inception-finetune", words)  # refuses options that it does not know
 
 
 def test_its_table_has_every_preset():

@@ -163,10 +163,13 @@ def print_summary(summary: Summary, console: Console) -> None:
     counts.add_column("label")
     for batch in summary.batches:
         counts.add_column(batch.name.replace("_batch", "").replace("_", " "), justify="right")
-    counts.add_column("all", justify="right", style="bold")
+    several = len(summary.batches) > 1
+    if several:
+        counts.add_column("all", justify="right", style="bold")
     for label, name in enumerate(summary.label_names[:CLASSES_SHOWN]):
         row = [batch.label_counts[label] for batch in summary.batches]
-        counts.add_row(plain(f"{label} {name}"), *(f"{n:,}" for n in row), f"{sum(row):,}")
+        shown = [*row, sum(row)] if several else row
+        counts.add_row(plain(f"{label} {name}"), *(f"{n:,}" for n in shown))
     console.print(counts)
     if (more := len(summary.label_names) - CLASSES_SHOWN) > 0:
         console.print(f"and {more:,} more labels\n", highlight=False)

@@ -14,7 +14,7 @@ from rich.text import Text
 from inception_finetune.components.errors import ExitStatus, UserError
 from inception_finetune.components.io.address import without_secrets
 from inception_finetune.components.shown_text import plain, visible
-from inception_finetune.pipeline.cli import backbone, data, review
+from inception_finetune.pipeline.cli import backbone, data, init, review
 from inception_finetune.pipeline.cli.options import (
     ConfigOption,
     Overrides,
@@ -36,6 +36,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(backbone.app, name="backbone")
 app.add_typer(review.app)
+app.add_typer(init.app)
 
 
 def main() -> None:
