@@ -7,9 +7,11 @@ folder. Where no file is for test, those of train are left open, so that test is
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +27,7 @@ from inception_finetune.components.dataset.split_names import (
     split_of,
 )
 from inception_finetune.components.dataset.tfrecord import COMPRESSED
-from inception_finetune.components.dataset.tree import entries, files, folders
+from inception_finetune.components.dataset.tree import PICTURE_SUFFIXES, entries, files, folders
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import LABELS_FILE, SPLITS, TEST, TRAIN
 
@@ -39,6 +41,7 @@ _RECORDS: Final = re.compile(
     re.IGNORECASE,
 )
 _TARS: Final = (".tar", ".tgz", ".tar.gz")
+_PEEKED: Final = 50  # files by which a folder is judged
 _LARGEST_JSON: Final = 1 << 24  # bytes of a file that describes a data set
 
 
@@ -304,10 +307,16 @@ def _with_suffix(source: Path, suffixes: tuple[str, ...]) -> list[Path]:
         ]
         if found:
             return found
-        level = [folder for one in level for folder in folders(one)]
+        level = [folder for one in level for folder in folders(one) if not _has_pictures(folder)]
         if len(level) > 16:  # class folders, not those of a data set's configurations
             return []
     return []
+
+
+def _has_pictures(folder: Path) -> bool:
+    """Returns whether one of a folder's first files is a picture: it may hold millions."""
+    with os.scandir(folder) as found:
+        return any(one.name.lower().endswith(PICTURE_SUFFIXES) for one in islice(found, _PEEKED))
 
 
 def _is_named(path: Path, suffix: str) -> bool:
