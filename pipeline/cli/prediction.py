@@ -1,0 +1,126 @@
+"""Commands that ask the pushed model: predict."""
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from inception_finetune.components.errors import ExitStatus, UserError
+from inception_finetune.components.progress import Advance, progress
+from inception_finetune.components.shown_text import plain
+from inception_finetune.pipeline.cli.options import (
+    ConfigOption,
+    Verbose,
+    load,
+    load_tensorflow,
+    print_failure,
+    split_overrides,
+)
+from inception_finetune.pipeline.prediction.formats import Format, chosen_format
+
+if TYPE_CHECKING:
+    from inception_finetune.pipeline.config import Config
+
+app = typer.Typer()
+
+
+@app.command()
+def predict(
+    pictures: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PICTURES]... [KEY=VALUE]...",
+            help="PNG or JPEG files of any size, folders of them, patterns ('shots/*.jpg'), "
+            "addresses (https://, s3://, gs://), TFRecord files, - for a list on standard input; "
+            "overrides.",
+        ),
+    ] = None,
+    lists: Annotated[
+        list[str] | None,
+        typer.Option("--list", metavar="FILE", help="A text file of one address a line."),
+    ] = None,
+    config: ConfigOption = "digits",
+    model: Annotated[
+        Path | None, typer.Option(help="A pushed model's folder; default: the newest one.")
+    ] = None,
+    form: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", help="Default: as --output ends; without it, a table.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The file that rows are written to. Default: standard output."),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="The likeliest classes in a row.")] = 3,
+    save_grid: Annotated[
+        Path | None, typer.Option(help="A PNG that the predictions are drawn to.")
+    ] = None,
+    verbose: Verbose = False,
+):
+    """Classify pictures with the pushed model. A folder named as a class says what is true.
+
+    Exits with 5 if some pictures could not be read: their rows have an error.
+    """
+    places, overrides = split_overrides(pictures or [])
+    if not places and not lists:
+        raise typer.BadParameter("Give PICTURES, or --list FILE.")
+    form = chosen_format(form, output)
+    settings = load(config, overrides)
+    load_tensorflow(verbose)
+    from inception_finetune.pipeline.prediction.addresses import find_pictures
+    from inception_finetune.pipeline.prediction.grid import SHOWN, draw_predictions
+    from inception_finetune.pipeline.prediction.model import PushedModel
+    from inception_finetune.pipeline.prediction.output import writing
+    from inception_finetune.pipeline.prediction.pictures import read_pictures
+    from inception_finetune.pipeline.prediction.predict import Summary
+    from inception_finetune.pipeline.prediction.predict import predict as answers
+
+    pushed = PushedModel(_directory(settings, config, model))
+    files = find_pictures(places, lists or [])
+    summary = Summary(keep=SHOWN if save_grid else 0)
+    top = min(top, len(pushed.label_names))
+    with writing(form, output, top) as writer, _progress(output) as advance:
+        for batch in answers(pushed, read_pictures(files, pushed.label_names)):
+            writer.write(batch)
+            summary.add(batch)
+            advance(len(batch))
+    said = Console(stderr=form is not Format.TABLE or bool(output), highlight=False)
+    if summary.right_line:
+        said.print(summary.right_line)
+    if writer.changed:
+        said.print(
+            f"{writer.changed:,} texts are not as they were: what is not printable is escaped, and "
+            "what a spreadsheet takes for a formula has ' before it. jsonl keeps them.",
+            soft_wrap=True,
+        )
+    if save_grid:
+        shown = draw_predictions(summary, save_grid)
+        said.print(plain(f"{shown} pictures: {save_grid}"), soft_wrap=True)
+    if summary.unread:
+        print_failure("not read:", summary.unread_line)
+        raise typer.Exit(ExitStatus.UNREAD)
+
+
+def _directory(settings: "Config", config: str, model: Path | None) -> Path:
+    """The model's folder: the one that was given, or the newest pushed one."""
+    from inception_finetune.pipeline.history.outcome import latest_pushed
+
+    directory = model or latest_pushed(settings)
+    if directory is None:
+        raise UserError(
+            f"No pushed model below {settings.root}. "
+            f"Run `inception-finetune run --config {config}` first, or give --model DIR."
+        )
+    return directory
+
+
+def _progress(output: Path | None) -> AbstractContextManager[Advance]:
+    """A bar, unless rows appear on the same terminal."""
+    if output is None and sys.stdout.isatty():
+        return nullcontext(lambda n, note="": None)
+    return progress("Predicting", None, "images")
