@@ -23,6 +23,7 @@ from inception_finetune.pipeline.prediction.formats import Format, chosen_format
 
 if TYPE_CHECKING:
     from inception_finetune.pipeline.config import Config
+    from inception_finetune.pipeline.prediction.predict import Summary
 
 app = typer.Typer()
 
@@ -56,6 +57,13 @@ def predict(
         Path | None,
         typer.Option(help="The file that rows are written to. Default: standard output."),
     ] = None,
+    on_beam: Annotated[
+        bool,
+        typer.Option(
+            "--on-beam",
+            help="Run on the engine of beam.runner; --output is a new folder of Parquet shards.",
+        ),
+    ] = False,
     top: Annotated[int, typer.Option(min=1, help="The likeliest classes in a row.")] = 3,
     save_grid: Annotated[
         Path | None, typer.Option(help="A PNG that the predictions are drawn to.")
@@ -69,7 +77,12 @@ def predict(
     places, overrides = split_overrides(pictures or [])
     if not places and not lists:
         raise typer.BadParameter("Give PICTURES, or --list FILE.")
-    form = chosen_format(form, output)
+    if on_beam and (output is None or save_grid or form not in (None, Format.PARQUET)):
+        raise UserError(
+            "--on-beam writes shards of Parquet and nothing else. Give --output DIR, without "
+            "--save-grid and another --format."
+        )
+    form = Format.PARQUET if on_beam else chosen_format(form, output)
     settings = load(config, overrides)
     load_tensorflow(verbose)
     from inception_finetune.pipeline.prediction.addresses import find_pictures
@@ -82,16 +95,21 @@ def predict(
 
     pushed = PushedModel(_directory(settings, config, model))
     files = find_pictures(places, lists or [])
-    summary = Summary(keep=SHOWN if save_grid else 0)
     top = min(top, len(pushed.label_names))
+    if on_beam and output is not None:
+        from inception_finetune.pipeline.prediction.on_beam import predict_on_beam
+
+        done = predict_on_beam(files, pushed, output, top=top, settings=settings.beam)
+        print(f"{done.total:,} pictures: {output}", file=sys.stderr)
+        _end(done, Console(stderr=True, highlight=False))
+        return
+    summary = Summary(keep=SHOWN if save_grid else 0)
     with writing(form, output, top) as writer, _progress(output) as advance:
         for batch in answers(pushed, read_pictures(files, pushed.label_names)):
             writer.write(batch)
             summary.add(batch)
             advance(len(batch))
     said = Console(stderr=form is not Format.TABLE or bool(output), highlight=False)
-    if summary.right_line:
-        said.print(summary.right_line)
     if writer.changed:
         said.print(
             f"{writer.changed:,} texts are not as they were: what is not printable is escaped, and "
@@ -101,6 +119,13 @@ def predict(
     if save_grid:
         shown = draw_predictions(summary, save_grid)
         said.print(plain(f"{shown} pictures: {save_grid}"), soft_wrap=True)
+    _end(summary, said)
+
+
+def _end(summary: "Summary", said: Console) -> None:
+    """Says what was counted, and exits where pictures could not be read."""
+    if summary.right_line:
+        said.print(summary.right_line)
     if summary.unread:
         print_failure("not read:", summary.unread_line)
         raise typer.Exit(ExitStatus.UNREAD)

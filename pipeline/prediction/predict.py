@@ -118,18 +118,29 @@ class Summary:
 
     def add(self, predictions: Sequence[Prediction]) -> None:
         """Counts a batch of predictions."""
-        self.total += len(predictions)
         for one in predictions:
-            if one.right is not None:
-                self.known += 1
-                self.right += one.right
-            if one.error:
-                self.unread += 1
-                self.first_unread = self.first_unread or f"{one.picture.name} ({one.error})"
+            self.count(one.picture.name, one.picture.truth, one.label_name, one.error)
         if self.keep:
             read = [one for one in predictions if not one.error]
             kept = heapq.nsmallest(self.keep, [*self.kept, *read], key=lambda one: one.dullness)
             self.kept = tuple(kept)
+
+    def count(self, name: str, truth: str | None, label: str | None, error: str | None) -> None:
+        """Counts one row.
+
+        Args:
+          name: of the picture.
+          truth: its label, where it is known.
+          label: the predicted one.
+          error: why it could not be read, if it could not.
+        """
+        self.total += 1
+        if error:
+            self.unread += 1
+            self.first_unread = self.first_unread or f"{name} ({error})"
+        elif truth is not None:
+            self.known += 1
+            self.right += truth == label
 
     @property
     def unread_line(self) -> str:

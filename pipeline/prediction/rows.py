@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PICTURE: Final = "picture"
+TRUTH: Final = "truth"
 ERROR: Final = "error"
 _NUMBERS: Final = ("label_id", "probability")  # columns that are no text, by how they begin
 
@@ -25,7 +26,7 @@ def columns(top: int) -> list[str]:
     further = [
         f"{name}_{place}" for place in range(2, top + 1) for name in ("label", "probability")
     ]
-    return [PICTURE, "truth", ERROR, "label_id", "label", "probability", *further]
+    return [PICTURE, TRUTH, ERROR, "label_id", "label", "probability", *further]
 
 
 def is_text(column: str) -> bool:
@@ -46,7 +47,7 @@ def row_of(prediction: Prediction, top: int) -> dict[str, Any]:
     """
     row: dict[str, Any] = dict.fromkeys(columns(top))
     row[PICTURE] = prediction.picture.name
-    row["truth"] = prediction.picture.truth
+    row[TRUTH] = prediction.picture.truth
     if prediction.error:
         row[ERROR] = prediction.error
         return row
