@@ -1,9 +1,9 @@
-"""Commands that ask the pushed model: predict."""
+"""Commands that ask the pushed model: predict, serve."""
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -13,6 +13,7 @@ from inception_finetune.components.progress import Advance, progress
 from inception_finetune.components.shown_text import plain
 from inception_finetune.pipeline.cli.options import (
     ConfigOption,
+    Overrides,
     Verbose,
     load,
     load_tensorflow,
@@ -20,12 +21,15 @@ from inception_finetune.pipeline.cli.options import (
     split_overrides,
 )
 from inception_finetune.pipeline.prediction.formats import Format, chosen_format
+from inception_finetune.pipeline.serving.limits import Limits
 
 if TYPE_CHECKING:
     from inception_finetune.pipeline.config import Config
     from inception_finetune.pipeline.prediction.predict import Summary
 
 app = typer.Typer()
+_LIMITS: Final = Limits()
+_MIB: Final = 1 << 20
 
 
 @app.command()
@@ -120,6 +124,52 @@ def predict(
         shown = draw_predictions(summary, save_grid)
         said.print(plain(f"{shown} pictures: {save_grid}"), soft_wrap=True)
     _end(summary, said)
+
+
+@app.command()
+def serve(
+    config: ConfigOption = "digits",
+    overrides: Overrides = None,
+    versions: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder that versions are pushed to; default: that of the configuration."
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8501,
+    max_body: Annotated[
+        float, typer.Option(min=0.001, help="MiB of a request's body.")
+    ] = _LIMITS.body_bytes / _MIB,
+    max_pictures: Annotated[
+        int, typer.Option(min=1, help="Pictures in a request.")
+    ] = _LIMITS.examples,
+    max_requests: Annotated[
+        int, typer.Option(min=1, help="Requests that are read or answered at a time.")
+    ] = _LIMITS.requests,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds in which a request must be there.")
+    ] = _LIMITS.body_seconds,
+    verbose: Verbose = False,
+):
+    """Serve the pushed model: TensorFlow Serving's REST routes, and a page to drop pictures on.
+
+    New versions are taken up as they are pushed. /healthz and /metrics are for clusters.
+    """
+    settings = load(config, overrides)
+    load_tensorflow(verbose)
+    from inception_finetune.pipeline.inputs import serving_directory
+    from inception_finetune.pipeline.serving.server import serve as run_server
+
+    limits = Limits(
+        body_bytes=int(max_body * _MIB),
+        examples=max_pictures,
+        requests=max_requests,
+        body_seconds=timeout,
+        idle_seconds=timeout,
+    )
+    folder = versions or serving_directory(settings)
+    run_server(settings.name, folder, host=host, port=port, limits=limits)
 
 
 def _end(summary: "Summary", said: Console) -> None:
