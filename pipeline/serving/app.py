@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
@@ -25,6 +25,7 @@ from inception_finetune.pipeline.serving.versions import State, Version, Version
 _MODEL: Final = "/v1/models/{name:[^/:]+}"
 _VERSION: Final = f"{_MODEL}/versions/{{version:[0-9]{{1,18}}}}"
 _TOP: Final = 5  # classes that /classify names
+_DRAIN_POLL: Final = 0.02  # seconds
 _SAFE: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -53,7 +54,8 @@ class Server:
         self._page = make_page(name)
         self._workers = ThreadPoolExecutor(limits.workers, "predict")
         self._admitted = 0
-        self.ending = False  # no longer ready: what balances the load sends nothing new
+        self._unanswered = 0  # requests whose head is there
+        self._ending = False  # no longer ready: what balances the load sends nothing new
 
     def application(self) -> web.Application:
         """Returns what aiohttp serves."""
@@ -78,6 +80,17 @@ class Server:
         )
         return application
 
+    async def drain(self) -> None:
+        """Answers what has begun, and closes each connection with its answer.
+
+        aiohttp's own end would not read the rest of a body that is on its way.
+        """
+        self._ending = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.shutdown_seconds):
+                while self._unanswered:
+                    await asyncio.sleep(_DRAIN_POLL)
+
     def close(self) -> None:
         """Waits for what is still computed."""
         self._workers.shutdown(wait=True, cancel_futures=True)
@@ -88,8 +101,25 @@ class Server:
     ) -> web.StreamResponse:
         """Turns failures into TensorFlow Serving's JSON, and counts the request."""
         started = time.monotonic()
+        self._unanswered += 1
         try:
-            response: web.StreamResponse = await handler(request)
+            response = await self._answer(request, handler)
+        finally:
+            self._unanswered -= 1
+        if self._ending or response.status in (408, 413):
+            response.force_close()  # of these two, the rest of the body is not read
+        response.headers.update(_SAFE)
+        route = request.match_info.route.name or "other"
+        self._metrics.requests.labels(route, response.status).inc()
+        self._metrics.seconds.labels(route).observe(time.monotonic() - started)
+        return response
+
+    async def _answer(
+        self, request: web.Request, handler: Callable[..., Any]
+    ) -> web.StreamResponse:
+        response: web.StreamResponse
+        try:
+            response = await handler(request)
         except RequestError as error:
             response = _refusal(error.status, str(error))
         except web.HTTPRequestEntityTooLarge:
@@ -104,12 +134,6 @@ class Server:
         except Exception:
             _LOG.exception("%s %s", request.method, request.path)
             response = _refusal(500, "Internal error: see the server's log")
-        if response.status in (408, 413):
-            response.force_close()  # the rest of the body is not read
-        response.headers.update(_SAFE)
-        route = request.match_info.route.name or "other"
-        self._metrics.requests.labels(route, response.status).inc()
-        self._metrics.seconds.labels(route).observe(time.monotonic() - started)
         return response
 
     async def show_page(self, request: web.Request) -> web.Response:
@@ -124,7 +148,7 @@ class Server:
     async def health(self, request: web.Request) -> web.Response:
         """``GET /healthz``: 200 if requests for predictions are answered, else 503."""
         current = self._versions.current
-        is_ready = current is not None and not self.ending
+        is_ready = current is not None and not self._ending
         state = {"live": True, "ready": is_ready, "version": current.number if current else None}
         return web.json_response(state, status=200 if is_ready else 503)
 
@@ -226,6 +250,8 @@ class Server:
     def _admission(self, request: web.Request) -> Iterator[None]:
         """Lets a bounded number of requests be read and computed at a time."""
         self._version(request)  # what is refused need not be read
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise RequestError(415, "Compressed bodies are not read: send it as it is")
         if (request.content_length or 0) > self._limits.body_bytes:
             raise RequestError(413, self._too_large())
         if self._admitted >= self._limits.requests:
@@ -243,9 +269,7 @@ class Server:
             async with asyncio.timeout(self._limits.body_seconds):
                 return await request.read()
         except (web.RequestPayloadError, ConnectionError) as error:
-            raise RequestError(
-                400, "The body broke off, or is not compressed as it says"
-            ) from error
+            raise RequestError(400, "The body broke off") from error
         except TimeoutError as error:
             seconds = self._limits.body_seconds
             raise RequestError(408, f"The body did not arrive within {seconds:g} s") from error

@@ -8,7 +8,7 @@ from inception_finetune.components.settings import Section
 class Limits(Section):
     """What a request and all of them together may cost."""
 
-    body_bytes: int = Field(32 << 20, ge=1 << 10)  # of a request, decompressed
+    body_bytes: int = Field(32 << 20, ge=1 << 10)  # of a request
     examples: int = Field(64, ge=1)  # pictures in a request: one may take 3 s to decode
     requests: int = Field(16, ge=1)  # for predictions at a time: read, waiting or computed
     workers: int = Field(2, ge=1)  # of them, how many are computed at a time

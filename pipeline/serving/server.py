@@ -42,6 +42,7 @@ async def _serve(name: str, folder: Path, host: str, port: int, limits: Limits) 
     runner = web.AppRunner(
         server.application(),
         access_log=None,
+        auto_decompress=False,  # pictures do not get smaller, and bombs would grow
         keepalive_timeout=limits.idle_seconds,
         shutdown_timeout=limits.shutdown_seconds,
     )
@@ -60,10 +61,12 @@ async def _serve(name: str, folder: Path, host: str, port: int, limits: Limits) 
         )
         if follow.done():
             follow.result()  # it ends by an exception alone
-        server.ending = True
         _say("ending: requests in flight are answered, no new ones are taken")
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)  # the next one ends it at once
+        for site in runner.sites:
+            await site.stop()
+        await server.drain()
     finally:
         if follow:
             follow.cancel()

@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from inception_finetune.components.io.exported_model import in_short
 from inception_finetune.pipeline.serving.errors import RequestError
 
 _DEFAULT_SIGNATURE: Final = "serving_default"
@@ -97,9 +96,15 @@ def _run(signature: Any, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor
     try:
         return dict(signature(**inputs))
     except tf.errors.InvalidArgumentError as error:
-        raise RequestError(400, in_short(error)) from error
+        raise RequestError(400, _reason(error)) from error
     except tf.errors.OpError as error:
-        raise RequestError(500, in_short(error)) from error
+        raise RequestError(500, _reason(error)) from error
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """The operation's own words, without where in the graph it stands."""
+    words = error.message.split("stack traces unavailable>")[-1].split("[[{{")[0]
+    return " ".join(f"{type(error).__name__}: {words}".split())
 
 
 def _columns(request: Request, names: list[str]) -> dict[str, Any]:

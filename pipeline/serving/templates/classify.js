@@ -50,7 +50,8 @@ async function work() {
 }
 
 function percent(share) {
-  return share >= 0.9995 && share < 1 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`;
+  if (share >= 0.9995 && share < 1) return "> 99.9 %";
+  return share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`;
 }
 
 function show(card, answer) {
