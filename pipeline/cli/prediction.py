@@ -148,7 +148,10 @@ def serve(
         int, typer.Option(min=1, help="Requests that are read or answered at a time.")
     ] = _LIMITS.requests,
     timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds in which a request must be there.")
+        float,
+        typer.Option(
+            min=0.1, help="Seconds in which a request must be there, and its answer taken."
+        ),
     ] = _LIMITS.body_seconds,
     verbose: Verbose = False,
 ):

@@ -121,11 +121,16 @@ def _in_store(place: str) -> Iterator[PictureFile]:
     try:
         store, path = url_to_fs(place)
         if glob.has_magic(path):
-            paths = [found for found in sorted(store.glob(path)) if not store.isdir(found)]
+            matches = store.glob(path, detail=True)
+            paths = sorted(one for one in matches if matches[one]["type"] != "directory")
         elif store.isdir(path):
-            paths = [found for found in sorted(store.find(path)) if _is_picture(found)]
-        else:
+            paths = sorted(filter(_is_picture, store.find(path)))
+        elif store.exists(path):
             paths = [path]
+        else:
+            raise UserError(f"No such file or folder: {name}. Check the address.")
+    except UserError:
+        raise
     except Exception as error:  # each store raises its own
         raise UserError(
             f"{name} cannot be listed ({in_short(error)}). Check the address and the credentials."

@@ -104,15 +104,28 @@ class Server:
         self._unanswered += 1
         try:
             response = await self._answer(request, handler)
+            response.headers.update(_SAFE)
+            if self._ending or response.status in (408, 413):
+                response.force_close()  # of these two, the rest of the body is not read
+            await self._send(request, response)
         finally:
             self._unanswered -= 1
-        if self._ending or response.status in (408, 413):
-            response.force_close()  # of these two, the rest of the body is not read
-        response.headers.update(_SAFE)
         route = request.match_info.route.name or "other"
         self._metrics.requests.labels(route, response.status).inc()
         self._metrics.seconds.labels(route).observe(time.monotonic() - started)
         return response
+
+    async def _send(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Sends the answer, or ends the connection of a client that does not take it."""
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            if request.transport:
+                request.transport.abort()
+        except ConnectionError:  # the client has gone
+            return
 
     async def _answer(
         self, request: web.Request, handler: Callable[..., Any]

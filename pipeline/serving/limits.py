@@ -12,7 +12,8 @@ class Limits(Section):
     examples: int = Field(64, ge=1)  # pictures in a request: one may take 3 s to decode
     requests: int = Field(16, ge=1)  # for predictions at a time: read, waiting or computed
     workers: int = Field(2, ge=1)  # of them, how many are computed at a time
-    body_seconds: float = Field(30.0, gt=0)  # until a request's body is there
+    # Until a request's body is there, and from when its answer begins until all of it is taken.
+    body_seconds: float = Field(30.0, gt=0)
     # Until a request's head is there, and for which a connection without requests is kept.
     idle_seconds: float = Field(30.0, gt=0)
     shutdown_seconds: float = Field(30.0, gt=0)  # for requests in flight at the end

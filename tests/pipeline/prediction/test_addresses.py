@@ -129,6 +129,8 @@ def test_an_object_store_has_folders_patterns_and_files():
         with pytest.raises(UserError, match="No pictures .* in memory://shots/x/"):
             store.mkdir("/shots/x")
             names("memory://shots/x/")
+        with pytest.raises(UserError, match="No such file or folder: memory://shots/y/. Check"):
+            names("memory://shots/y/")
     finally:
         store.rm("/shots", recursive=True)
 

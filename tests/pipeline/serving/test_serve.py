@@ -1,12 +1,17 @@
 """A server in use: bounds, slow clients, versions that are pushed, and its end."""
 
+import asyncio
+import base64
 import concurrent.futures
+import gc
 import gzip
+import json
 import shutil
 import signal
 import socket
 import threading
 import time
+import weakref
 
 import pytest
 import requests
@@ -15,7 +20,9 @@ from helpers.made_pictures import encoded
 from helpers.served import Served, serving, until
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.serving.limits import Limits
+from inception_finetune.pipeline.serving.metrics import Metrics
 from inception_finetune.pipeline.serving.server import serve
+from inception_finetune.pipeline.serving.versions import Versions
 
 NAME = "digits"
 
@@ -26,9 +33,20 @@ def push(model, folder, number: int) -> None:
     (folder / ".pushing").rename(folder / str(number))
 
 
-def connect(served: Served) -> socket.socket:
+def break_newest(folder, number: int) -> None:
+    (folder / ".broken").mkdir()
+    (folder / ".broken/saved_model.pb").write_bytes(b"no model")
+    (folder / ".broken").rename(folder / str(number))
+
+
+def connect(served: Served, buffer: int | None = None) -> socket.socket:
     host, port = served.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=30)
+    connection = socket.socket()
+    if buffer:  # bytes that are received before they are read
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    connection.settimeout(30)
+    connection.connect((host, int(port)))
+    return connection
 
 
 def received(connection: socket.socket) -> bytes:
@@ -41,23 +59,23 @@ def received(connection: socket.socket) -> bytes:
 HEAD = b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
 
 
-def test_bounds(brightness_model, tmp_path):
+def test_bounds(brightness_model, examples, tmp_path):
     push(brightness_model, tmp_path, 1)
-    options = ("--max-body=0.01", "--max-pictures=3", "--max-requests=1", "--timeout=2")
+    options = ("--max-body=0.025", "--max-pictures=40", "--max-requests=1", "--timeout=2")
     with serving(tmp_path, *options) as served:
         address = f"{served.url}/classify"
         # A body that is announced too large, or sent in parts that are.
-        for data in (bytes(20_000), iter([bytes(20_000)])):
+        for data in (bytes(30_000), iter([bytes(30_000)])):
             answer = requests.post(address, data, timeout=30)
             assert answer.status_code == 413
-            assert answer.json()["error"] == "The body is larger than 10,485 bytes"
+            assert answer.json()["error"] == "The body is larger than 26,214 bytes"
         for data in (gzip.compress(bytes(200_000)), b"no gzip" * 20):
             answer = requests.post(address, data, headers={"Content-Encoding": "gzip"}, timeout=30)
             assert answer.status_code == 415 and "not read" in answer.json()["error"]
 
-        body = {"signature_name": "predict_images", "inputs": ["x"] * 4}
+        body = {"signature_name": "predict_images", "inputs": ["x"] * 41}
         answer = requests.post(f"{served.url}/v1/models/{NAME}:predict", json=body, timeout=30)
-        assert answer.status_code == 400 and "more than 3" in answer.json()["error"]
+        assert answer.status_code == 400 and "more than 40" in answer.json()["error"]
 
         # One client is slow: others are told, and it is told when its time is over.
         with connect(served) as slow:
@@ -71,6 +89,17 @@ def test_bounds(brightness_model, tmp_path):
             assert answered.startswith(b"HTTP/1.1 408")
             assert b"did not arrive within 2 s" in answered
         assert requests.post(address, encoded(0), timeout=30).status_code == 200
+
+        # An answer of 8 MB that is not taken.
+        rows = [{"b64": base64.b64encode(examples.serialized[3]).decode()}] * 40
+        body = json.dumps({"signature_name": "transform_features", "instances": rows}).encode()
+        head = f"POST /v1/models/{NAME}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
+        with connect(served, buffer=4096) as slow:
+            slow.sendall(head.encode() + b"\r\n\r\n" + body)
+            assert slow.recv(15) == b"HTTP/1.1 200 OK"
+            time.sleep(4)
+            begun = received(slow)  # what the system held, and then the end
+            assert b"Content-Length: 85" in begun and 500 < len(begun) < 5_000_000
 
         # A head that never ends, and a client that goes away in its body.
         with connect(served) as slow:
@@ -92,7 +121,10 @@ def value(served: Served, name: str) -> float:
 
 def test_versions_are_swapped_under_clients_without_a_failed_request(brightness_model, tmp_path):
     push(brightness_model, tmp_path, 1)
+    break_newest(tmp_path, 2)
+    (tmp_path / "03").mkdir()  # no version's name
     with serving(tmp_path, "--max-requests=64") as served:
+        served.wait_for("version 2 is not served")
         stop, seen = threading.Event(), []
 
         def ask(number: int) -> None:
@@ -105,16 +137,13 @@ def test_versions_are_swapped_under_clients_without_a_failed_request(brightness_
             asking = [clients.submit(ask, number) for number in range(3)]
             try:
                 until(lambda: len(seen) > 10 or None)
-                push(brightness_model, tmp_path, 2)
+                push(brightness_model, tmp_path, 3)
                 served.wait_for("version 1 is unloaded")
                 at = len(seen)
                 until(lambda: len(seen) > at + 10 or None)
                 # A version that does not load is said once, and changes nothing.
-                broken = tmp_path / ".broken"
-                broken.mkdir()
-                (broken / "saved_model.pb").write_bytes(b"no model")
-                broken.rename(tmp_path / "5")
-                served.wait_for("version 5 is not served: .* Version 2 still serves")
+                break_newest(tmp_path, 5)
+                served.wait_for("version 5 is not served: .* Version 3 still serves")
                 at = len(seen)
                 until(lambda: len(seen) > at + 10 or None)
             finally:
@@ -123,13 +152,14 @@ def test_versions_are_swapped_under_clients_without_a_failed_request(brightness_
             one.result()
         assert {status for status, _ in seen} == {200}
         versions = [version for _, version in seen]
-        assert set(versions) == {1, 2} and versions[0] == 1 and versions[-1] == 2
+        assert set(versions) == {1, 3} and versions[0] == 1 and versions[-1] == 3
         time.sleep(2.5)  # two more looks
         assert sum("version 5 is not served" in line for line in served.lines) == 1
         states = requests.get(f"{served.url}/v1/models/{NAME}", timeout=30).json()
         assert [(one["version"], one["state"]) for one in states["model_version_status"]] == [
             ("5", "END"),
-            ("2", "AVAILABLE"),
+            ("3", "AVAILABLE"),
+            ("2", "END"),
             ("1", "END"),
         ]
         assert (
@@ -142,7 +172,7 @@ def test_versions_are_swapped_under_clients_without_a_failed_request(brightness_
         served.wait_for("version 5 serves")
         shutil.rmtree(tmp_path / "5")
         served.wait_for("version 5 is unloaded")
-        assert value(served, "model_version") == 2
+        assert value(served, "model_version") == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -188,11 +218,27 @@ def test_what_cannot_start_is_one_line(brightness_model, tmp_path, capfd):
     assert "there are no passwords and no encryption" in capfd.readouterr().err
 
 
-def test_a_broken_newest_version_leaves_the_older_one(brightness_model, tmp_path):
+def test_an_old_version_is_let_go_with_its_last_request(brightness_model, tmp_path):
+    said: list[str] = []
+
+    async def swap() -> None:
+        versions = Versions(tmp_path, Metrics(), said.append)
+        await versions.look()
+        old = versions.current
+        assert old
+        with versions.use(old) as model:
+            push(brightness_model, tmp_path, 2)
+            await versions.look()
+            assert versions.current and versions.current.number == 2
+            assert old.state == "UNLOADING" and len(model.answer([encoded(0)])[1]) == 1
+            kept = weakref.ref(model)
+            del model
+            gc.collect()
+            assert kept()
+        assert old.state == "END"
+        gc.collect()
+        assert kept() is None
+
     push(brightness_model, tmp_path, 1)
-    (tmp_path / "2").mkdir()
-    (tmp_path / "2/saved_model.pb").write_bytes(b"")
-    (tmp_path / "03").mkdir()
-    with serving(tmp_path) as served:
-        assert value(served, "model_version") == 1
-        assert any("version 2 is not served" in line for line in served.lines)
+    asyncio.run(swap())
+    assert said == ["version 1 serves", "version 2 serves", "version 1 is unloaded"]
