@@ -9,6 +9,7 @@ class ExitStatus(IntEnum):
     FAILED = 1  # a UserError
     REFUSED = 3  # the run is complete, and the gate did not bless the model
     CHANGED = 4  # check-data: new images differ from those of training
+    UNREAD = 5  # predict: every picture has its row, and some could not be read
 
 
 class UserError(Exception):

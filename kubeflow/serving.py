@@ -13,6 +13,7 @@ from inception_finetune.components.dataset.probe import probe_image
 from inception_finetune.components.dataset.source import stored_bytes
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.prediction.addresses import find_pictures
 from inception_finetune.pipeline.prediction.pictures import read_pictures
 
 SIGNATURE, INPUT = "predict_images", "images"
@@ -97,7 +98,7 @@ def predict_request(images: Sequence[Path], *, columns: bool = False) -> str:
 
 
 def _whole_pictures(images: Sequence[Path]) -> Iterator[bytes]:
-    for picture in read_pictures(images, ()):
+    for picture in read_pictures(find_pictures(images), ()):
         reason = picture.error or probe_image(picture.encoded)
         if isinstance(reason, str):
             raise UserError(f"{picture.name}: {reason}. Replace or leave out that file.")

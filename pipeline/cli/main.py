@@ -9,19 +9,17 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
-from inception_finetune.components.errors import ExitStatus, UserError
+from inception_finetune.components.errors import ExitStatus
 from inception_finetune.components.io.address import without_secrets
-from inception_finetune.components.shown_text import plain, visible
-from inception_finetune.pipeline.cli import backbone, data, init, review
+from inception_finetune.pipeline.cli import backbone, data, init, prediction, review
 from inception_finetune.pipeline.cli.options import (
     ConfigOption,
     Overrides,
     Verbose,
     load,
     load_tensorflow,
-    split_overrides,
+    print_failure,
 )
 from inception_finetune.pipeline.failure import user_error
 
@@ -37,6 +35,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(backbone.app, name="backbone")
 app.add_typer(review.app)
 app.add_typer(init.app)
+app.add_typer(prediction.app)
 
 
 def main() -> None:
@@ -52,7 +51,7 @@ def main() -> None:
         told = user_error(error)
         if told is None:
             raise
-        _print_failure("error:", without_secrets(str(told)))
+        print_failure("error:", without_secrets(str(told)))
         if isinstance(error, OSError):
             _drop_output()
         sys.exit(ExitStatus.FAILED)
@@ -62,11 +61,6 @@ def _drop_output() -> None:
     """Gives up what could not be written: Python would try again at its end, and complain."""
     with suppress(OSError, ValueError, AttributeError), Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
-
-
-def _print_failure(head: str, text: str) -> None:
-    line = Text.assemble((head, "bold red"), " ", visible(text))
-    Console(stderr=True, soft_wrap=True, highlight=False).print(line)
 
 
 def _add_more_commands() -> None:
@@ -87,53 +81,8 @@ def run(config: ConfigOption = "digits", overrides: Overrides = None, verbose: V
     result = local.run(settings, verbose=verbose)
     outcome.print_outcome(result, settings, Console())
     if not result.blessed:
-        _print_failure("not blessed, not pushed:", "; ".join(result.refusals))
+        print_failure("not blessed, not pushed:", "; ".join(result.refusals))
         raise typer.Exit(ExitStatus.REFUSED)
-
-
-@app.command()
-def predict(
-    pictures: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PICTURES... [KEY=VALUE]...",
-            help="PNG or JPEG files of any size, folders of them, or TFRecord files; overrides.",
-        ),
-    ],
-    config: ConfigOption = "digits",
-    model: Annotated[
-        Path | None, typer.Option(help="A pushed model's folder; default: the newest one.")
-    ] = None,
-    save_grid: Annotated[
-        Path | None, typer.Option(help="A PNG that the predictions are drawn to.")
-    ] = None,
-    verbose: Verbose = False,
-):
-    """Classify pictures with the pushed model. A folder named as a class says what is true."""
-    places, overrides = split_overrides(pictures)
-    settings = load(config, overrides)
-    load_tensorflow(verbose)
-    from inception_finetune.pipeline.history import outcome
-    from inception_finetune.pipeline.prediction import predict as prediction
-
-    directory = model or outcome.latest_pushed(settings)
-    if directory is None:
-        raise UserError(
-            f"No pushed model below {settings.root}. "
-            f"Run `inception-finetune run --config {config}` first, or give --model DIR."
-        )
-    from inception_finetune.pipeline.prediction.grid import SHOWN, draw_predictions
-
-    predictions = prediction.predict(
-        directory, [Path(place) for place in places], with_bytes=SHOWN if save_grid else 0
-    )
-    console = Console()
-    prediction.print_predictions(predictions, console)
-    if save_grid:
-        shown = draw_predictions(predictions, save_grid)
-        console.print(plain(f"{shown} pictures: {save_grid}"), soft_wrap=True)
-    if line := prediction.unread_line(predictions):
-        raise UserError(line)
 
 
 @app.command()

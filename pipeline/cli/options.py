@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
+
+from inception_finetune.components.shown_text import visible
 
 if TYPE_CHECKING:
     from inception_finetune.pipeline.config import Config
@@ -50,3 +54,14 @@ def load_tensorflow(verbose: bool) -> None:
     set_up_environment(verbose)
     with quiet_native_output(verbose):
         import tensorflow  # noqa: F401
+
+
+def print_failure(head: str, text: str) -> None:
+    """Prints what went wrong, as one line on stderr.
+
+    Args:
+      head: the kind of failure.
+      text: of any origin.
+    """
+    line = Text.assemble((head, "bold red"), " ", visible(text))
+    Console(stderr=True, soft_wrap=True, highlight=False).print(line)

@@ -1,6 +1,5 @@
 """Predictions as a picture: each image with its label, the truth and the likeliest classes."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +10,7 @@ from inception_finetune.components.errors import UserError
 from inception_finetune.components.figure import plain_figure
 from inception_finetune.components.image.decoding import GROUND, decode
 from inception_finetune.components.shown_text import visible
-from inception_finetune.pipeline.prediction.predict import Prediction
+from inception_finetune.pipeline.prediction.predict import Prediction, Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,16 +26,20 @@ _LEAST: Final = 0.005  # a smaller share is no bar
 _LONGEST: Final = 13  # characters of a label's name beside its bar
 
 
-def draw_predictions(predictions: Sequence[Prediction], target: Path) -> int:
-    """Draws `SHOWN` of them as a PNG: mistakes first, then what the model was least sure of.
+def draw_predictions(summary: Summary, target: Path) -> int:
+    """Draws the kept predictions as a PNG: mistakes first, then what the model was least sure of.
 
-    Returns how many were drawn.
+    Args:
+      summary: of all predictions.
+      target: the PNG.
+
+    Returns:
+      How many were drawn.
 
     Raises:
       UserError: none of the pictures could be read, or `target` cannot be written.
     """
-    read = [prediction for prediction in predictions if not prediction.error]
-    shown = sorted(read, key=lambda one: one.dullness)[:SHOWN]
+    shown = summary.kept
     if not shown:
         raise UserError(f"No picture could be read, so {target} is not written. Check the files.")
     columns = min(_COLUMNS, len(shown))
@@ -44,9 +47,7 @@ def draw_predictions(predictions: Sequence[Prediction], target: Path) -> int:
     width, height = _CELL[0] * columns, _CELL[1] * rows + _HEAD
     size = (width, height)
     with plain_figure(figsize=size, dpi=_DOTS_PER_INCH, layout="constrained") as figure:
-        figure.suptitle(
-            f"{_headline(predictions, len(shown))}\n", x=0.01, ha="left", fontsize=11, weight="bold"
-        )
+        figure.suptitle(f"{_headline(summary)}\n", x=0.01, ha="left", fontsize=11, weight="bold")
         grid = figure.subplots(
             rows, 2 * columns, squeeze=False, gridspec_kw={"width_ratios": [1.15, 1] * columns}
         )
@@ -59,15 +60,14 @@ def draw_predictions(predictions: Sequence[Prediction], target: Path) -> int:
     return len(shown)
 
 
-def _headline(predictions: Sequence[Prediction], shown: int) -> str:
-    results = [prediction.right for prediction in predictions if prediction.right is not None]
-    parts = [f"{len(predictions):,} pictures"]
-    if results:
-        parts.append(f"{sum(results):,} of {len(results):,} right")
-    if unread := sum(1 for prediction in predictions if prediction.error):
-        parts.append(f"{unread:,} not read")
-    if shown < len(predictions) - unread:
-        parts.append(f"{shown} shown, mistakes and doubts first")
+def _headline(summary: Summary) -> str:
+    parts = [f"{summary.total:,} pictures"]
+    if summary.right_line:
+        parts.append(summary.right_line)
+    if summary.unread:
+        parts.append(f"{summary.unread:,} not read")
+    if len(summary.kept) < summary.total - summary.unread:
+        parts.append(f"{len(summary.kept)} shown, mistakes and doubts first")
     return ", ".join(parts)
 
 

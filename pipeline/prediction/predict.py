@@ -1,26 +1,17 @@
-"""Classifies pictures with a pushed model."""
+"""Classifies pictures with a pushed model, as a stream."""
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.table import Table
 
-from inception_finetune.components import features
-from inception_finetune.components.errors import UserError
-from inception_finetune.components.evaluation.label_names import read_label_names
-from inception_finetune.components.features import LABELS_FILE
-from inception_finetune.components.progress import progress
-from inception_finetune.components.shown_text import plain
-from inception_finetune.pipeline.prediction.pictures import Picture, read_pictures
+from inception_finetune.components.shown_text import visible
+from inception_finetune.pipeline.prediction.model import PushedModel
+from inception_finetune.pipeline.prediction.pictures import Picture
 
-_SIGNATURE: Final = "predict_images"
-LIKELIEST: Final = 3  # classes in a row of the table
 _BATCH: Final = 64  # pictures that the model is given at a time, and
 _BATCH_BYTES: Final = 1 << 26  # where files are large, fewer
 
@@ -62,81 +53,42 @@ class Prediction:
         share = float(self.shares.max())
         return (self.right is not False, -share if self.right is False else share)
 
+    def ranked(self, top: int) -> list[tuple[str, np.float32]]:
+        """Returns the likeliest classes, `top` of them or all if there are fewer.
 
-def predict(
-    model_directory: Path, places: Sequence[Path], *, with_bytes: int = 0
-) -> list[Prediction]:
-    """Runs the signature ``predict_images`` on the pictures in `places`: files, folders, records.
+        Args:
+          top: at least 1.
+
+        Returns:
+          Label name and probability, the likeliest first; of equal ones the lower id.
+        """
+        order = np.argsort(-self.shares, kind="stable")[:top]
+        return [(self.label_names[place], self.shares[place]) for place in order]
+
+
+def predict(model: PushedModel, pictures: Iterable[Picture]) -> Iterator[list[Prediction]]:
+    """Classifies a stream of pictures; a batch of them is held in memory.
 
     Pictures are read as the model takes them. One that cannot be read has the model's own words in
     its prediction.
 
     Args:
-      model_directory: the folder of the SavedModel.
-      places: PNG, JPEG and TFRecord files, and folders of pictures.
-      with_bytes: how many predictions keep their picture's bytes: the least dull ones.
+      model: the pushed model.
+      pictures: as `read_pictures` yields them.
+
+    Yields:
+      Predictions of a batch, in the order of the pictures; those that could be read have their
+      bytes.
 
     Raises:
-      UserError: no model there that can be loaded, or no pictures.
+      UserError: the model does not answer.
     """
-    names = read_label_names(model_directory)
-    pictures = read_pictures(places, names)
-    answer = _load(model_directory, len(names))
-    predictions: list[Prediction] = []
-    kept: list[int] = []
-    with progress("Predicting", None, "images") as advance:
-        for batch in _batches(pictures):
-            found = answer(batch)
-            shares = np.asarray(found[features.PROBABILITIES])
-            for picture, row, error in zip(
-                batch, shares, found[features.ERROR].numpy(), strict=True
-            ):
-                reason = picture.error or error.decode()
-                if not reason:
-                    kept.append(len(predictions))
-                else:
-                    picture = replace(picture, encoded=b"")
-                predictions.append(Prediction(picture, names, row, reason))
-            best = heapq.nsmallest(with_bytes, kept, key=lambda i: predictions[i].dullness)
-            for place in set(kept) - set(best):
-                one = predictions[place]
-                predictions[place] = replace(one, picture=replace(one.picture, encoded=b""))
-            kept = best
-            advance(len(batch))
-    return predictions
-
-
-def _load(directory: Path, classes: int) -> Callable[[Sequence[Picture]], Any]:
-    """What answers a list of pictures; it must answer with that number of classes."""
-    import tensorflow as tf
-
-    from inception_finetune.components.io.exported_model import in_short, load_exported
-
-    signature = load_exported(directory).signatures.get(_SIGNATURE)
-    outputs = signature.structured_outputs if signature else {}
-    if not {features.PROBABILITIES, features.ERROR} <= outputs.keys():
-        raise UserError(
-            f"Model {directory} has no signature {_SIGNATURE} that gives "
-            f"{features.PROBABILITIES} and {features.ERROR}. Give a model that the pipeline pushed."
-        )
-
-    def answer(batch: Sequence[Picture]) -> Any:
-        try:
-            found = signature(images=tf.constant([picture.encoded for picture in batch]))
-        except (tf.errors.OpError, TypeError) as error:
-            raise UserError(
-                f"Model {directory} does not answer ({in_short(error)}). "
-                "Push it again, or give another --model DIR."
-            ) from error
-        told_apart = found[features.PROBABILITIES].shape[-1]
-        if told_apart != classes:
-            raise UserError(
-                f"Model {directory} tells {told_apart} classes apart, and its {LABELS_FILE} names "
-                f"{classes}. Push it again, or give another --model DIR."
-            )
-        return found
-
-    return answer
+    for batch in _batches(pictures):
+        shares, errors = model.answer([picture.encoded for picture in batch])
+        yield [
+            Prediction(picture, model.label_names, row, picture.error or error)
+            for picture, row, error in zip(batch, shares, errors, strict=True)
+        ]
 
 
 def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
@@ -152,40 +104,55 @@ def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
         yield batch
 
 
-def print_predictions(predictions: Sequence[Prediction], console: Console) -> None:
-    """A table: one row a picture, its label, the truth if known, and the likeliest classes."""
-    results = [prediction.right for prediction in predictions if prediction.right is not None]
-    table = Table()
-    table.add_column("image", overflow="fold")
-    table.add_column("label")
-    if results:
-        table.add_column("truth")
-    table.add_column("probabilities")
-    for prediction in predictions:
-        wrong = prediction.right is False
-        truth = plain(prediction.picture.truth or "", style="red" if wrong else "")
-        if prediction.error:
-            label, last = plain("not read", style="red"), plain(prediction.error)
-        else:
-            label = plain(f"{prediction.label_id} {prediction.label_name}")
-            ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
-            last = plain(", ".join(f"{name} {share:.3f}" for name, share in ranked[:LIKELIEST]))
-        cells = [plain(prediction.picture.name), label]
-        if results:
-            cells.append(truth)
-        table.add_row(*cells, last)
-    console.print(table)
-    if results:
-        console.print(f"{sum(results):,} of {len(results):,} right", highlight=False)
+@dataclass
+class Summary:
+    """What is left of predictions when they are written."""
 
+    keep: int = 0  # how many of the least dull ones keep their bytes, to be drawn
+    total: int = 0
+    known: int = 0  # pictures whose truth is known
+    right: int = 0
+    unread: int = 0
+    first_unread: str = ""
+    kept: tuple[Prediction, ...] = ()  # the least dull first
 
-def unread_line(predictions: Sequence[Prediction]) -> str:
-    """How many pictures could not be read, with the first of them; empty if all could."""
-    unread = [prediction for prediction in predictions if prediction.error]
-    if not unread:
-        return ""
-    first = unread[0]
-    return (
-        f"{len(unread):,} of {len(predictions):,} pictures could not be read, such as "
-        f"{first.picture.name} ({first.error}); replace them or leave them out"
-    )
+    def add(self, predictions: Sequence[Prediction]) -> None:
+        """Counts a batch of predictions."""
+        for one in predictions:
+            self.count(one.picture.name, one.picture.truth, one.label_name, one.error)
+        if self.keep:
+            read = [one for one in predictions if not one.error]
+            kept = heapq.nsmallest(self.keep, [*self.kept, *read], key=lambda one: one.dullness)
+            self.kept = tuple(kept)
+
+    def count(self, name: str, truth: str | None, label: str | None, error: str | None) -> None:
+        """Counts one row.
+
+        Args:
+          name: of the picture.
+          truth: its label, where it is known.
+          label: the predicted one.
+          error: why it could not be read, if it could not.
+        """
+        self.total += 1
+        if error:
+            self.unread += 1
+            self.first_unread = self.first_unread or f"{name} ({error})"
+        elif truth is not None:
+            self.known += 1
+            self.right += truth == label
+
+    @property
+    def unread_line(self) -> str:
+        """How many pictures could not be read, with the first of them; empty if all could."""
+        if not self.unread:
+            return ""
+        return (
+            f"{self.unread:,} of {self.total:,} pictures could not be read, such as "
+            f"{visible(self.first_unread)}. Replace them or leave them out."
+        )
+
+    @property
+    def right_line(self) -> str:
+        """How many predictions are right; empty where no truth is known."""
+        return f"{self.right:,} of {self.known:,} right" if self.known else ""

@@ -176,11 +176,11 @@ def test_a_prediction_does_not_depend_on_its_batch(config, first, tmp_path):
 
 
 def test_predict_gives_label_and_probabilities_by_name(config, first, tmp_path):
-    from inception_finetune.pipeline.prediction.predict import predict
+    from helpers.predicting import predictions
 
-    predictions = predict(first.pushed, digit_pictures(tmp_path, 3))
-    assert [prediction.right for prediction in predictions] == [None] * 3
-    for prediction in predictions:
+    found = predictions(first.pushed, digit_pictures(tmp_path, 3))
+    assert [prediction.right for prediction in found] == [None] * 3
+    for prediction in found:
         assert list(prediction.probabilities)[:3] == ["zero", "one", "two"]
         assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
         best = max(prediction.probabilities, key=prediction.probabilities.__getitem__)
@@ -189,11 +189,11 @@ def test_predict_gives_label_and_probabilities_by_name(config, first, tmp_path):
 
 
 def test_predict_names_the_broken_picture(first, tmp_path):
-    from inception_finetune.pipeline.prediction.predict import predict
+    from helpers.predicting import predictions
 
     good, bad = digit_pictures(tmp_path, 2)
     bad.write_bytes(bad.read_bytes()[:90])
-    fine, refused = predict(first.pushed, [good, bad])
+    fine, refused = predictions(first.pushed, [good, bad])
     assert fine.error == "" and "whole PNG or JPEG" in refused.error
 
 

@@ -13,13 +13,13 @@ import tf_keras as keras
 import yaml
 from typer.testing import CliRunner
 
+from helpers.predicting import predictions
 from helpers.tf_serving_json import answer
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
 from inception_finetune.kubeflow.cli.main import app
 from inception_finetune.kubeflow.serving import Kind, manifest, predict_request
 from inception_finetune.pipeline.config import load_config
-from inception_finetune.pipeline.prediction.predict import predict
 from inception_finetune.trainer import signatures
 
 LABELS = ("cat", "dog", "ship")
@@ -64,7 +64,7 @@ def pictures(examples, tmp_path_factory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def predicted(pushed, pictures):
-    return predict(pushed, pictures)
+    return predictions(pushed, pictures)
 
 
 def assert_same(rows, predicted) -> None:

@@ -85,7 +85,7 @@ def in_store(object_store, monkeypatch, tmp_path):
 
 
 def test_ends_as_the_local_run(compared, in_store):
-    from inception_finetune.pipeline.prediction.predict import predict
+    from helpers.predicting import predictions
 
     accuracy = measured(compared.tasks, in_store)
     print(f"accuracy: {accuracy:.4f} replayed, {compared.local_accuracy:.4f} by the local run")
@@ -96,8 +96,8 @@ def test_ends_as_the_local_run(compared, in_store):
     assert pushed["pushed_destination"].startswith(f"{compared.storage}/serving/digits/")
     model = Path(in_store(pushed["pushed_destination"]))
     pictures = digit_pictures(model.parent)
-    assert [answer.label_id for answer in predict(model, pictures)] == [
-        answer.label_id for answer in predict(compared.local_model, pictures)
+    assert [answer.label_id for answer in predictions(model, pictures)] == [
+        answer.label_id for answer in predictions(compared.local_model, pictures)
     ]
 
 

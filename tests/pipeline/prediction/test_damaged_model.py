@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 
 from helpers.made_pictures import encoded
+from helpers.predicting import predictions
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.exported_model import load_exported
-from inception_finetune.pipeline.prediction.predict import predict
 
 
 class Constant(tf.Module):
@@ -61,14 +61,14 @@ def named(directory: Path, lines: str) -> None:
 
 def refusal(model: Path, picture: Path) -> str:
     with pytest.raises(UserError) as refused:
-        predict(model, [picture])
+        predictions(model, [picture])
     message = str(refused.value)
     assert "\n" not in message and len(message) < 600 and str(model) in message
     return message
 
 
 def test_a_whole_one_answers(model, picture):
-    [found] = predict(model, [picture])
+    [found] = predictions(model, [picture])
     assert found.label_name == "cat" and found.probabilities["dog"] == pytest.approx(0.1)
 
 

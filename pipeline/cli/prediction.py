@@ -1,0 +1,204 @@
+"""Commands that ask the pushed model: predict, serve."""
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+
+from inception_finetune.components.errors import ExitStatus, UserError
+from inception_finetune.components.progress import Advance, progress
+from inception_finetune.components.shown_text import plain
+from inception_finetune.pipeline.cli.options import (
+    ConfigOption,
+    Overrides,
+    Verbose,
+    load,
+    load_tensorflow,
+    print_failure,
+    split_overrides,
+)
+from inception_finetune.pipeline.prediction.formats import Format, chosen_format
+from inception_finetune.pipeline.serving.limits import Limits
+
+if TYPE_CHECKING:
+    from inception_finetune.pipeline.config import Config
+    from inception_finetune.pipeline.prediction.predict import Summary
+
+app = typer.Typer()
+_LIMITS: Final = Limits()
+_MIB: Final = 1 << 20
+
+
+@app.command()
+def predict(
+    pictures: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PICTURES]... [KEY=VALUE]...",
+            help="Picture files of any size, folders of them, patterns ('shots/*.jpg'), "
+            "addresses (https://, s3://, gs://), TFRecord files, - for a list on standard input; "
+            "overrides.",
+        ),
+    ] = None,
+    lists: Annotated[
+        list[str] | None,
+        typer.Option("--list", metavar="FILE", help="A text file of one address a line."),
+    ] = None,
+    config: ConfigOption = "digits",
+    model: Annotated[
+        Path | None, typer.Option(help="A pushed model's folder; default: the newest one.")
+    ] = None,
+    form: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", help="Default: as --output ends; without it, a table.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The file that rows are written to. Default: standard output."),
+    ] = None,
+    on_beam: Annotated[
+        bool,
+        typer.Option(
+            "--on-beam",
+            help="Run on the engine of beam.runner; --output is a new folder of Parquet shards.",
+        ),
+    ] = False,
+    top: Annotated[int, typer.Option(min=1, help="The likeliest classes in a row.")] = 3,
+    save_grid: Annotated[
+        Path | None, typer.Option(help="A PNG that the predictions are drawn to.")
+    ] = None,
+    verbose: Verbose = False,
+):
+    """Classify pictures with the pushed model. A folder named as a class says what is true.
+
+    Exits with 5 if some pictures could not be read: their rows have an error.
+    """
+    places, overrides = split_overrides(pictures or [])
+    if not places and not lists:
+        raise typer.BadParameter("Give PICTURES, or --list FILE.")
+    if on_beam and (output is None or save_grid or form not in (None, Format.PARQUET)):
+        raise UserError(
+            "--on-beam writes shards of Parquet and nothing else. Give --output DIR, without "
+            "--save-grid and another --format."
+        )
+    form = Format.PARQUET if on_beam else chosen_format(form, output)
+    settings = load(config, overrides)
+    load_tensorflow(verbose)
+    from inception_finetune.pipeline.prediction.addresses import find_pictures
+    from inception_finetune.pipeline.prediction.grid import SHOWN, draw_predictions
+    from inception_finetune.pipeline.prediction.model import PushedModel
+    from inception_finetune.pipeline.prediction.output import writing
+    from inception_finetune.pipeline.prediction.pictures import read_pictures
+    from inception_finetune.pipeline.prediction.predict import Summary
+    from inception_finetune.pipeline.prediction.predict import predict as answers
+
+    pushed = PushedModel(_directory(settings, config, model))
+    files = find_pictures(places, lists or [])
+    top = min(top, len(pushed.label_names))
+    if on_beam and output is not None:
+        from inception_finetune.pipeline.prediction.on_beam import predict_on_beam
+
+        done = predict_on_beam(files, pushed, output, top=top, settings=settings.beam)
+        print(f"{done.total:,} pictures: {output}", file=sys.stderr)
+        _end(done, Console(stderr=True, highlight=False))
+        return
+    summary = Summary(keep=SHOWN if save_grid else 0)
+    with writing(form, output, top) as writer, _progress(output) as advance:
+        for batch in answers(pushed, read_pictures(files, pushed.label_names)):
+            writer.write(batch)
+            summary.add(batch)
+            advance(len(batch))
+    said = Console(stderr=form is not Format.TABLE or bool(output), highlight=False)
+    if writer.changed:
+        said.print(
+            f"{writer.changed:,} texts are not as they were: what is not printable is escaped, and "
+            "what a spreadsheet takes for a formula has ' before it. jsonl keeps them.",
+            soft_wrap=True,
+        )
+    if save_grid:
+        shown = draw_predictions(summary, save_grid)
+        said.print(plain(f"{shown} pictures: {save_grid}"), soft_wrap=True)
+    _end(summary, said)
+
+
+@app.command()
+def serve(
+    config: ConfigOption = "digits",
+    overrides: Overrides = None,
+    versions: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder that versions are pushed to; default: that of the configuration."
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8501,
+    max_body: Annotated[
+        float, typer.Option(min=0.001, help="MiB of a request's body.")
+    ] = _LIMITS.body_bytes / _MIB,
+    max_pictures: Annotated[
+        int, typer.Option(min=1, help="Pictures in a request.")
+    ] = _LIMITS.examples,
+    max_requests: Annotated[
+        int, typer.Option(min=1, help="Requests that are read or answered at a time.")
+    ] = _LIMITS.requests,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            min=0.1, help="Seconds in which a request must be there, and its answer taken."
+        ),
+    ] = _LIMITS.body_seconds,
+    verbose: Verbose = False,
+):
+    """Serve the pushed model: TensorFlow Serving's REST routes, and a page to drop pictures on.
+
+    New versions are taken up as they are pushed. /healthz and /metrics are for clusters.
+    """
+    settings = load(config, overrides)
+    load_tensorflow(verbose)
+    from inception_finetune.pipeline.inputs import serving_directory
+    from inception_finetune.pipeline.serving.server import serve as run_server
+
+    limits = Limits(
+        body_bytes=int(max_body * _MIB),
+        examples=max_pictures,
+        requests=max_requests,
+        body_seconds=timeout,
+        idle_seconds=timeout,
+    )
+    folder = versions or serving_directory(settings)
+    run_server(settings.name, folder, host=host, port=port, limits=limits)
+
+
+def _end(summary: "Summary", said: Console) -> None:
+    """Says what was counted, and exits where pictures could not be read."""
+    if summary.right_line:
+        said.print(summary.right_line)
+    if summary.unread:
+        print_failure("not read:", summary.unread_line)
+        raise typer.Exit(ExitStatus.UNREAD)
+
+
+def _directory(settings: "Config", config: str, model: Path | None) -> Path:
+    """The model's folder: the one that was given, or the newest pushed one."""
+    from inception_finetune.pipeline.history.outcome import latest_pushed
+
+    directory = model or latest_pushed(settings)
+    if directory is None:
+        raise UserError(
+            f"No pushed model below {settings.root}. "
+            f"Run `inception-finetune run --config {config}` first, or give --model DIR."
+        )
+    return directory
+
+
+def _progress(output: Path | None) -> AbstractContextManager[Advance]:
+    """A bar, unless rows appear on the same terminal."""
+    if output is None and sys.stdout.isatty():
+        return nullcontext(lambda n, note="": None)
+    return progress("Predicting", None, "images")

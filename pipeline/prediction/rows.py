@@ -1,0 +1,79 @@
+"""Predictions as rows: the same columns in JSON lines, CSV and Parquet."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from inception_finetune.pipeline.prediction.predict import Prediction
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PICTURE: Final = "picture"
+TRUTH: Final = "truth"
+ERROR: Final = "error"
+_NUMBERS: Final = ("label_id", "probability")  # columns that are no text, by how they begin
+
+
+def columns(top: int) -> list[str]:
+    """Returns the names of the columns.
+
+    Args:
+      top: classes in a row, at least 1.
+
+    Returns:
+      ``picture``, ``truth``, ``error``, ``label_id``, ``label``, ``probability``, and for each
+      further class ``label_2``, ``probability_2`` and so on.
+    """
+    further = [
+        f"{name}_{place}" for place in range(2, top + 1) for name in ("label", "probability")
+    ]
+    return [PICTURE, TRUTH, ERROR, "label_id", "label", "probability", *further]
+
+
+def is_text(column: str) -> bool:
+    """Returns whether a column holds text."""
+    return not column.startswith(_NUMBERS)
+
+
+def row_of(prediction: Prediction, top: int) -> dict[str, Any]:
+    """Returns the row of a prediction, by the name of the column.
+
+    Args:
+      prediction: of one picture.
+      top: classes in a row; what the model does not have is None.
+
+    Returns:
+      None stands for an unknown truth, for no error, and where there is one, for all answers.
+      Probabilities have the digits that tell a float32 from its neighbours.
+    """
+    row: dict[str, Any] = dict.fromkeys(columns(top))
+    row[PICTURE] = prediction.picture.name
+    row[TRUTH] = prediction.picture.truth
+    if prediction.error:
+        row[ERROR] = prediction.error
+        return row
+    row["label_id"] = prediction.label_id
+    for place, (label, share) in enumerate(prediction.ranked(top), start=1):
+        end = "" if place == 1 else f"_{place}"
+        row[f"label{end}"], row[f"probability{end}"] = label, float(str(share))
+    return row
+
+
+def utf8_row(row: dict[str, Any]) -> dict[str, Any]:
+    r"""Returns the row for what takes UTF-8 alone: other bytes of a file's name are ``\udcXX``."""
+    return {
+        name: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+        for name, value in row.items()
+    }
+
+
+def parquet_schema(top: int) -> "pa.Schema":
+    """Returns Parquet's types of the columns: text, int32 and float32."""
+    import pyarrow as pa
+
+    types = {"label_id": pa.int32()}
+    return pa.schema(
+        [
+            (name, pa.string() if is_text(name) else types.get(name, pa.float32()))
+            for name in columns(top)
+        ]
+    )

@@ -1,0 +1,1 @@
+"""`serve`: the pushed model behind HTTP, with TensorFlow Serving's REST routes."""

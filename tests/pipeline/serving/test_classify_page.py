@@ -1,0 +1,132 @@
+"""The page at `/` in a real browser: both colour schemes, narrow and wide."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from helpers.served import serving
+
+pytestmark = pytest.mark.review
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    assert chromium, "needs Debian's chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        # As root, Chromium has no sandbox of its own; it opens nothing but our page.
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(brightness_model, tmp_path_factory) -> Iterator:
+    folder = tmp_path_factory.mktemp("serving")
+    shutil.copytree(brightness_model, folder / "3")
+    with serving(folder) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("pictures")
+    Image.new("RGB", (640, 480), (20, 30, 90)).save(folder / "night.jpg")
+    Image.new("RGB", (32, 32), (250, 250, 250)).save(folder / "snow <b>.png")
+    (folder / "notes.png").write_bytes(b"no picture")
+    return [folder / name for name in ("night.jpg", "snow <b>.png", "notes.png")]
+
+
+@pytest.fixture(params=[("light", 1200), ("dark", 360), ("light", 360), ("dark", 1200)])
+def page(request, browser, server) -> Iterator:
+    """The page, opened; at the end nothing was asked of others, and nothing is out of the window.
+
+    With SCREENSHOTS=FOLDER it is drawn as it was left.
+    """
+    scheme, width = request.param
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(server.url)
+    yield page
+    assert [line for line in said if "400 (Bad Request)" not in line] == []
+    assert {url for url in asked if not url.startswith(("data:", "blob:"))} <= {
+        f"{server.url}/",
+        f"{server.url}/classify",
+    }
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    if folder := os.environ.get("SCREENSHOTS"):
+        name = f"{request.node.originalname}-{scheme}-{width}.png"
+        page.screenshot(path=Path(folder, name), full_page=True)
+    page.close()
+
+
+def shown(page) -> list[tuple[str, str]]:
+    expect(page.locator(".waits")).to_have_count(0)  # by no script, which the policy refuses
+    cards = page.locator("article").all()
+    return [(card.locator(".file").inner_text(), card.locator("h2").inner_text()) for card in cards]
+
+
+def test_chosen_pictures_are_answered_in_order(page, pictures):
+    page.set_input_files("#files", pictures)
+    assert shown(page) == [
+        (
+            "notes.png",
+            "Not read: a picture must be a whole PNG or JPEG of at most 67,108,864 pixels, with "
+            "few scans and texts",
+        ),
+        ("snow <b>.png", "[red]"),
+        ("night.jpg", "dark"),
+    ]
+    card = page.locator("article").nth(2)
+    labels = card.locator("li span:first-child").all_inner_texts()
+    texts = card.locator(".share").all_inner_texts()
+    shares = [float(text.removesuffix(" %").removeprefix("< ")) for text in texts]
+    assert labels == ["dark", "[/]", "[red]"]
+    assert sum(shares) == pytest.approx(100, abs=0.2) and shares == sorted(shares, reverse=True)
+    widths = card.locator(".bar i").evaluate_all("bars => bars.map((bar) => bar.offsetWidth)")
+    full = card.locator(".bar").first.evaluate("bar => bar.offsetWidth")
+    assert [width / full for width in widths] == pytest.approx([s / 100 for s in shares], abs=0.02)
+    assert card.locator("img").evaluate("image => image.naturalWidth") == 640
+    assert page.locator("article").nth(0).locator("img").is_hidden()
+    assert card.locator(".version").inner_text() == "digits, version 3"
+
+
+def test_a_dropped_picture_is_answered(page):
+    page.evaluate("""async () => {
+        const canvas = document.createElement("canvas");
+        const blob = await new Promise((done) => canvas.toBlob(done));
+        const data = new DataTransfer();
+        data.items.add(new File([blob], "dropped.png", { type: "image/png" }));
+        document.getElementById("drop").dispatchEvent(
+            new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })
+        );
+    }""")
+    page.wait_for_selector("article")
+    assert shown(page) == [("dropped.png", "[red]")]  # transparent pixels are white
+
+
+def test_nothing_but_its_own_script_runs(browser, server):
+    page = browser.new_page()
+    page.goto(server.url)
+    blocked: list[str] = []
+    page.on("console", lambda message: blocked.append(message.text))
+    page.evaluate("""() => {
+        const script = document.createElement("script");
+        script.textContent = "window.hijacked = true";
+        document.body.append(script);
+        return fetch("http://127.0.0.1:9/").catch(() => null);
+    }""")
+    assert page.evaluate("window.hijacked") is None
+    assert "script-src" in blocked[0] and "connect-src" in blocked[1]
+    page.close()
