@@ -104,7 +104,8 @@ def _require_some(files: Iterator[PictureFile], where: str) -> Iterator[PictureF
     first = next(files, None)
     if first is None:
         raise UserError(
-            f"No pictures ({', '.join(PICTURE_SUFFIXES)}) in {where}. Give another, or name the files."
+            f"No pictures ({', '.join(PICTURE_SUFFIXES)}) in {where}. Give another, or name the "
+            "files."
         )
     return chain([first], files)
 
