@@ -130,7 +130,7 @@ def prepared(tmp_path_factory) -> Place:
     first = place.run()
     assert first.status == 0, first
     for name in ("a root", "cache"):
-        shutil.copytree(place.directory / name, place.directory / "whole" / name)
+        shutil.copytree(place.directory / name, place.directory / "whole" / name, symlinks=True)
     return place
 
 
@@ -139,7 +139,8 @@ def place(prepared) -> Iterator[Place]:
     yield prepared
     for name in ("a root", "cache"):
         shutil.rmtree(prepared.directory / name)
-        shutil.copytree(prepared.directory / "whole" / name, prepared.directory / name)
+        whole = prepared.directory / "whole" / name
+        shutil.copytree(whole, prepared.directory / name, symlinks=True)
 
 
 AFTER_TRAINING = {"TestPredictions", "Evaluator", "ModelReport", "Pusher"}
@@ -194,7 +195,7 @@ def test_folders_that_vanish_are_made_again(place, recorder):
     ("fault", "override", "told"),
     [
         ("archive vanishes", "dataset.archive={}/gone.tar.gz", "No such file"),
-        ("backbone vanishes", "backbone.handle={}/gone", "gone is none of them"),
+        ("backbone vanishes", "backbone.handle={}/gone", "gone is not a backbone"),
     ],
 )
 def test_what_was_given_and_vanishes_is_named(place, recorder, fault, override, told):
