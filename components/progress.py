@@ -1,12 +1,12 @@
-"""Progress of a long operation: a bar on a terminal, one plain line in a log."""
+"""Progress of a long operation: a bar on a terminal, a plain line each minute in a log."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.text import Text
 
 BYTES = "B"
+_LINE_EVERY: Final = 60.0  # seconds, in a log
 
 
 class Advance(Protocol):
@@ -39,44 +40,68 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(
-    description: str, total: int | None, unit: str = "items", *, done: int = 0
+    description: str,
+    total: int | None | Callable[[], int | None],
+    unit: str = "items",
+    *,
+    done: int = 0,
 ) -> Iterator[Advance]:
     """Shows progress on stderr, so that stdout stays free for results.
 
-    Without a terminal one line is written at the end, unless an exception was raised.
+    Without a terminal one line is written each minute, and one at the end unless an exception was
+    raised.
 
     Args:
       description: what is being done.
-      total: number of units, or None where it is not known.
+      total: number of units, or None where it is not known; or a function that knows it later.
       unit: name of the unit; ``"B"`` is shown as kB, MB and so on.
       done: how many of `total` an earlier run has done.
 
     Yields:
       A callback that reports how many more units are done.
     """
-    started = time.monotonic()
     console = Console(stderr=True)
+    known = total if callable(total) else lambda: total
     if not console.is_terminal:
-        total_done = 0
-
-        def count(n: int, note: str = "") -> None:
-            nonlocal total_done
-            total_done += n
-
-        yield count
-        amount = decimal(total_done) if unit == BYTES else f"{total_done:,} {unit}"
-        seconds = time.monotonic() - started
-        print(f"{description}: {amount} in {seconds:.1f} s", file=sys.stderr, flush=True)
+        yield from _lines(description, known, unit, done)
         return
     with Progress(*_columns(unit), console=console) as bar:
-        task = bar.add_task(description, total=total, completed=done, note="")
+        task = bar.add_task(description, total=known(), completed=done, note="")
 
         def advance(n: int, note: str = "") -> None:
-            bar.update(task, advance=n, note=note)
+            bar.update(task, advance=n, total=known(), note=note)
 
         yield advance
-        if total is None:
+        if known() is None:
             bar.update(task, total=bar.tasks[0].completed)
+
+
+def _lines(
+    description: str, total: Callable[[], int | None], unit: str, before: int
+) -> Iterator[Advance]:
+    started = last = time.monotonic()
+    done = 0
+
+    def amount() -> str:
+        return decimal(done) if unit == BYTES else f"{done:,} {unit}"
+
+    def count(n: int, note: str = "") -> None:
+        nonlocal done, last
+        done += n
+        now = time.monotonic()
+        if now - last < _LINE_EVERY:
+            return
+        last = now
+        left, line = (total() or 0) - before - done, f"{description}: {amount()}"
+        if left > 0:
+            minutes = left / done * (now - started) / 60
+            line += f" of {decimal(left + done) if unit == BYTES else f'{left + done:,}'}"
+            line += f", {minutes:.0f} min left" if minutes >= 1 else ", less than a minute left"
+        print(line, file=sys.stderr, flush=True)
+
+    yield count
+    seconds = time.monotonic() - started
+    print(f"{description}: {amount()} in {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
 def _columns(unit: str) -> tuple[ProgressColumn, ...]:

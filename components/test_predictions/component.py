@@ -26,16 +26,19 @@ from tfx.utils import path_utils
 from inception_finetune.components import features
 from inception_finetune.components.beam.example_shards import (
     CountExamples,
+    ShardFile,
     SplitIntoRanges,
     read_range,
     shard_files,
 )
+from inception_finetune.components.beam.watched import expect, watched
 from inception_finetune.components.evaluation.label_names import (
     places,
     read_label_names,
     why_incomparable,
 )
 from inception_finetune.components.peak_memory import begin_peak, peak_bytes
+from inception_finetune.components.steps import Step
 from inception_finetune.components.test_predictions.handler import ExportedModels
 from inception_finetune.components.test_predictions.settings import PredictionSettings
 from inception_finetune.components.test_predictions.store import encode
@@ -79,10 +82,11 @@ def TestPredictions(  # noqa: N802 - TFX component names are classes' names
     files = shard_files(artifact_utils.get_split_uri([examples], features.TEST), features.TEST)
     begin_peak()
     started = time.monotonic()
-    with pipeline as root:
+    with watched(pipeline, Step.TEST_PREDICTIONS, "images"), pipeline as root:
         _ = (
             root
             | "Count" >> CountExamples(files)
+            | "Expect" >> beam.Map(_expected)
             | "Cut" >> SplitIntoRanges(len(files))
             | "Read" >> beam.FlatMap(read_range)
             | "Records" >> beam.Values()
@@ -104,3 +108,8 @@ def TestPredictions(  # noqa: N802 - TFX component names are classes' names
     }
     with tf.io.gfile.GFile(f"{predictions.uri}/{MEASURED}", "w") as file:
         file.write(json.dumps(measured))
+
+
+def _expected(file_with_count: tuple[ShardFile, int]) -> tuple[ShardFile, int]:
+    expect(file_with_count[1])
+    return file_with_count

@@ -8,6 +8,7 @@ import tensorflow as tf
 from apache_beam.ml.inference.base import ModelHandler
 
 from inception_finetune.components import features
+from inception_finetune.components.beam.watched import advance
 from inception_finetune.components.image.undecodable import undecodable_image
 from inception_finetune.components.steps import Step
 from inception_finetune.components.test_predictions.settings import PredictionSettings
@@ -68,6 +69,7 @@ class ExportedModels(ModelHandler[bytes, Prediction, Signatures]):
             answers |= {key: answers[key][:, order] for key, order in self._orders.items()}
         except tf.errors.InvalidArgumentError as error:
             raise undecodable_image(batch) or error from error
+        advance(len(batch))
         for index, serialized in enumerate(batch):
             feature = tf.train.Example.FromString(serialized).features.feature
             [identity] = feature[features.IMAGE_ID].bytes_list.value

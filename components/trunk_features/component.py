@@ -23,7 +23,9 @@ from inception_finetune.components.beam.example_shards import (
     read_range,
     shard_files,
 )
+from inception_finetune.components.beam.watched import expect, watched
 from inception_finetune.components.image.views import AS_SERVED
+from inception_finetune.components.steps import Step
 from inception_finetune.components.trunk_features import store
 from inception_finetune.components.trunk_features.handler import ImageView, TrunkHandler
 from inception_finetune.components.trunk_features.settings import TrunkSettings
@@ -64,7 +66,7 @@ def TrunkFeatures(  # noqa: N802 - TFX component names are classes' names
         for file in shard_files(artifact_utils.get_split_uri([examples], split), split)
     ]
     write = store.WriteShards(directories)
-    with pipeline as root:
+    with watched(pipeline, Step.TRUNK_FEATURES, "images"), pipeline as root:
         files_with_counts = root | "Count" >> CountExamples(files)
         _ = (
             files_with_counts
@@ -92,7 +94,9 @@ def TrunkFeatures(  # noqa: N802 - TFX component names are classes' names
 
 def _records(file_with_count: tuple[ShardFile, int], views: Mapping[str, list[int]]) -> int:
     file, examples = file_with_count
-    return examples * len(views[file.split])
+    records = examples * len(views[file.split])
+    expect(records)
+    return records
 
 
 def _read(

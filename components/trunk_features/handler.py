@@ -12,6 +12,7 @@ from inception_finetune.components import features
 from inception_finetune.components.backbone.compute_dtype import resolve_compute_dtype
 from inception_finetune.components.backbone.network import largest_activation
 from inception_finetune.components.backbone.networks import NETWORKS
+from inception_finetune.components.beam.watched import advance
 from inception_finetune.components.image.augmentation import DRAWS, show_views, stored_draws
 from inception_finetune.components.image.undecodable import undecodable_image
 from inception_finetune.components.io.record_index import identify, order_key
@@ -127,6 +128,7 @@ class TrunkHandler(ModelHandler[ImageView, TrunkOutput, Model]):
             answer = model(tf.constant(serialized), tf.constant(views, tf.int32), draws)
         except tf.errors.InvalidArgumentError as error:
             raise undecodable_image(serialized) or error from error
+        advance(len(batch))
         return [
             TrunkOutput(values, int(label), identity)
             for values, label, identity in zip(

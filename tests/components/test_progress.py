@@ -63,3 +63,26 @@ def test_the_bar_counts_on(terminal):
     with progress("Reading", 100, "images") as advance:
         advance(25)
     assert "25/100 images" in terminal.getvalue()
+
+
+def test_a_log_of_long_work_gets_lines_with_what_is_left(capsys, monkeypatch):
+    times = iter([0.0, 30.0, 90.0, 120.0, 200.0, 200.0])
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(times))
+    with progress("Converting", lambda: 4000, "images") as advance:
+        for _ in range(4):
+            advance(1000)
+    assert capsys.readouterr().err.splitlines() == [
+        "Converting: 2,000 images of 4,000, 2 min left",
+        "Converting: 4,000 images",
+        "Converting: 4,000 images in 200.0 s",
+    ]
+
+
+def test_a_total_that_is_known_later_is_shown(terminal):
+    expected = 0
+    with progress("Reading", lambda: expected or None, "images") as advance:
+        expected = 2000
+        advance(1000)
+        advance(1000)
+    last = next(line for line in reversed(terminal.getvalue().splitlines()) if "━" in line)
+    assert "2,000/2,000 images" in last
