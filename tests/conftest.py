@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from functools import cache, partial
@@ -40,6 +41,20 @@ def run_command(monkeypatch, capsys):
         return int(caught.value.code or 0), output.out, output.err
 
     return call
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium, for pages."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    assert chromium, "needs Debian's chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        # As root, Chromium has no sandbox of its own; it opens nothing but our page.
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The review page in a real browser: both colour schemes, narrow and wide, cells clicked."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,19 +9,6 @@ from helpers.reports import dense, earliest
 from inception_finetune.components.model_report.facts import Facts
 
 pytestmark = [pytest.mark.review, pytest.mark.e2e]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium")
-    assert chromium, "needs Debian's chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        # As root, Chromium has no sandbox of its own; it opens nothing but our page.
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

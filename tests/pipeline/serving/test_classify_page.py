@@ -15,19 +15,6 @@ pytestmark = pytest.mark.review
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator:
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium")
-    assert chromium, "needs Debian's chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        # As root, Chromium has no sandbox of its own; it opens nothing but our page.
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def server(brightness_model, tmp_path_factory) -> Iterator:
     folder = tmp_path_factory.mktemp("serving")
     shutil.copytree(brightness_model, folder / "3")
