@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
@@ -51,8 +53,8 @@ class Checked(NamedTuple):
     folder: Path
 
 
-def check_data_set(config: Config, folder: Path | None) -> Checked:
-    """Looks at every image of the converted data set.
+def check_data_set(config: Config, folder: Path | None, sample: int) -> Checked:
+    """Looks at the images of the converted data set.
 
     Copies that the conversion would refuse as leaks are findings here, so they are let through into
     records of their own.
@@ -60,6 +62,7 @@ def check_data_set(config: Config, folder: Path | None) -> Checked:
     Args:
       config: of the pipeline.
       folder: receives page, table and findings; by default below the root.
+      sample: images that are looked at; of more they are drawn at random.
 
     Raises:
       UserError: data or a backbone is missing or damaged, or nothing can be written.
@@ -80,10 +83,13 @@ def check_data_set(config: Config, folder: Path | None) -> Checked:
         total = sum(manifest.counts.values())
         directory = resolve_backbone(config)
         backbone = find_network(config, directory)
-        measured, early = _measure(config, directory, backbone, files, total)
-        with progress("Comparing", total, "images") as advance:
+        chosen = np.zeros(total, bool)
+        chosen[np.random.default_rng(config.dataset.seed).permutation(total)[:sample]] = True
+        measured, early = _measure(config, directory, backbone, files, chosen)
+        count = len(measured.ids)
+        with progress("Comparing", count, "images") as advance:
             pairs = near_duplicates(measured.grey, measured.features[early], advance)
-        groups = duplicate_groups(pairs, total)
+        groups = duplicate_groups(pairs, count)
         with progress("Judging labels", FOLDS + 1, "folds") as advance:
             labels = examine_labels(
                 measured.features,
@@ -129,9 +135,9 @@ def _measure(
     directory: Path,
     backbone: Backbone,
     files: Mapping[str, list[Path]],
-    total: int,
+    chosen: npt.NDArray[np.bool_],
 ) -> tuple[Measured, str]:
-    """Returns the measured images, and the block whose features show copies."""
+    """Returns the chosen images, measured, and the block whose features show copies."""
     early = early_block(backbone, config.image.size)
     names = [block.name for block in backbone.blocks]
     first = config.backbone.trainable_from
@@ -139,8 +145,8 @@ def _measure(
     blocks = list(dict.fromkeys([early, *frozen[-1:], names[-1]]))
     loaded = load.load_backbone(directory, network=backbone.name, image_size=config.image.size)
     dtype = tf.as_dtype(resolve_compute_dtype(config.compute_dtype))
-    with progress("Looking", total, "images") as advance:
-        return measure(files, loaded, config.image, blocks, dtype, advance), early
+    with progress("Looking", int(chosen.sum()), "images") as advance:
+        return measure(files, loaded, config.image, blocks, dtype, chosen, advance), early
 
 
 def _encoded(files: Mapping[str, list[Path]], wanted: set[str]) -> dict[str, bytes]:
@@ -180,7 +186,8 @@ def print_findings(checked: Checked, console: Console) -> None:
     def line(count: int, text: str, bad: bool) -> None:
         table.add_row(Text(f"{count:,}", style="bold red" if count and bad else "bold"), text)
 
-    line(findings.images, "images looked at", bad=False)
+    drawn = f", drawn from {findings.total:,}" if findings.total > findings.images else ""
+    line(findings.images, f"images looked at{drawn}", bad=False)
     line(across, f"groups of copies in {features.TEST} and elsewhere", bad=True)
     line(
         len(findings.copies) - across,

@@ -22,7 +22,7 @@ COMMANDS = re.findall(r"^\$ inception-finetune (.+?)(?: +#.*)?$", TEXT, re.M)
 
 def test_it_shows_the_way_from_pictures_to_answers():
     assert [command.split()[0] for command in COMMANDS] == [
-        *("init", "data", "run", "review", "predict", "check-data"),
+        *("init", "data", "run", "review", "predict", "serve", "check-data"),
     ]
 
 

@@ -68,9 +68,10 @@ def measure(
     image: Image,
     blocks: Sequence[str],
     dtype: tf.DType,
+    chosen: npt.NDArray[np.bool_],
     advance: Advance,
 ) -> Measured:
-    """Measures every image of converted records, in one pass of the network.
+    """Measures images of converted records, in one pass of the network.
 
     Memory holds one batch of images, and of each image 1.6 KB and its features.
 
@@ -80,6 +81,7 @@ def measure(
       image: how images are cropped and resized for it.
       blocks: whose outputs are kept.
       dtype: of the convolutions.
+      chosen: ``[all]``, which images are looked at, in the order of the files.
       advance: is called after each batch with its number of images.
 
     Raises:
@@ -95,7 +97,7 @@ def measure(
     rows: list[tuple[float, ...]] = []
     grey: list[npt.NDArray[np.uint8]] = []
     size = batch_size(loaded.backbone.name, image.size)
-    for split, batch in _batches(records, size):
+    for split, batch in _batches(records, size, chosen):
         encoded = []
         for record in batch:
             feature = tf.train.Example.FromString(record).features.feature
@@ -128,9 +130,14 @@ def measure(
     )
 
 
-def _batches(records: Mapping[str, Sequence[Path]], size: int) -> Iterator[tuple[str, list[bytes]]]:
+def _batches(
+    records: Mapping[str, Sequence[Path]], size: int, chosen: npt.NDArray[np.bool_]
+) -> Iterator[tuple[str, list[bytes]]]:
+    is_chosen = iter(chosen.tolist())
     for split, paths in records.items():
-        serialized = (record for path in paths for record in read_records(str(path)))
+        serialized = (
+            record for path in paths for record in read_records(str(path)) if next(is_chosen)
+        )
         while batch := list(islice(serialized, size)):
             yield split, batch
 

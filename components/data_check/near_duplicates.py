@@ -34,7 +34,7 @@ _TEMPLATE: Final = 18  # pixels, of the middle part that is laid on the other im
 _SCALES: Final = (24, 27, 30)  # pixels of the other image: the same part, a crop of 90 % or of 80 %
 _DETAILS: Final = (1.0, 3.0)  # pixels: deviations of the two blurs whose difference is compared
 _LEAST_NORM: Final = 1.0  # of a flat window, which must not be divided by
-_ROWS: Final = 2048  # of features, of which a product with all others is in memory
+_ROWS: Final = 512  # of features, of which a product with all others is in memory
 _PAIRS: Final = 512  # compared at a time
 
 

@@ -27,7 +27,7 @@ _BLURRED: Final = 4.0  # of the logarithm of sharpness
 _FAR: Final = 4.0  # of the logarithm of the mean distance to the neighbours
 _SMALL: Final = 0.5  # share of the median side
 _NEIGHBOURS: Final = 10
-_ROWS: Final = 2048  # of features, of which a product with all others is in memory
+_ROWS: Final = 512  # of features, of which a product with all others is in memory
 
 
 class Unusual(NamedTuple):

@@ -34,12 +34,11 @@ def upload(
     settings = load(config, overrides)
     load_tensorflow(verbose)
     from inception_finetune.kubeflow.upload import plan_upload, upload
-    from inception_finetune.pipeline.failure import as_user_error
     from inception_finetune.pipeline.inputs import prepare_inputs
     from inception_finetune.pipeline.locks import pipeline_lock
 
     console = Console(stderr=True, highlight=False)
-    with as_user_error(), pipeline_lock(Path(settings.root)):
+    with pipeline_lock(Path(settings.root)):
         plan = plan_upload(prepare_inputs(settings))
         place = to or plan.place(settings)
         upload(plan, place, lambda part: console.print(f"[dim]{part}[/]"))

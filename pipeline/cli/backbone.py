@@ -36,11 +36,9 @@ def check(
     """Load a module, compare the Keras network with it, and list every variable."""
     settings = load(config, [*(overrides or ()), f"backbone.handle={handle}"])
     load_tensorflow(verbose)
-    from inception_finetune.pipeline import failure
     from inception_finetune.pipeline.cli import backbone_report
 
-    with failure.as_user_error():
-        backbone_report.print_report(settings, Console())
+    backbone_report.print_report(settings, Console())
 
 
 @app.command()
@@ -98,10 +96,8 @@ def import_(
     pixels = None if value_range is None else _parse_range(value_range)
     load_tensorflow(verbose)
     from inception_finetune.components.backbone.weights.importing import import_weights
-    from inception_finetune.pipeline import failure
 
-    with failure.as_user_error():
-        weights = import_weights(source, directory, network=network, value_range=pixels)
+    weights = import_weights(source, directory, network=network, value_range=pixels)
     assert weights.value_range is not None
     low, high = weights.value_range
     checked = "its answers checked" if weights.answer else "which cannot answer by itself"

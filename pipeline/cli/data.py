@@ -28,10 +28,9 @@ app = typer.Typer(help="Fetch, look at, check and convert data sets.", no_args_i
 def fetch(config: ConfigOption = "cifar10", overrides: Overrides = None):
     """Fetch the archive and verify it. Print where it lies."""
     settings = load(config, overrides)
-    from inception_finetune.pipeline import failure, inputs
+    from inception_finetune.pipeline import inputs
 
-    with failure.as_user_error():
-        print(inputs.fetch_archive(settings))
+    print(inputs.fetch_archive(settings))
 
 
 @app.command()
@@ -54,10 +53,9 @@ def show(
     samples = [_parse_sample(text) for text in sample or ()]
     found = _fetch(settings)
     from inception_finetune.components.dataset import grid, show
-    from inception_finetune.pipeline import failure, inputs
+    from inception_finetune.pipeline import inputs
 
-    with failure.as_user_error():
-        loaded = inputs.read_source(found, settings.dataset.policy)
+    loaded = inputs.read_source(found, settings.dataset.policy)
     if not samples:
         first = show.group_names(loaded)[0]
         samples = [(first, min(5, int((loaded.groups == first).sum()) - 1))]
@@ -84,10 +82,9 @@ def convert(
     """Convert the archive, folder or list of pictures to TFRecord shards, and labels.txt."""
     settings = load(config, overrides)
     found = _fetch(settings)
-    from inception_finetune.pipeline import failure, inputs
+    from inception_finetune.pipeline import inputs
 
-    with failure.as_user_error():
-        manifest = inputs.convert_dataset(settings, directory, found)
+    manifest = inputs.convert_dataset(settings, directory, found)
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
     print(f"{directory}: {counts}")
 
@@ -100,6 +97,9 @@ def check(
         Path | None,
         typer.Option(help="Folder for page, corrections and findings; default: ROOT/data-check."),
     ] = None,
+    sample: Annotated[
+        int, typer.Option(min=100, help="Images that are looked at, at most.")
+    ] = 50_000,
     verbose: Verbose = False,
 ):
     """Look for copies, wrong labels and unusual images before anything is trained."""
@@ -107,16 +107,15 @@ def check(
     load_tensorflow(verbose)
     from inception_finetune.pipeline.data_check import check_data_set, print_findings
 
-    print_findings(check_data_set(settings, save), Console())
+    print_findings(check_data_set(settings, save, sample), Console())
 
 
 def _fetch(settings: "Config") -> "Layout":
     """What the data set is, once it lies here; TensorFlow is loaded where it is to decode it."""
-    from inception_finetune.pipeline import failure, inputs
+    from inception_finetune.pipeline import inputs
 
     set_up_environment(verbose=False)
-    with failure.as_user_error():
-        found = inputs.find_layout(settings)
+    found = inputs.find_layout(settings)
     if found.kind != "cifar":
         load_tensorflow(verbose=False)
     return found

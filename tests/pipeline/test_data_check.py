@@ -61,7 +61,7 @@ def checked(folder, tmp_path_factory):
     """The check's result; it is made once."""
     root = tmp_path_factory.mktemp("root")
     config = load_config(None, [*_SMALL, f"dataset.archive={folder}", f"root={root}"])
-    return check_data_set(config, None)
+    return check_data_set(config, None, 1000)
 
 
 def test_planted_faults_are_found(checked, capsys):
@@ -106,3 +106,14 @@ def test_a_folder_that_cannot_be_written_is_one_line(run_command, folder, checke
     )
     assert status == 1
     assert error.splitlines()[-1].startswith("error: Cannot write the findings to")
+
+
+def test_of_many_images_a_sample_is_looked_at(folder, checked):
+    config = load_config(
+        None, [*_SMALL, f"dataset.archive={folder}", f"root={checked.folder.parent}"]
+    )
+    some = check_data_set(config, checked.folder.parent / "sampled", 100).findings
+    assert (some.images, some.total) == (100, checked.findings.total)
+    assert sum(one.images for one in some.splits) == 100
+    page = (checked.folder.parent / "sampled" / "data.html").read_text()
+    assert f"100 images drawn at random from {some.total}" in page

@@ -142,29 +142,23 @@ def test_facts_and_cards_grow_no_faster_than_the_classes(many):
 
 @pytest.mark.review
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 360)])
-def test_pairs_and_classes_can_be_searched(path, scheme, width):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox"]
-        )
-        opened = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        said: list[str] = []
-        opened.on("console", lambda message: said.append(message.text))
-        opened.on("pageerror", lambda error: said.append(str(error)))
-        opened.goto(f"file://{path}")
-        opened.wait_for_selector("[data-chart=labels] svg")
-        row = opened.locator("#pair-table tbody tr").first
-        assert row.inner_text().split("\t")[:3] == ["class number 7", "class number 8", "50"]
-        row.locator("button").click()
-        assert opened.locator("#cell-pictures img").count() >= 1
-        assert opened.locator("#class-table tbody tr").count() == 50
-        opened.fill("#class-table input", "number 77")
-        assert opened.locator("#class-table tbody tr").count() == 11
-        assert opened.evaluate("document.documentElement.scrollWidth") == width
-        assert said == []
-        browser.close()
+def test_pairs_and_classes_can_be_searched(browser, path, scheme, width):
+    opened = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    said: list[str] = []
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.goto(f"file://{path}")
+    opened.wait_for_selector("[data-chart=labels] svg")
+    row = opened.locator("#pair-table tbody tr").first
+    assert row.inner_text().split("\t")[:3] == ["class number 7", "class number 8", "50"]
+    row.locator("button").click()
+    assert opened.locator("#cell-pictures img").count() >= 1
+    assert opened.locator("#class-table tbody tr").count() == 50
+    opened.fill("#class-table input", "number 77")
+    assert opened.locator("#class-table tbody tr").count() == 11
+    assert opened.evaluate("document.documentElement.scrollWidth") == width
+    assert said == []
+    opened.close()
 
 
 def test_the_number_of_uses_of_the_test_pictures_is_said(many, path):
