@@ -163,13 +163,13 @@ def correct_listing(
         fresh = lines.with_suffix(".corrected")
         with fresh.open("w", encoding="utf-8") as file:
             for line in _lines(str(lines)):
-                identity, place, label, split = json.loads(line)
+                identity, place, label, *rest = json.loads(line)
                 if identity in corrections.by_id:
                     new = corrections.label(identity, label, label_names)
                     corrected[identity] = described(label, new, label_names)
                     if new is None:
                         continue
-                    line = json.dumps([identity, place, new, split]) + "\n"
+                    line = json.dumps([identity, place, new, *rest]) + "\n"
                 file.write(line)
         fresh.replace(lines)
     corrections.require_met(corrected)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 
 from helpers.made_layouts import (
     CLASSES,
@@ -407,3 +408,21 @@ def test_by_url_and_whole_or_not_at_all(tmp_path, name):
         server.etag = '"two"'
         with pytest.raises(UserError, match="is refused and nothing of it was kept"):
             converted(source, f"dataset.archive={server.address}/{name}")
+
+
+def test_corrections_reach_pictures_inside_of_files(tmp_path):
+    source = write_parquet(tmp_path / "in", "train", "test")
+    converted(source)
+    identities = {}
+    for path in (tmp_path / "out").glob("train-*.tfrecord"):
+        for serialized in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            feature = tf.train.Example.FromString(serialized).features.feature
+            label = feature["image/class/label"].int64_list.value[0]
+            identities[feature["image/id"].bytes_list.value[0].decode()] = label
+    (fixed, label), (removed, _) = sorted(identities.items())[:2]
+    other = CLASSES[(label + 1) % len(CLASSES)]
+    table = tmp_path / "corrections.csv"
+    table.write_text(f"id,correction\n{fixed},{other}\n{removed},remove\n")
+    manifest = converted(source, f"dataset.corrections={table}")
+    assert manifest.corrected == {fixed: f"{CLASSES[label]} -> {other}", removed: "removed"}
+    assert len(read_out(source)) == len(expected()) - 1
