@@ -29,7 +29,7 @@ test: setup ## all default tests
 coverage: setup ## all default tests, and which lines they run: build/coverage/html (1.5 times as long)
 	$(RUN) pytest --cov --cov-report=term --cov-report=html
 
-test-resume: setup ## training killed at 20 random points ends with the same weights (10 minutes)
+test-resume: setup ## training killed at 30 random points ends with the same weights (20 minutes)
 	$(RUN) pytest -m resume -s
 
 # With Debian's faketime; as root it is installed where it is missing.

@@ -14,11 +14,19 @@ import tensorflow as tf
 
 pytestmark = pytest.mark.resume
 
-KILLS, STEPS, CHECKPOINT_EVERY = 20, 600, 7
+STEPS, CHECKPOINT_EVERY = 600, 7
+# All that is drawn, or keeps a state of its own, besides the order of the images.
+AUGMENTED = (
+    *("image.views=[identity, flip_left_right]", "image.random_views=2"),
+    *("image.augmentation.rand_augment=2", "image.augmentation.erase=0.5"),
+    *("training.mixup=0.2", "training.cutmix=1.0", "training.balanced_sampling=0.5"),
+    *("training.optimizer=adamw", "training.weight_decay=0.05", "training.layer_decay=0.9"),
+    *("training.unfreeze_after=1", "training.ema_momentum=0.99", "training.class_weights=balanced"),
+)
 SEED = 20171124
 
 
-def command(root: Path, cache: Path) -> list[str]:
+def command(root: Path, cache: Path, settings: tuple[str, ...]) -> list[str]:
     return [
         *(
             sys.executable,
@@ -32,6 +40,7 @@ def command(root: Path, cache: Path) -> list[str]:
         *("backbone.trainable_from=Mixed_7c", "gate.min_accuracy=0"),
         *("training.epochs=null", f"training.steps={STEPS}", "training.batch_size=8"),
         *(f"training.checkpoint_every={CHECKPOINT_EVERY}", "training.learning_rate=0.0003"),
+        *("training.log_every=1", *settings),
     ]
 
 
@@ -88,14 +97,17 @@ def weights(root: Path) -> dict[str, np.ndarray]:
     return {name: reader.get_tensor(name) for name in names}
 
 
-def test_twenty_kills_change_nothing(tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "count"), [((), 20), (AUGMENTED, 10)], ids=["plain", "augmented"]
+)
+def test_kills_change_nothing(tmp_path, settings, count):
     chance = random.Random(SEED)
-    subprocess.run(command(tmp_path / "whole", tmp_path / "cache"), check=True)
+    subprocess.run(command(tmp_path / "whole", tmp_path / "cache", settings), check=True)
     killed, kills, resumed = tmp_path / "killed", 0, []
-    while kills < KILLS:
+    while kills < count:
         before = saved_step(killed)
         output, was_killed = run_and_kill(
-            command(killed, tmp_path / "cache"), chance.uniform(0, 14)
+            command(killed, tmp_path / "cache", settings), chance.uniform(0, 14)
         )
         assert was_killed, f"trained to the end after {kills} kills: make training longer"
         kills += 1
@@ -105,7 +117,7 @@ def test_twenty_kills_change_nothing(tmp_path):
             assert resumed[-1] == before  # no step that was saved is trained again
         assert saved_step(killed) >= before
         print(f"kill {kills}: resumed at {before}, saved {saved_step(killed)}", flush=True)
-    subprocess.run(command(killed, tmp_path / "cache"), check=True)
+    subprocess.run(command(killed, tmp_path / "cache", settings), check=True)
 
     steps, losses = logged(killed)
     expected_steps, expected_losses = logged(tmp_path / "whole")
@@ -115,4 +127,4 @@ def test_twenty_kills_change_nothing(tmp_path):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
-    assert len(set(resumed)) > KILLS // 4
+    assert len(set(resumed)) > count // 4
