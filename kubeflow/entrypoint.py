@@ -76,6 +76,8 @@ def run_task(arguments: Sequence[str]) -> None:
     options.json_serialized_invocation_args = json.dumps(task.invocation)
     driver_metadata = _run_driver(options) if task.is_example_gen else {}
     _run_executor(options, beam_arguments)
+    for line in task.verdict_lines():
+        print(line, flush=True)
     task.publish(driver_metadata)
 
 
@@ -95,6 +97,7 @@ class Task:
         Raises:
           UserError: the executor cannot be imported.
         """
+        from tfx.components.evaluator.executor import Executor as EvaluatorExecutor
         from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
         from tfx.components.pusher.executor import Executor as PusherExecutor
         from tfx.utils.import_utils import import_class_by_path
@@ -108,6 +111,7 @@ class Task:
             ) from error
         self.is_example_gen = issubclass(executor_class, BaseExampleGenExecutor)
         self._is_pusher = issubclass(executor_class, PusherExecutor)
+        self._is_evaluator = issubclass(executor_class, EvaluatorExecutor)
         self.invocation = invocation
         self._inputs_spec = inputs_spec
         self._parameters: dict[str, Any] = {}
@@ -165,6 +169,25 @@ class Task:
         local = Path(outputs["outputFile"])
         local.parent.mkdir(parents=True, exist_ok=True)
         local.unlink(missing_ok=True)
+
+    def verdict_lines(self) -> list[str]:
+        """Returns what Evaluator has decided, and why; its own log does not say. Else nothing."""
+        if not self._is_evaluator:
+            return []
+        from tfx.utils.path_utils import serving_model_path
+
+        from inception_finetune.components.evaluation.label_names import read_label_names
+        from inception_finetune.components.evaluation.verdict import read_verdict
+
+        inputs, outputs = self.invocation["inputs"], self.invocation["outputs"]
+        [model] = inputs["artifacts"]["model"]["artifacts"]
+        [evaluation] = outputs["artifacts"]["evaluation"]["artifacts"]
+        names = read_label_names(Path(serving_model_path(model["uri"])))
+        verdict = read_verdict(evaluation["uri"], names)
+        measured = [f"{name}: {value:.4f}" for name, value in sorted(verdict.metrics.items())]
+        if verdict.blessed:
+            return [*measured, "blessed"]
+        return [*measured, f"not blessed: {visible('; '.join(verdict.refusals))}"]
 
     def publish(self, driver_metadata: dict[str, Any]) -> None:
         """Copies outputs to the store, and after them the file that describes them.

@@ -44,6 +44,8 @@ def apply(
         ]
         # Only some backends run it; the task's entry point does, on all.
         container.pop("lifecycle", None)
+        if settings.retries:
+            task["retryPolicy"] = {"maxRetryCount": settings.retries}
         task["cachingOptions"] = {"enableCache": settings.caching and name not in NEVER_CACHED}
 
 
@@ -55,10 +57,8 @@ def documents(package: dict[str, Any], settings: Kubeflow) -> list[dict[str, Any
       settings: the section `kubeflow` of the configuration.
 
     Returns:
-      One PlatformSpec as a dictionary, or nothing if there are neither secrets nor volumes.
+      One PlatformSpec as a dictionary, or nothing if the settings need none.
     """
-    if not settings.secrets and not settings.volumes:
-        return []
     config = kubernetes.KubernetesExecutorConfig()
     for secret, keys in settings.secrets.items():
         added = config.secret_as_env.add(secret_name=secret)
@@ -66,6 +66,17 @@ def documents(package: dict[str, Any], settings: Kubeflow) -> list[dict[str, Any
             added.key_to_env.add(secret_key=key, env_var=variable)
     for claim, folder in settings.volumes.items():
         config.pvc_mount.add(constant=claim, mount_path=folder)
+    config.node_selector.labels.update(settings.node_selector)
+    for toleration in settings.tolerations:
+        config.tolerations.add(**toleration.model_dump())
+    for secret in settings.pull_secrets:
+        config.image_pull_secret.add(secret_name=secret)
+    if settings.run_as_non_root:
+        config.security_context.run_as_non_root = True
+    if settings.timeout:
+        config.active_deadline_seconds = settings.timeout
+    if not config.ListFields():
+        return []
     executors = {
         package["components"][task["componentRef"]["name"]]["executorLabel"]: (
             json_format.MessageToDict(config)

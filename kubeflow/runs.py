@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     RunAndTasks = tuple[V2beta1Run, tuple[TaskState, ...]]
 
 POLL_SECONDS = 5.0
+_ID = 36  # characters of a run's id
 MAX_OUTAGE_SECONDS = 600.0  # that the API may be away while a run is followed
 MAX_PAUSE_SECONDS = 60.0  # between two requests to an API that is away
 
@@ -156,7 +157,8 @@ def print_runs(runs: Sequence["V2beta1Run"], console: Console) -> None:
       console: what they are printed on.
     """
     table = Table()
-    for heading in ("run", "name", "state", "created"):
+    table.add_column("run", no_wrap=True, min_width=_ID)  # to be copied, or read by a program
+    for heading in ("name", "state", "created"):
         table.add_column(heading, overflow="fold")
     table.add_column("minutes", justify="right")
     for run in runs:

@@ -1,6 +1,6 @@
 """The section `kubeflow` of the configuration: where and with what the tasks run on a cluster."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -37,6 +37,15 @@ class Serving(Section):
     memory: _Positive = 4  # GB
 
 
+class Toleration(Section):
+    """A taint of nodes that tasks bear, in Kubernetes' own words."""
+
+    key: str = ""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: str = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+
+
 class Kubeflow(Section):
     """The tasks' image, storage and resources on a cluster."""
 
@@ -52,6 +61,13 @@ class Kubeflow(Section):
     # Kubernetes secrets of every task: secret -> its key -> environment variable.
     secrets: dict[str, dict[str, str]] = {}
     volumes: dict[str, str] = {}  # of every task: persistent volume claim -> folder it appears at
+    node_selector: dict[str, str] = {}  # labels of the nodes that tasks may run on
+    tolerations: tuple[Toleration, ...] = ()  # of every task
+    pull_secrets: tuple[str, ...] = ()  # secrets of the image's registry
+    # Pods say that they run as another user than root: restricted namespaces ask for that.
+    run_as_non_root: bool = True
+    retries: int = Field(0, ge=0, le=20)  # of a task that failed, where the backend has them
+    timeout: int | None = Field(None, ge=60)  # seconds that a task may take
     # Where checkpoints lie; in a volume, a training whose pod was killed goes on.
     work: str = "/tmp/inception-finetune/work"  # noqa: S108 - of a pod, which has it alone
     serving: Serving = Serving()

@@ -123,6 +123,6 @@ def _compile(config: str, directory: Path) -> Path:
 def _exit_unless_pushed(pushed: bool, link: str) -> None:
     if not pushed:
         Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[bold red]not blessed, not pushed:[/] see Evaluator at {link}"
+            f"[bold red]not blessed, not pushed:[/] the log of Evaluator has the reasons: {link}"
         )
         raise typer.Exit(ExitStatus.REFUSED)

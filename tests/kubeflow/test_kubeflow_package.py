@@ -345,7 +345,7 @@ def test_containers(package):
 def test_cache(package, compiled):
     cached = {name: task["cachingOptions"]["enableCache"] for name, task in tasks(package).items()}
     assert [name for name, enabled in cached.items() if not enabled] == ["baseline"]
-    off = yaml.safe_load(compiled("kubeflow.caching=false").read_text("utf-8"))
+    off = next(yaml.safe_load_all(compiled("kubeflow.caching=false").read_text("utf-8")))
     assert not any(task["cachingOptions"]["enableCache"] for task in tasks(off).values())
 
 
@@ -453,11 +453,46 @@ def test_refusals_leave_nothing(compiled, tmp_path, overrides, override, suffix,
 
 def test_a_tag_may_be_allowed(compiled):
     path = compiled("kubeflow.image=repository:tag", "kubeflow.allow_unpinned_image=true")
-    assert executor(yaml.safe_load(path.read_text("utf-8")), "Trainer")["container"]["image"] == (
-        "repository:tag"
-    )
+    assert executor(next(yaml.safe_load_all(path.read_text("utf-8"))), "Trainer")["container"][
+        "image"
+    ] == ("repository:tag")
 
 
 def test_an_unknown_key_below_a_task_is_named():
     with pytest.raises(UserError, match="unknown key kubeflow.tasks.Trainer.cpus; did you mean"):
         load_config("digits", ["kubeflow.tasks.Trainer.cpus=2"])
+
+
+def test_pods_get_what_operators_ask_for(compiled):
+    from kfp import components
+    from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes
+
+    path = compiled(
+        "kubeflow.node_selector={pool: gpu}",
+        "kubeflow.tolerations=[{key: gpu, operator: Exists, effect: NoSchedule}]",
+        "kubeflow.pull_secrets=[registry]",
+        "kubeflow.retries=2",
+        "kubeflow.timeout=7200",
+    )
+    loaded = components.load_component_from_file(str(path))
+    tasks_of_run = loaded.pipeline_spec.root.dag.tasks
+    assert {task.retry_policy.max_retry_count for task in tasks_of_run.values()} == {2}
+    executors = loaded.platform_spec.platforms["kubernetes"].deployment_spec.executors
+    assert len(executors) == len(tasks_of_run)
+    for executor in executors.values():
+        pod = json_format.ParseDict(
+            json_format.MessageToDict(executor), kubernetes.KubernetesExecutorConfig()
+        )
+        assert dict(pod.node_selector.labels) == {"pool": "gpu"}
+        [toleration] = pod.tolerations
+        assert (toleration.key, toleration.operator, toleration.effect) == (
+            *("gpu", "Exists", "NoSchedule"),
+        )
+        assert [secret.secret_name for secret in pod.image_pull_secret] == ["registry"]
+        assert pod.security_context.run_as_non_root
+        assert pod.active_deadline_seconds == 7200
+
+
+def test_a_package_without_needs_of_pods_is_one_document(compiled):
+    path = compiled("kubeflow.run_as_non_root=false")
+    assert len(list(yaml.safe_load_all(path.read_text()))) == 1

@@ -252,7 +252,8 @@ def test_a_refused_model_ends_with_3(stub, call, package):
     status, _, err = submit_and_wait(stub, call, package)
     assert status == 3
     assert err.splitlines()[-1] == (
-        f"not blessed, not pushed: see Evaluator at {stub.address}/#/runs/details/run-0"
+        "not blessed, not pushed: the log of Evaluator has the reasons: "
+        f"{stub.address}/#/runs/details/run-0"
     )
 
 
@@ -335,6 +336,16 @@ def test_status_can_be_waited_for_as_well(submitted, call):
     assert call("status", "run-0", "--wait", "--host", submitted.address)[0] == 3
     status, out, _ = call("status", "run-0", "--host", submitted.address)
     assert status == 0 and "not blessed, not pushed" in out
+
+
+def test_ids_in_the_list_are_not_folded(submitted, call, monkeypatch):
+    identity = "0f3c1a52-8a4e-4c0e-9d1f-5b6a7c8d9e0f"
+    submitted.runs[0] |= {"run_id": identity, "display_name": 60 * "long name "}
+    for columns in ("80", "40"):
+        monkeypatch.setenv("COLUMNS", columns)
+        status, out, _ = call("list", "--host", submitted.address)
+        assert status == 0
+        assert sum(identity in line for line in out.splitlines()) == 1
 
 
 def test_list_shows_the_newest_runs(submitted, call):
