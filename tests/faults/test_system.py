@@ -62,7 +62,7 @@ class Place:
 
     def run(self, *overrides: str, before: tuple[str, ...] = ()) -> "Ended":
         process = self.start(*overrides, before=before)
-        return ended(process, *process.communicate(timeout=300))
+        return ended(process, *process.communicate(timeout=900))
 
     def run_and_lose(self, step: str, lost: str, *overrides: str) -> "Ended":
         """Removes what `lost` matches below the root or cache as soon as `step` begins."""
@@ -272,7 +272,7 @@ def test_metadata_that_another_program_locks(place, recorder):
 def test_two_runs_at_the_same_time_on_one_root(place, recorder):
     processes = [place.start("training.seed=1") for _ in range(2)]
     done = sorted(
-        (ended(process, *process.communicate(timeout=300)) for process in processes),
+        (ended(process, *process.communicate(timeout=900)) for process in processes),
         key=lambda one: one.status,
     )
     assert [one.status for one in done] == [0, 1]
@@ -287,7 +287,7 @@ def test_two_roots_share_a_cache_at_the_same_time(place, recorder):
     shutil.rmtree(place.cache)
     roots = [place.directory / "first root", place.directory / "second root"]
     processes = [place.start(f"root={root}", "training.steps=5") for root in roots]
-    done = [ended(process, *process.communicate(timeout=300)) for process in processes]
+    done = [ended(process, *process.communicate(timeout=900)) for process in processes]
     assert [one.status for one in done] == [0, 0], done
     waited = [line for one in done for line in one.told if line.startswith("waiting for")]
     message = place.shown(waited[0])
