@@ -26,8 +26,8 @@ run: setup ## the whole pipeline on the embedded digits: blessed and pushed in m
 # In processes of their own: after whole pipeline runs in the same process, compiling a package
 # for Kubeflow fails in tests.
 test: setup ## all default tests
-	$(RUN) pytest --ignore=tests/pipeline --ignore=tests/kubeflow --ignore=tests/trainer
-	$(RUN) pytest tests/pipeline tests/kubeflow
+	$(RUN) pytest tests/components tests/end_to_end tests/faults
+	$(RUN) pytest tests/pipeline tests/kubeflow tests/test_*.py
 	$(RUN) pytest tests/trainer
 
 coverage: setup ## all default tests, and which lines they run: build/coverage/html (1.5 times as long)
