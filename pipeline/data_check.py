@@ -24,6 +24,7 @@ from inception_finetune.components.data_check.near_duplicates import (
     duplicate_groups,
     near_duplicates,
 )
+from inception_finetune.components.data_check.neighbours import nearest_neighbours
 from inception_finetune.components.data_check.unusual import unusual_images
 from inception_finetune.components.dataset.corrections import REMOVE, Row, corrections_text
 from inception_finetune.components.drift.records import read_records
@@ -88,7 +89,8 @@ def check_data_set(config: Config, folder: Path | None, sample: int) -> Checked:
         measured, early = _measure(config, directory, backbone, files, chosen)
         count = len(measured.ids)
         with progress("Comparing", count, "images") as advance:
-            pairs = near_duplicates(measured.grey, measured.features[early], advance)
+            neighbours = nearest_neighbours(measured.features[early])
+            pairs = near_duplicates(measured.grey, neighbours, advance)
         groups = duplicate_groups(pairs, count)
         with progress("Judging labels", FOLDS + 1, "folds") as advance:
             labels = examine_labels(
@@ -99,7 +101,7 @@ def check_data_set(config: Config, folder: Path | None, sample: int) -> Checked:
                 config.dataset.seed,
                 advance,
             )
-        unusual = unusual_images(measured, measured.features[early], config.image.size)
+        unusual = unusual_images(measured, neighbours, config.image.size)
         findings = collect(
             public_address(config.dataset.archive),
             manifest.label_names,

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.console import Console
+from rich.filesize import decimal
 
 from inception_finetune.components.backbone.network import Backbone
 from inception_finetune.components.backbone.networks import NETWORKS
@@ -36,7 +37,6 @@ _BATCHES: Final = ((500, 16), (2_000, 32), (np.inf, 64))
 _IMBALANCE: Final = 3.0  # pictures of the largest class over those of the smallest
 _FIXED_SECONDS: Final = 35  # of a run's command, whatever its size (docs/scaling.md)
 _BACKWARD: Final = 3  # work of a training step over that of an answer
-_MEGA, _GIGA = 1e6, 1e9
 
 
 class Found(NamedTuple):
@@ -191,7 +191,7 @@ def print_next(config: Config, target: Path, expected: Estimate, console: Consol
     file = shlex.quote(str(target))
     console.print(
         f"A run takes some {_minutes(expected.seconds)} on this machine, and stores "
-        f"{_bytes(expected.stored_bytes)} for the frozen part of the network.",
+        f"{decimal(round(expected.stored_bytes))} for the frozen part of the network.",
         highlight=False,
     )
     console.print(plain(f"written: {target}"), soft_wrap=True)
@@ -250,7 +250,3 @@ def _minutes(seconds: float) -> str:
     if seconds < 3600:
         return f"{max(1, round(seconds / 60))} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def _bytes(count: float) -> str:
-    return f"{count / _GIGA:.1f} GB" if count >= _GIGA else f"{max(1, round(count / _MEGA))} MB"

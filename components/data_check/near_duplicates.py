@@ -16,9 +16,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
+from inception_finetune.components.data_check.neighbours import Neighbours
 from inception_finetune.components.progress import Advance
 
-NEIGHBOURS: Final = 5  # of each image, that are looked at
+CANDIDATES: Final = 5  # nearest neighbours of each image, that are looked at
 LEAST_COSINE: Final = 0.45  # of standardised features
 # Correlation of details from which two images count as the same; the second where details are few,
 # such as a small plane in the sky. Measured on 12,000 images of CIFAR-10 at 75 pixels, Mixed_6a:
@@ -34,7 +35,6 @@ _TEMPLATE: Final = 18  # pixels, of the middle part that is laid on the other im
 _SCALES: Final = (24, 27, 30)  # pixels of the other image: the same part, a crop of 90 % or of 80 %
 _DETAILS: Final = (1.0, 3.0)  # pixels: deviations of the two blurs whose difference is compared
 _LEAST_NORM: Final = 1.0  # of a flat window, which must not be divided by
-_ROWS: Final = 512  # of features, of which a product with all others is in memory
 _PAIRS: Final = 512  # compared at a time
 
 
@@ -48,16 +48,16 @@ class Pair(NamedTuple):
 
 
 def near_duplicates(
-    grey: npt.NDArray[np.uint8], features: npt.NDArray[np.float32], advance: Advance
+    grey: npt.NDArray[np.uint8], neighbours: Neighbours, advance: Advance
 ) -> list[Pair]:
     """Finds pairs of images that show the same, most alike first.
 
     Args:
       grey: ``[N, side, side]``, brightness of the images, squeezed.
-      features: ``[N, channels]``, early ones of the network.
+      neighbours: of the images, by early features of the network.
       advance: is called with the number of images whose neighbours were compared.
     """
-    candidates = _candidates(features)
+    candidates = _candidates(neighbours)
     found: list[Pair] = []
     share = len(grey) / max(1, len(candidates))
     done = 0.0
@@ -86,24 +86,12 @@ def duplicate_groups(pairs: list[Pair], count: int) -> npt.NDArray[np.int64]:
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
-def _candidates(features: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+def _candidates(neighbours: Neighbours) -> npt.NDArray[np.int64]:
     """Returns ``[P, 2]`` pairs of neighbours, the lower index first, each once."""
-    spread = features.std(axis=0)
-    scaled = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
-    scaled /= np.where(norms > 0, norms, 1)
-    pairs = [np.empty([0, 2], np.int64)]
-    count = min(NEIGHBOURS, len(scaled) - 1)
-    for start in range(0, len(scaled), _ROWS) if count > 0 else ():
-        cosines = scaled[start : start + _ROWS] @ scaled.T
-        rows = np.arange(len(cosines))
-        cosines[rows, start + rows] = -np.inf
-        nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
-        near = np.take_along_axis(cosines, nearest, axis=1) >= LEAST_COSINE
-        row, column = np.nonzero(near)
-        both = np.stack([start + row, nearest[row, column]], axis=1)
-        pairs.append(np.sort(both, axis=1))
-    return np.unique(np.concatenate(pairs), axis=0)
+    near = neighbours.distances[:, :CANDIDATES] <= 1 - LEAST_COSINE
+    row, column = np.nonzero(near)
+    pairs = np.stack([row, neighbours.indices[row, column]], axis=1)
+    return np.unique(np.sort(pairs, axis=1), axis=0)
 
 
 def _compare(grey: npt.NDArray[np.uint8], pairs: npt.NDArray[np.int64]) -> Iterator[Pair]:

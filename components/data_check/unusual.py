@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inception_finetune.components.data_check.measured import Measured
+from inception_finetune.components.data_check.neighbours import Neighbours
 
 BLANK: Final = "blank"
 KINDS: Final[Mapping[str, str]] = MappingProxyType(
@@ -26,8 +27,6 @@ _DARK, _BRIGHT = 12.0, 243.0  # levels of 255, of brightness
 _BLURRED: Final = 4.0  # of the logarithm of sharpness
 _FAR: Final = 4.0  # of the logarithm of the mean distance to the neighbours
 _SMALL: Final = 0.5  # share of the median side
-_NEIGHBOURS: Final = 10
-_ROWS: Final = 512  # of features, of which a product with all others is in memory
 
 
 class Unusual(NamedTuple):
@@ -38,20 +37,20 @@ class Unusual(NamedTuple):
     value: float  # what it was judged by
 
 
-def unusual_images(
-    measured: Measured, features: npt.NDArray[np.float32], image_size: int
-) -> list[Unusual]:
+def unusual_images(measured: Measured, neighbours: Neighbours, image_size: int) -> list[Unusual]:
     """Finds images that stand out, by kind; the most striking first.
 
     Args:
       measured: all images.
-      features: ``[N, channels]`` of them, by which neighbours are found.
+      neighbours: of the images.
       image_size: side of the network's input in pixels.
     """
     blank = measured.contrast < _FLAT
     sides = np.minimum(measured.heights, measured.widths)
     sharpness = np.log(np.maximum(measured.sharpness, 1e-9))
-    distance = np.log(np.maximum(_distances(features), 1e-9))
+    distance = np.zeros(len(sides))
+    if neighbours.distances.size:
+        distance = np.log(np.maximum(neighbours.distances.mean(axis=1), 1e-9))
     small = (sides < _SMALL * np.median(sides)) & (sides < image_size)
     return [
         *_flagged(BLANK, blank, measured.contrast),
@@ -74,20 +73,3 @@ def _deviations(values: npt.NDArray) -> npt.NDArray:
     middle = np.median(values)
     spread = 1.4826 * np.median(np.abs(values - middle))
     return (values - middle) / (spread if spread > 0 else np.inf)
-
-
-def _distances(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Returns ``[N]``, the mean cosine distance to the nearest neighbours."""
-    count = min(_NEIGHBOURS, len(features) - 1)
-    if count < 1:
-        return np.zeros(len(features), np.float32)
-    scaled = features - features.mean(axis=0)
-    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
-    scaled = scaled / np.where(norms > 0, norms, 1)
-    parts = []
-    for start in range(0, len(scaled), _ROWS):
-        cosines = scaled[start : start + _ROWS] @ scaled.T
-        rows = np.arange(len(cosines))
-        cosines[rows, start + rows] = -np.inf
-        parts.append(1 - np.partition(cosines, -count, axis=1)[:, -count:].mean(axis=1))
-    return np.concatenate(parts)

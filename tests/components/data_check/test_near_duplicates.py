@@ -10,6 +10,7 @@ from inception_finetune.components.data_check.near_duplicates import (
     duplicate_groups,
     near_duplicates,
 )
+from inception_finetune.components.data_check.neighbours import nearest_neighbours
 
 _SIDE = 40
 _COUNT = 40
@@ -33,7 +34,7 @@ def _find(images: list[np.ndarray], features: np.ndarray | None = None) -> list[
         features = np.stack([np.asarray(one, np.float32).ravel() for one in small])
         features -= features.mean(axis=1, keepdims=True)
         features /= features.std(axis=1, keepdims=True)
-    return near_duplicates(grey, features, lambda n, note="": None)
+    return near_duplicates(grey, nearest_neighbours(features), lambda n, note="": None)
 
 
 @pytest.mark.parametrize(

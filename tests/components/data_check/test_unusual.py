@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from inception_finetune.components.data_check.measured import GREY_SIDE, Measured
+from inception_finetune.components.data_check.neighbours import nearest_neighbours
 from inception_finetune.components.data_check.unusual import unusual_images
 
 _COUNT = 50
@@ -38,7 +39,7 @@ def _find(measured: Measured, far: int | None = None) -> dict[str, list[int]]:
         features[far] = 0
         features[far, :2] = (-9, 9)
     found: dict[str, list[int]] = {}
-    for one in unusual_images(measured, features.astype(np.float32), 75):
+    for one in unusual_images(measured, nearest_neighbours(features), 75):
         found.setdefault(one.kind, []).append(one.image)
     return found
 
