@@ -28,8 +28,8 @@ from inception_finetune.components.data_check.neighbours import nearest_neighbou
 from inception_finetune.components.data_check.unusual import unusual_images
 from inception_finetune.components.dataset.corrections import REMOVE, Row, corrections_text
 from inception_finetune.components.drift.records import read_records
-from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.address import public_address
+from inception_finetune.components.io.whole_file import whole_file
 from inception_finetune.components.progress import progress
 from inception_finetune.components.shown_text import plain, visible
 from inception_finetune.pipeline.config import Config
@@ -128,7 +128,9 @@ def check_data_set(config: Config, folder: Path | None, sample: int) -> Checked:
         TABLE: corrections_text(rows),
         FINDINGS: findings.model_dump_json(indent=2),
     }
-    _write(folder, contents)
+    for file, text in contents.items():
+        with whole_file(folder / file) as temporary:
+            temporary.write_text(text, "utf-8")
     return Checked(findings, folder)
 
 
@@ -161,20 +163,6 @@ def _encoded(files: Mapping[str, list[Path]], wanted: set[str]) -> dict[str, byt
             if identity in wanted:
                 found[identity] = feature[features.IMAGE_ENCODED].bytes_list.value[0]
     return found
-
-
-def _write(folder: Path, contents: Mapping[str, str]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file, text in contents.items():
-            part = folder / f"{file}.part"
-            part.write_text(text, "utf-8")
-            part.replace(folder / file)
-    except OSError as error:
-        raise UserError(
-            f"Cannot write the findings to {folder}: {error}. Give a --save FOLDER that can be "
-            "written."
-        ) from error
 
 
 def print_findings(checked: Checked, console: Console) -> None:

@@ -21,6 +21,7 @@ from inception_finetune.components.dataset.bad_examples import Policy
 from inception_finetune.components.dataset.source import BrowsableSource
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import TEST, TRAIN, VALIDATION
+from inception_finetune.components.io.whole_file import whole_file
 from inception_finetune.components.shown_text import plain, visible
 from inception_finetune.pipeline.config import Config, load_config
 from inception_finetune.pipeline.inputs import find_layout, read_source
@@ -94,20 +95,19 @@ def require_free(target: Path) -> None:
         )
 
 
-def write_config(archive: str, found: Found, target: Path, *, replace: bool) -> Config:
+def write_config(archive: str, found: Found, target: Path) -> Config:
     """Writes a commented configuration.
 
     Args:
-      archive: as it was given; a path is written relative to nothing, as the commands read it.
+      archive: as it was given.
       found: of `look`.
-      target: the YAML file.
-      replace: whether a file that is there may be replaced.
+      target: the YAML file; one that is there is replaced.
 
     Returns:
       The configuration, as the commands will read it.
 
     Raises:
-      UserError: the file is there, or cannot be written.
+      UserError: the file cannot be written.
     """
     median = int(statistics.median(found.sides))
     train = found.splits.get(TRAIN, 0) + found.splits.get("", 0)
@@ -151,12 +151,8 @@ def write_config(archive: str, found: Found, target: Path, *, replace: bool) -> 
             min_accuracy=round(max(0.8, 1.5 / len(names)), 2) if len(names) > 2 else 0.9,
         )
     )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("w" if replace else "x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise UserError(f"Cannot write {target}: {error}. Give another --output.") from error
+    with whole_file(target) as temporary:
+        temporary.write_text(text, "utf-8")
     return load_config(str(target))
 
 

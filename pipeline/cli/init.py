@@ -33,5 +33,5 @@ def init(
         starting.require_free(target)
     found = starting.look(pictures)
     starting.print_found(found, console)
-    config = starting.write_config(pictures, found, target, replace=force)
+    config = starting.write_config(pictures, found, target)
     starting.print_next(config, target, starting.estimate(config, found), console)

@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(run_command, folder, checke
         *(f"root={checked.folder.parent}", "--save", tmp_path / "file" / "in it"),
     )
     assert status == 1
-    assert error.splitlines()[-1].startswith("error: Cannot write the findings to")
+    assert error.splitlines()[-1].startswith("error: Cannot write ")
 
 
 def test_of_many_images_a_sample_is_looked_at(folder, checked):
