@@ -11,8 +11,9 @@ from inception_finetune.components.dataset.archive import Archive, read_archive
 from inception_finetune.components.dataset.convert import convert
 from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.data_set import fetch_archive
 from inception_finetune.pipeline.history.outcome import Outcome
-from inception_finetune.pipeline.inputs import fetch_archive, prepare_inputs
+from inception_finetune.pipeline.inputs import prepare_inputs
 from inception_finetune.pipeline.local import run_pipeline
 
 

@@ -42,9 +42,10 @@ from inception_finetune.components.io.address import public_address
 from inception_finetune.components.progress import progress
 from inception_finetune.components.shown_text import plain
 from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.data_set import convert_dataset
 from inception_finetune.pipeline.failure import as_user_error
 from inception_finetune.pipeline.history.compare import FOLDER
-from inception_finetune.pipeline.inputs import convert_dataset, records_directory, resolve_backbone
+from inception_finetune.pipeline.inputs import records_directory, resolve_backbone
 from inception_finetune.pipeline.locks import pipeline_lock
 
 _STEM: Final = "backbones"  # of the files' names

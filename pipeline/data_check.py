@@ -6,20 +6,17 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from inception_finetune.components import features
-from inception_finetune.components.backbone import load
-from inception_finetune.components.backbone.compute_dtype import resolve_compute_dtype
 from inception_finetune.components.backbone.network import ALL, HEAD, Backbone
 from inception_finetune.components.data_check import page
 from inception_finetune.components.data_check.findings import Findings, collect, suggestions
 from inception_finetune.components.data_check.label_issues import FOLDS, examine_labels
-from inception_finetune.components.data_check.measured import Measured, early_block, measure
+from inception_finetune.components.data_check.measured import early_block
 from inception_finetune.components.data_check.near_duplicates import (
     duplicate_groups,
     near_duplicates,
@@ -33,13 +30,10 @@ from inception_finetune.components.io.whole_file import whole_file
 from inception_finetune.components.progress import progress
 from inception_finetune.components.shown_text import plain, visible
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.inputs import (
-    convert_dataset,
-    find_network,
-    records_directory,
-    resolve_backbone,
-)
+from inception_finetune.pipeline.data_set import convert_dataset
+from inception_finetune.pipeline.inputs import find_network, records_directory, resolve_backbone
 from inception_finetune.pipeline.locks import pipeline_lock
+from inception_finetune.pipeline.near_duplicates import measure_images, record_files
 
 FOLDER: Final = "data-check"  # below the root
 PAGE: Final = "data.html"
@@ -77,16 +71,15 @@ def check_data_set(config: Config, folder: Path | None, sample: int) -> Checked:
         if config.dataset.on_leakage != "allow":
             records = records.with_name(f"{records.name}-checked")
         manifest = convert_dataset(lenient, records)
-        files = {
-            split: [records / shard.file for shard in manifest.shards.get(split, ())]
-            for split in features.SPLITS
-        }
+        files = record_files(records, manifest)
         total = sum(manifest.counts.values())
         directory = resolve_backbone(config)
         backbone = find_network(config, directory)
         chosen = np.zeros(total, bool)
         chosen[np.random.default_rng(config.dataset.seed).permutation(total)[:sample]] = True
-        measured, early = _measure(config, directory, backbone, files, chosen)
+        early = early_block(backbone, config.image.size)
+        blocks = _blocks(config, backbone, early)
+        measured = measure_images(config, directory, backbone, files, blocks, chosen)
         count = len(measured.ids)
         with progress("Comparing", count, "images") as advance:
             neighbours = nearest_neighbours(measured.features[early])
@@ -134,23 +127,12 @@ def check_data_set(config: Config, folder: Path | None, sample: int) -> Checked:
     return Checked(findings, folder)
 
 
-def _measure(
-    config: Config,
-    directory: Path,
-    backbone: Backbone,
-    files: Mapping[str, list[Path]],
-    chosen: npt.NDArray[np.bool_],
-) -> tuple[Measured, str]:
-    """Returns the chosen images, measured, and the block whose features show copies."""
-    early = early_block(backbone, config.image.size)
+def _blocks(config: Config, backbone: Backbone, early: str) -> list[str]:
+    """Returns the blocks whose features are looked at: early, last frozen and last one."""
     names = [block.name for block in backbone.blocks]
     first = config.backbone.trainable_from
     frozen = names if first == HEAD else names[: names.index(first)] if first != ALL else []
-    blocks = list(dict.fromkeys([early, *frozen[-1:], names[-1]]))
-    loaded = load.load_backbone(directory, network=backbone.name, image_size=config.image.size)
-    dtype = tf.as_dtype(resolve_compute_dtype(config.compute_dtype))
-    with progress("Looking", int(chosen.sum()), "images") as advance:
-        return measure(files, loaded, config.image, blocks, dtype, chosen, advance), early
+    return list(dict.fromkeys([early, *frozen[-1:], names[-1]]))
 
 
 def _encoded(files: Mapping[str, list[Path]], wanted: set[str]) -> dict[str, bytes]:

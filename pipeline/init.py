@@ -24,7 +24,7 @@ from inception_finetune.components.features import TEST, TRAIN, VALIDATION
 from inception_finetune.components.io.whole_file import whole_file
 from inception_finetune.components.shown_text import plain, visible
 from inception_finetune.pipeline.config import Config, load_config
-from inception_finetune.pipeline.inputs import find_layout, read_source
+from inception_finetune.pipeline.data_set import find_layout, read_source
 
 NAME: Final = "pictures"  # where the folder's own has no letters
 _MEASURED: Final = 200  # pictures whose size is looked at

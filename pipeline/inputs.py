@@ -1,12 +1,9 @@
 """What a run needs on disk before the DAG starts: records, schema and backbone."""
 
 import hashlib
-import sys
-from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from pathlib import Path
 
 from google.protobuf import text_format
 
@@ -15,37 +12,13 @@ from inception_finetune.components.backbone.network import Backbone
 from inception_finetune.components.backbone.networks import AUTO, NETWORKS
 from inception_finetune.components.backbone.settings import STANDIN
 from inception_finetune.components.backbone.weights import importing
-from inception_finetune.components.dataset import (
-    archive,
-    bad_examples,
-    changes,
-    columns,
-    contained,
-    convert,
-    convert_listed,
-    corrections,
-    digits,
-    layout,
-    list_text,
-    listing,
-    records,
-    unpacked,
-)
-from inception_finetune.components.dataset.source import BrowsableSource, Source
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.image.schema import curated_schema
-from inception_finetune.components.io.address import public_address
-from inception_finetune.components.io.download import download, is_remote
-from inception_finetune.components.shown_text import visible
-from inception_finetune.pipeline.beam_options import pipeline_arguments
+from inception_finetune.components.io.download import is_remote
 from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.data_set import convert_dataset
 from inception_finetune.pipeline.locks import cache_lock
 from inception_finetune.pipeline.tested_classes import require_tested
-
-# https://www.cs.toronto.edu/~kriz/cifar.html gives the address and the checksum.
-CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
-CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
-LONGEST_NAME = 100  # characters of a downloaded file's name that are kept
 
 
 @dataclass(frozen=True)
@@ -71,17 +44,28 @@ def prepare_inputs(config: Config) -> Inputs:
         picture.
     """
     root = Path(config.root).resolve()
-    manifest = convert_dataset(config, records_directory(config))
-    if config.gate.needs_every_class:
-        require_tested(records_directory(config), manifest.label_names)
+    records, wanted = records_directory(config), config.dataset.on_near_duplicate
+    # Kept whole beside the records, so that the next run finds both unchanged.
+    whole = records if wanted == "report" else records.with_name(f"{records.name}-whole")
+    manifest = convert_dataset(config, whole)
     directory = resolve_backbone(config)
+    backbone = find_network(config, directory)
+    if wanted != "report":
+        from inception_finetune.pipeline import near_duplicates  # imports TensorFlow
+
+        copies = near_duplicates.copies_of_test(config, whole, manifest, directory, backbone)
+        if wanted == "fail":
+            near_duplicates.refuse_copies(copies)
+        manifest = convert_dataset(config, records, copies=copies)
+    if config.gate.needs_every_class:
+        require_tested(records, manifest.label_names)
     fingerprint = module.fingerprint(directory)
     return Inputs(
-        records=str(records_directory(config)),
+        records=str(records),
         schema_file=str(_write_schema(root / "schema", len(manifest.label_names))),
         dataset_fingerprint=manifest.fingerprint,
         label_names=tuple(manifest.label_names),
-        network=find_network(config, directory).name,
+        network=backbone.name,
         backbone=str(_link_backbone(root / "backbones", directory, fingerprint)),
         backbone_fingerprint=fingerprint,
         serving=str(serving_directory(config)),
@@ -102,133 +86,6 @@ def serving_directory(config: Config) -> Path:
 def metadata_file(config: Config) -> Path:
     """The SQLite file of ML Metadata."""
     return Path(config.root).resolve() / "metadata.sqlite"
-
-
-def fetch_archive(config: Config) -> Path:
-    """The archive's local path, downloaded or made where it is not there yet."""
-    source, sha256 = config.dataset.archive, config.dataset.sha256
-    cache = Path(config.cache).resolve()
-    archives = cache / "archives"
-    layout.require_known_suffix(public_address(source))
-    if source == "digits":
-        return digits.write_digits_archive(archives / "digits.tar.gz")
-    if source == "cifar10":
-        with cache_lock(cache):
-            return download(CIFAR10_URL, archives / "cifar-10-python.tar.gz", md5=CIFAR10_MD5)
-    if not is_remote(source):
-        return download(source, archives, sha256=sha256)  # it is used where it lies
-    address = hashlib.sha256(source.encode()).hexdigest()[:12]
-    name = PurePosixPath(urlsplit(source).path).name
-    # Without a checksum, only its own end tells a whole archive from half of one, or from a page.
-    suffix = PurePosixPath(name).suffix.lower()
-    is_of_columns = suffix in (".parquet", ".arrow")
-    check = columns.require_whole if is_of_columns else unpacked.require_whole_archive
-    target = archives / f"{address}-{name[-LONGEST_NAME:]}"
-    with cache_lock(cache):
-        known = None if sha256 or suffix in list_text.LIST_SUFFIXES else check
-        return download(source, target, sha256=sha256, check=known, revalidate=True)
-
-
-def find_layout(config: Config) -> layout.Layout:
-    """What the configured data is, once it lies here.
-
-    Raises:
-      UserError: it cannot be fetched, or has another layout than `dataset.layout` says.
-    """
-    archives = Path(config.cache).resolve() / "unpacked"
-    return layout.layout_of(fetch_archive(config), config.dataset.layout, archives)
-
-
-def convert_dataset(
-    config: Config, directory: Path, found: layout.Layout | None = None
-) -> convert.Manifest:
-    """Converts the configured data into `directory`; a no-op where that was done before.
-
-    Guesses, and examples that are left out, are reported on stderr and in the manifest.
-
-    Args:
-      config: names the data, and how it is split and checked.
-      directory: receives the records.
-      found: what `find_layout` returned, where it was called before.
-
-    Returns:
-      The manifest of the records.
-
-    Raises:
-      UserError: the data cannot be fetched, read or converted.
-    """
-    dataset, found = config.dataset, found or find_layout(config)
-    policy = dataset.policy
-    fixes = corrections.NO_CORRECTIONS
-    if dataset.corrections:
-        fixes = corrections.read_corrections(Path(dataset.corrections).expanduser())
-
-    def converted(source: Source) -> convert.Manifest:
-        return convert.convert(
-            source,
-            directory,
-            validation_fraction=dataset.validation_fraction,
-            seed=dataset.seed,
-            policy=policy,
-            corrections=fixes,
-            notes=found.notes,
-        )
-
-    if found.kind == "cifar":
-        manifest = converted(archive.read_archive(found.path, policy))
-    elif found.kind == "records" and not found.is_contained:
-        # To decode all pictures takes longer than to hash their files.
-        unchanged = convert.converted(
-            records.records_fingerprint(found),
-            directory,
-            validation_fraction=dataset.validation_fraction,
-            seed=dataset.seed,
-            policy=policy,
-            corrections=fixes,
-        )
-        manifest = unchanged or converted(records.read_records(found, policy))
-    else:
-        manifest = convert_listed.convert_listed(
-            found,
-            directory,
-            validation_fraction=dataset.validation_fraction,
-            test_fraction=dataset.test_fraction,
-            seed=dataset.seed,
-            policy=policy,
-            corrections=fixes,
-            beam_arguments=pipeline_arguments(config.beam),
-        )
-    _say([found.line, *manifest.notes])
-    if manifest.skipped:
-        line = bad_examples.skipped_line(manifest.skipped, str(directory / convert.MANIFEST_FILE))
-        _say([line])
-    if manifest.corrected:
-        table = str(directory / convert.MANIFEST_FILE)
-        _say([corrections.corrected_line(manifest.corrected, table)])
-    _say(changes.changed_lines(manifest.changed, str(directory / convert.MANIFEST_FILE)))
-    return manifest
-
-
-def read_source(found: layout.Layout, policy: bad_examples.Policy) -> BrowsableSource:
-    """Reads and checks a data set on this machine; says what it is and what was guessed."""
-    source: BrowsableSource
-    notes: tuple[str, ...] = ()
-    if found.kind == "cifar":
-        source = archive.read_archive(found.path, policy)
-    elif found.is_contained:
-        source, notes = contained.read_copied(found, policy)
-    elif found.kind == "records":
-        notes, source = found.notes, records.read_records(found, policy)
-    else:
-        source = listing.read_listed(found, policy)
-        notes = listing.notes_on(found, source.label_names)
-    _say([found.line, *notes])
-    return source
-
-
-def _say(notes: Iterable[str]) -> None:
-    for note in notes:
-        print(visible(note), file=sys.stderr, flush=True)
 
 
 def resolve_backbone(config: Config) -> Path:

@@ -29,12 +29,7 @@ from inception_finetune.components.dataset.convert import (
     not_measured,
     require_all_taught,
 )
-from inception_finetune.components.dataset.corrections import (
-    NO_CORRECTIONS,
-    REMOVED,
-    Corrections,
-    described,
-)
+from inception_finetune.components.dataset.corrections import NO_CORRECTIONS, Corrections
 from inception_finetune.components.dataset.hold_out import bound
 from inception_finetune.components.dataset.layout import Layout
 from inception_finetune.components.dataset.leakage import apply_leakage_policy
@@ -116,8 +111,7 @@ def convert_listed(
             return existing
         if listing is None:
             listing = copy_out(layout, lines, tmp / "pictures", skipped)
-        corrected = correct_listing(lines, listing.label_names, corrections)
-        removed = sum(done == REMOVED for done in corrected.values())
+        corrected, removed = correct_listing(lines, listing.label_names, corrections)
         listing = replace(listing, count=listing.count - removed)
         fresh.mkdir()
         parts = math.ceil(listing.count / examples_per_shard)
@@ -144,7 +138,7 @@ def convert_listed(
 
 def correct_listing(
     lines: Path, label_names: Sequence[str], corrections: Corrections
-) -> dict[str, str]:
+) -> tuple[dict[str, str], int]:
     """Corrects the lines of a listing where it lies.
 
     Args:
@@ -153,27 +147,29 @@ def correct_listing(
       corrections: of labels, and images that are left out.
 
     Returns:
-      What was done to each corrected image, by id.
+      What was done to each corrected image, by id, and the number of images that are left out.
 
     Raises:
       UserError: a correction names no class, or is of no image.
     """
     corrected: dict[str, str] = {}
-    if corrections.by_id:
+    removed = 0
+    if corrections.by_id or corrections.copies:
         fresh = lines.with_suffix(".corrected")
         with fresh.open("w", encoding="utf-8") as file:
             for line in _lines(str(lines)):
                 identity, place, label, *rest = json.loads(line)
-                if identity in corrections.by_id:
+                if corrections.concern(identity):
                     new = corrections.label(identity, label, label_names)
-                    corrected[identity] = described(label, new, label_names)
+                    corrected[identity] = corrections.described(identity, label, new, label_names)
                     if new is None:
+                        removed += 1
                         continue
                     line = json.dumps([identity, place, new, *rest]) + "\n"
                 file.write(line)
         fresh.replace(lines)
     corrections.require_met(corrected)
-    return corrected
+    return corrected, removed
 
 
 def _check(reports: Reports, listing: Listing, source: Path) -> None:

@@ -7,11 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from inception_finetune.components.dataset.corrections import (
-    REMOVED,
-    Corrections,
-    described,
-)
+from inception_finetune.components.dataset.corrections import REMOVED, Corrections
 from inception_finetune.components.dataset.source import Pictures, Source
 
 
@@ -54,7 +50,7 @@ class CorrectedSource:
         return {
             index: self.corrections.label(identity, int(self.source.labels[index]), names)
             for index, identity in enumerate(self.ids)
-            if identity in self.corrections.by_id
+            if self.corrections.concern(identity)
         }
 
     @cached_property
@@ -83,7 +79,9 @@ class CorrectedSource:
         """
         names, labels = self.label_names, self.source.labels
         done = {
-            self.ids[index]: described(int(labels[index]), label, names)
+            self.ids[index]: self.corrections.described(
+                self.ids[index], int(labels[index]), label, names
+            )
             for index, label in self._corrected.items()
         }
         self.corrections.require_met(done)

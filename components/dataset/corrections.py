@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -13,6 +13,7 @@ from inception_finetune.components.errors import UserError
 
 REMOVE: Final = "remove"  # instead of a class: the image is left out
 REMOVED: Final = "removed"  # what was done then
+COPY: Final = "left out: it shows the same as"  # a test image, which is named
 COLUMNS: Final = ("id", "split", "label", "suggested", "reason", "correction")
 _ID, _CORRECTION = "id", "correction"
 _NAMED: Final = 5  # in a message
@@ -44,6 +45,15 @@ class Corrections:
 
     by_id: Mapping[str, str]
     where: str  # the file, for messages
+    copies: Mapping[str, str] = field(default_factory=dict)  # id -> test image that it shows
+
+    def concern(self, identity: str) -> bool:
+        """Whether the image is corrected or left out.
+
+        Args:
+          identity: the image's id.
+        """
+        return identity in self.by_id or identity in self.copies
 
     def fingerprint(self, source: str) -> str:
         """Returns a fingerprint of the source as corrected; its own where nothing is.
@@ -51,9 +61,10 @@ class Corrections:
         Args:
           source: fingerprint of the source.
         """
-        if not self.by_id:
+        if not (self.by_id or self.copies):
             return source
-        text = json.dumps([source, sorted(self.by_id.items())])
+        parts = [sorted(one.items()) for one in (self.by_id, self.copies) if one]
+        text = json.dumps([source, *parts])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def label(self, identity: str, label: int, label_names: Sequence[str]) -> int | None:
@@ -67,6 +78,8 @@ class Corrections:
         Raises:
           UserError: the correction names no class.
         """
+        if identity in self.copies:
+            return None
         correction = self.by_id.get(identity)
         if correction is None:
             return label
@@ -79,6 +92,21 @@ class Corrections:
             f"Correction {correction!r} of image {identity} in {self.where} names no class. Write "
             f"one of {names}, or {REMOVE}."
         )
+
+    def described(
+        self, identity: str, label: int, corrected: int | None, label_names: Sequence[str]
+    ) -> str:
+        """Returns what was done to an image, in words.
+
+        Args:
+          identity: the image's id.
+          label: as the source says.
+          corrected: what `label` returned for it.
+          label_names: by label.
+        """
+        if identity in self.copies:
+            return f"{COPY} {self.copies[identity]}"
+        return REMOVED if corrected is None else f"{label_names[label]} -> {label_names[corrected]}"
 
     def require_met(self, corrected: Mapping[str, str]) -> None:
         """Checks that every correction met its image.
@@ -100,29 +128,27 @@ class Corrections:
 NO_CORRECTIONS: Final = Corrections({}, "")
 
 
-def described(label: int, corrected: int | None, label_names: Sequence[str]) -> str:
-    """Returns what was done to an image, in words.
-
-    Args:
-      label: as the source says.
-      corrected: the new one, or None if the image is left out.
-      label_names: by label.
-    """
-    return REMOVED if corrected is None else f"{label_names[label]} -> {label_names[corrected]}"
-
-
-def corrected_line(corrected: Mapping[str, str], listed_in: str) -> str:
-    """Returns the line that a run prints about corrections.
+def corrected_lines(corrected: Mapping[str, str], listed_in: str) -> list[str]:
+    """Returns the lines that a run prints about corrections.
 
     Args:
       corrected: what was done, by id.
       listed_in: the file that lists all of it.
     """
+    copies = sum(done.startswith(COPY) for done in corrected.values())
     removed = sum(done == REMOVED for done in corrected.values())
-    return (
-        f"{len(corrected) - removed} labels corrected and {removed} images removed by "
-        f"dataset.corrections, all listed in {listed_in}"
-    )
+    lines = []
+    if len(corrected) > copies:
+        lines.append(
+            f"{len(corrected) - copies - removed} labels corrected and {removed} images removed by "
+            f"dataset.corrections, all listed in {listed_in}"
+        )
+    if copies:
+        lines.append(
+            f"{copies} images of train and validation left out, which show the same as images of "
+            f"test (dataset.on_near_duplicate), all listed in {listed_in}"
+        )
+    return lines
 
 
 def read_corrections(path: Path) -> Corrections:

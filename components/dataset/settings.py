@@ -28,6 +28,9 @@ class Dataset(Section):
     max_bad_examples: int = Field(100, ge=1)  # that may be left out; one more stops the run
     # Test pictures that are in train or validation too; "skip" leaves those copies out.
     on_leakage: OnLeakage = "fail"
+    # Those that only show the same: cropped, brighter, encoded anew. "report" leaves them to `data
+    # check`; the others run the network over all pictures before the first step.
+    on_near_duplicate: Literal["report", "skip", "fail"] = "report"
 
     # A table of labels that a person has corrected and images to leave out, as `data check` writes
     # it: columns id and correction.

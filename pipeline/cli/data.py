@@ -28,9 +28,9 @@ app = typer.Typer(help="Fetch, look at, check and convert data sets.", no_args_i
 def fetch(config: ConfigOption = "cifar10", overrides: Overrides = None):
     """Fetch the archive and verify it. Print where it lies."""
     settings = load(config, overrides)
-    from inception_finetune.pipeline import inputs
+    from inception_finetune.pipeline import data_set
 
-    print(inputs.fetch_archive(settings))
+    print(data_set.fetch_archive(settings))
 
 
 @app.command()
@@ -53,9 +53,9 @@ def show(
     samples = [_parse_sample(text) for text in sample or ()]
     found = _fetch(settings)
     from inception_finetune.components.dataset import grid, show
-    from inception_finetune.pipeline import inputs
+    from inception_finetune.pipeline import data_set
 
-    loaded = inputs.read_source(found, settings.dataset.policy)
+    loaded = data_set.read_source(found, settings.dataset.policy)
     if not samples:
         first = show.group_names(loaded)[0]
         samples = [(first, min(5, int((loaded.groups == first).sum()) - 1))]
@@ -82,9 +82,9 @@ def convert(
     """Convert the archive, folder or list of pictures to TFRecord shards, and labels.txt."""
     settings = load(config, overrides)
     found = _fetch(settings)
-    from inception_finetune.pipeline import inputs
+    from inception_finetune.pipeline import data_set
 
-    manifest = inputs.convert_dataset(settings, directory, found)
+    manifest = data_set.convert_dataset(settings, directory, found)
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
     print(f"{directory}: {counts}")
 
@@ -112,10 +112,10 @@ def check(
 
 def _fetch(settings: "Config") -> "Layout":
     """What the data set is, once it lies here; TensorFlow is loaded where it is to decode it."""
-    from inception_finetune.pipeline import inputs
+    from inception_finetune.pipeline import data_set
 
     set_up_environment(verbose=False)
-    found = inputs.find_layout(settings)
+    found = data_set.find_layout(settings)
     if found.kind != "cifar":
         load_tensorflow(verbose=False)
     return found

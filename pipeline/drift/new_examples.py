@@ -24,7 +24,7 @@ from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import IMAGE_ENCODED, LABEL, LABELS_FILE
 from inception_finetune.components.io.marked_folder import scratch_folder
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.inputs import find_layout, read_source
+from inception_finetune.pipeline.data_set import find_layout, read_source
 
 # All that is bad in new data is a finding, and is counted; leaks are none.
 _COUNT_ALL: Final = Policy("skip", 1 << 62, "allow")

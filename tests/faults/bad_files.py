@@ -18,7 +18,7 @@ from typing import Any
 from helpers.made_archives import made_members, write_archive
 from helpers.made_pictures import encoded, good_shards, record, write_folder, write_records
 from inception_finetune.pipeline.config import load_config
-from inception_finetune.pipeline.inputs import convert_dataset
+from inception_finetune.pipeline.data_set import convert_dataset
 
 RECORDS = "train-00000-of-00001.tfrecord"
 

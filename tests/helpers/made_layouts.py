@@ -11,7 +11,7 @@ from PIL import Image
 from inception_finetune.components import features
 from inception_finetune.components.dataset.convert import Manifest
 from inception_finetune.pipeline.config import load_config
-from inception_finetune.pipeline.inputs import convert_dataset
+from inception_finetune.pipeline.data_set import convert_dataset
 
 CLASSES = ("ant", "bee", "cow")
 

@@ -10,7 +10,8 @@ from helpers.web_server import serving
 from inception_finetune.components.backbone import module
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.config import load_config
-from inception_finetune.pipeline.inputs import Inputs, convert_dataset, fetch_archive
+from inception_finetune.pipeline.data_set import convert_dataset, fetch_archive
+from inception_finetune.pipeline.inputs import Inputs
 
 SECRET, SIGNATURE = "S3CRET", "S1GNATURE" * 40  # longer than a file's name may be
 URL = f"http://alice:{SECRET}@host.invalid/plain.tar.gz?X-Amz-Signature={SIGNATURE}"

@@ -18,7 +18,7 @@ from inception_finetune.components.errors import UserError
 from inception_finetune.components.image.transform import decode_and_scale
 from inception_finetune.pipeline.backbone_compare import read_samples
 from inception_finetune.pipeline.config import load_config
-from inception_finetune.pipeline.inputs import convert_dataset
+from inception_finetune.pipeline.data_set import convert_dataset
 
 SIZE = 32
 SETTINGS = ("image.size=32", "backbone.network=inception_v1", "backbone.trainable_from=all")

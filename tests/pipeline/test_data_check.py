@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ from PIL import Image, ImageEnhance
 from rich.console import Console
 from scipy.ndimage import gaussian_filter
 
+from inception_finetune.components.dataset.manifest import load_manifest
+from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.config import load_config
 from inception_finetune.pipeline.data_check import check_data_set, print_findings
+from inception_finetune.pipeline.inputs import prepare_inputs
 
 # 32 pixels and a network without pretraining: its features tell colours all the same.
 _SMALL = (
@@ -117,3 +121,24 @@ def test_of_many_images_a_sample_is_looked_at(folder, checked):
     assert sum(one.images for one in some.splits) == 100
     page = (checked.folder.parent / "sampled" / "data.html").read_text()
     assert f"100 images drawn at random from {some.total}" in page
+
+
+def test_a_run_leaves_copies_of_test_images_out_or_refuses_them(folder, tmp_path, capsys):
+    settings = [*_SMALL, f"dataset.archive={folder}", f"root={tmp_path}/root"]
+    skipping = load_config(None, [*settings, "dataset.on_near_duplicate=skip"])
+    inputs = prepare_inputs(skipping)
+    manifest = load_manifest(Path(inputs.records))
+    assert manifest.corrected["train/red/copy.jpg"] == (
+        "left out: it shows the same as test/red/00.png"
+    )
+    assert manifest.counts["test"] == 2 * _TESTS
+    assert sum(manifest.counts.values()) == 2 * (_EACH + _TESTS) + 2 - len(manifest.corrected)
+    said = capsys.readouterr().err
+    assert f"{len(manifest.corrected)} images of train and validation left out, which show" in said
+
+    found = tmp_path / "root/near-duplicates.json"
+    written = found.stat().st_mtime_ns
+    assert prepare_inputs(skipping) == inputs
+    assert found.stat().st_mtime_ns == written  # nothing was compared again
+    with pytest.raises(UserError, match="such as .* and test/.*on_near_duplicate=skip"):
+        prepare_inputs(load_config(None, [*settings, "dataset.on_near_duplicate=fail"]))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from helpers.made_pictures import write_folder
 from inception_finetune.pipeline.config import load_config
-from inception_finetune.pipeline.inputs import convert_dataset
+from inception_finetune.pipeline.data_set import convert_dataset
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from inception_finetune.components import features
 from inception_finetune.components.dataset.convert import load_manifest
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.config import load_config
-from inception_finetune.pipeline.inputs import convert_dataset
+from inception_finetune.pipeline.data_set import convert_dataset
 
 TRAIN, TEST = "train-00000-of-00001.tfrecord", "test-00000-of-00001.tfrecord"
 SKIP = "dataset.on_bad_example=skip"

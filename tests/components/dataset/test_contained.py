@@ -26,7 +26,7 @@ from inception_finetune.components.dataset.bad_examples import STRICT
 from inception_finetune.components.dataset.layout import layout_of
 from inception_finetune.components.dataset.tfrecord import frame
 from inception_finetune.components.errors import UserError
-from inception_finetune.pipeline.inputs import read_source
+from inception_finetune.pipeline.data_set import read_source
 
 SKIP = "dataset.on_bad_example=skip"
 

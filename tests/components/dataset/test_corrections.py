@@ -17,7 +17,7 @@ from inception_finetune.components.dataset.corrections import (
 )
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.config import load_config
-from inception_finetune.pipeline.inputs import convert_dataset
+from inception_finetune.pipeline.data_set import convert_dataset
 
 
 def _labels(directory: Path) -> dict[str, int]:

@@ -10,7 +10,7 @@ from helpers.encoded_pictures import deep, encode, exif_of, noise, transparent, 
 from inception_finetune.components.dataset import changes
 from inception_finetune.components.dataset.probe import ImageInfo, probe_image
 from inception_finetune.pipeline.config import load_config
-from inception_finetune.pipeline.inputs import convert_dataset
+from inception_finetune.pipeline.data_set import convert_dataset
 
 
 def seen(encoded: bytes) -> ImageInfo:

@@ -19,7 +19,7 @@ from inception_finetune.components.dataset.grid import draw_grid
 from inception_finetune.components.dataset.layout import layout_of
 from inception_finetune.components.dataset.source import BrowsableSource
 from inception_finetune.components.errors import UserError
-from inception_finetune.pipeline.inputs import read_source
+from inception_finetune.pipeline.data_set import read_source
 
 
 def archive_of(tmp_path: Path, members: dict[str, Any]) -> Archive:
