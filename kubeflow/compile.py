@@ -16,6 +16,7 @@ from tfx.types import BaseChannel
 from inception_finetune.components import features
 from inception_finetune.components.dataset.manifest import load_manifest
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.whole_file import whole_file
 from inception_finetune.components.steps import Step
 from inception_finetune.kubeflow import parameters as runtime
 from inception_finetune.kubeflow import platform
@@ -72,10 +73,8 @@ def compile_pipeline(config: Config, output: Path) -> None:
     else:
         job["runtimeConfig"]["gcsOutputDirectory"] = package["defaultPipelineRoot"]
         text = json.dumps(job, indent=2, sort_keys=True) + "\n"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_suffix(f"{output.suffix}.part")
-    temporary.write_text(text, "utf-8")
-    temporary.replace(output)
+    with whole_file(output) as temporary:
+        temporary.write_text(text, "utf-8")
 
 
 def _check(config: Config, output: Path) -> None:

@@ -3,8 +3,7 @@
 import csv
 import io
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -37,8 +36,8 @@ from inception_finetune.components.backbone_comparison.comparison import (
 from inception_finetune.components.backbone_comparison.probe import probe
 from inception_finetune.components.dataset.convert import Manifest
 from inception_finetune.components.drift.records import sample_records
-from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.address import public_address
+from inception_finetune.components.io.whole_file import require_writable, whole_file
 from inception_finetune.components.progress import progress
 from inception_finetune.components.shown_text import plain
 from inception_finetune.pipeline.config import Config
@@ -78,8 +77,7 @@ def compare_backbones(
     """
     config = configs[0]
     folder = folder or Path(config.root) / FOLDER
-    with _writing_to(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    require_writable(folder)
     with as_user_error():
         found = [_find(one) for one in configs]  # before anything that takes long
         with pipeline_lock(Path(config.root)):
@@ -263,19 +261,6 @@ def _write(comparison: Comparison, folder: Path) -> None:
         "csv": text.getvalue().encode(),
         "json": comparison.model_dump_json(indent=2).encode(),
     }
-    with _writing_to(folder):
-        for suffix, content in contents.items():
-            part = folder / f"{_STEM}.{suffix}.part"
-            part.write_bytes(content)
-            part.replace(folder / f"{_STEM}.{suffix}")
-
-
-@contextmanager
-def _writing_to(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"Cannot write the comparison to {folder}: {error}. Give a --save FOLDER that can be "
-            "written."
-        ) from error
+    for suffix, content in contents.items():
+        with whole_file(folder / f"{_STEM}.{suffix}") as temporary:
+            temporary.write_bytes(content)

@@ -26,7 +26,7 @@ from inception_finetune.components.data_check.unusual import unusual_images
 from inception_finetune.components.dataset.corrections import REMOVE, Row, corrections_text
 from inception_finetune.components.drift.records import read_records
 from inception_finetune.components.io.address import public_address
-from inception_finetune.components.io.whole_file import whole_file
+from inception_finetune.components.io.whole_file import require_writable, whole_file
 from inception_finetune.components.progress import progress
 from inception_finetune.components.shown_text import plain, visible
 from inception_finetune.pipeline.config import Config
@@ -63,6 +63,7 @@ def check_data_set(config: Config, folder: Path | None, sample: int) -> Checked:
       UserError: data or a backbone is missing or damaged, or nothing can be written.
     """
     folder = folder or Path(config.root) / FOLDER
+    require_writable(folder)
     with pipeline_lock(Path(config.root)):
         lenient = config.model_copy(
             update={"dataset": config.dataset.model_copy(update={"on_leakage": "allow"})}

@@ -15,6 +15,7 @@ from inception_finetune.components.backbone.weights import importing
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.image.schema import curated_schema
 from inception_finetune.components.io.download import is_remote
+from inception_finetune.components.io.whole_file import whole_file
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.data_set import convert_dataset
 from inception_finetune.pipeline.locks import cache_lock
@@ -150,8 +151,6 @@ def _write_schema(directory: Path, classes: int) -> Path:
     text = text_format.MessageToString(curated_schema(classes))
     target = directory / hashlib.sha256(text.encode()).hexdigest()[:12] / "schema.pbtxt"
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_suffix(".part")
-        temporary.write_text(text, "utf-8")
-        temporary.replace(target)
+        with whole_file(target) as temporary:
+            temporary.write_text(text, "utf-8")
     return target

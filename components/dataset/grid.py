@@ -17,10 +17,9 @@ from inception_finetune.components.dataset.show import (
     example_index,
 )
 from inception_finetune.components.dataset.source import BrowsableSource
-from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import TRAIN
 from inception_finetune.components.figure import plain_figure
-from inception_finetune.components.io.marked_folder import scratch_folder
+from inception_finetune.components.io.whole_file import whole_file
 from inception_finetune.components.shown_text import visible
 
 if TYPE_CHECKING:
@@ -156,13 +155,5 @@ def save_figure(figure: Figure, target: Path) -> None:
     Raises:
       UserError: `target` cannot be written.
     """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with scratch_folder(f".{target.name}-", target.parent) as scratch:
-            temporary = scratch / "grid.png"
-            figure.savefig(temporary, bbox_inches="tight", pad_inches=0.2)
-            temporary.replace(target)
-    except OSError as error:
-        raise UserError(
-            f"Cannot write the picture grid to {target}: {error}. Give another path."
-        ) from error
+    with whole_file(target) as temporary:
+        figure.savefig(temporary, format="png", bbox_inches="tight", pad_inches=0.2)

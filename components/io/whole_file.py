@@ -1,4 +1,4 @@
-"""Writes a file completely or not at all."""
+"""Files that are written completely or not at all."""
 
 import os
 from collections.abc import Iterator
@@ -37,4 +37,23 @@ def whole_file(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(
             f"Cannot write {target}: {error}. Give another path, or free space."
+        ) from error
+
+
+def require_writable(folder: Path) -> None:
+    """Makes a folder and writes to it, before the work whose result it is to hold.
+
+    Args:
+      folder: it may exist.
+
+    Raises:
+      UserError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(".writable-", folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"Cannot write to {folder}: {error}. Give another folder, or free space."
         ) from error

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from inception_finetune.components import features
 from inception_finetune.components.drift.records import read_records, record_files
-from inception_finetune.components.errors import UserError
 from inception_finetune.components.evaluation.label_names import read_label_names
+from inception_finetune.components.io.whole_file import whole_file
 from inception_finetune.components.run_comparison import page
 from inception_finetune.components.run_comparison.comparison import (
     Comparison,
@@ -43,16 +43,8 @@ def compare_runs(config: Config, a: Run, b: Run, console: Console) -> Path:
     difference = config_difference(a.config, b.config)
     _print(found, difference, console)
     target = Path(config.root) / FOLDER / f"runs-{a.number}-{b.number}.html"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(".part")
-        part.write_text(page.render(config.name, found, difference, config.report), "utf-8")
-        part.replace(target)
-    except OSError as error:
-        raise UserError(
-            f"Cannot write the comparison to {target}: {error}. Give a root=DIRECTORY that can be "
-            "written."
-        ) from error
+    with whole_file(target) as temporary:
+        temporary.write_text(page.render(config.name, found, difference, config.report), "utf-8")
     return target
 
 

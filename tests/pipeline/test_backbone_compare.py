@@ -209,7 +209,7 @@ def test_the_command_prints_and_writes_every_cut(run_command, module, records, p
 def test_a_bad_place_or_network_is_one_line_before_any_work(run_command, module, tmp_path):
     (tmp_path / "file").write_text("")
     for arguments, part in (
-        ((module, "--save", tmp_path / "file", "image.size=32"), "Cannot write the comparison"),
+        ((module, "--save", tmp_path / "file", "image.size=32"), "Cannot write to"),
         ((f"scratch_cnn={module}", "image.size=32"), "Another network"),
         ((module, "image.size=16"), "at least 32 pixels"),
     ):
