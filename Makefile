@@ -37,7 +37,7 @@ test-resume: setup ## training killed at 30 random points ends with the same wei
 	$(RUN) pytest -m resume -s
 
 # With Debian's faketime; as root it is installed where it is missing.
-test-faults: setup ## all that can break, into docs/reliability.md (25 minutes; FUZZ_INPUTS=N CRASHES=N RUNS=N)
+test-faults: setup ## all that can break, into docs/reliability.md (30 minutes; FUZZ_INPUTS=N MUTATED=N CRASHES=N RUNS=N)
 	command -v faketime >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends faketime)
 	REWRITE_REPORT=1 $(RUN) pytest -m "faults or not faults" tests/faults
 
