@@ -36,7 +36,7 @@ def whole_file(target: Path) -> Iterator[Path]:
             temporary.replace(place)
     except OSError as error:
         raise UserError(
-            f"Cannot write {target}: {error}. Give another path, or free space."
+            f"Cannot write {target}: {error}. Free space, or give another path."
         ) from error
 
 
@@ -55,5 +55,5 @@ def require_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise UserError(
-            f"Cannot write to {folder}: {error}. Give another folder, or free space."
+            f"Cannot write to {folder}: {error}. Free space, or give another folder."
         ) from error
