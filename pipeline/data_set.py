@@ -23,6 +23,7 @@ from inception_finetune.components.dataset import (
     records,
     unpacked,
 )
+from inception_finetune.components.dataset.settings import Dataset
 from inception_finetune.components.dataset.source import BrowsableSource, Source
 from inception_finetune.components.io.address import public_address
 from inception_finetune.components.io.download import download, is_remote
@@ -34,6 +35,7 @@ from inception_finetune.pipeline.locks import cache_lock
 # https://www.cs.toronto.edu/~kriz/cifar.html gives the address and the checksum.
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
+OWN = ("cifar10", "digits")  # archives whose layout is known
 LONGEST_NAME = 100  # characters of a downloaded file's name that are kept
 
 
@@ -136,7 +138,7 @@ def convert_dataset(
             corrections=fixes,
             beam_arguments=pipeline_arguments(config.beam),
         )
-    _say([found.line, *manifest.notes])
+    _say([*_guessed(dataset, found), *manifest.notes])
     if manifest.skipped:
         line = bad_examples.skipped_line(manifest.skipped, str(directory / convert.MANIFEST_FILE))
         _say([line])
@@ -160,6 +162,11 @@ def read_source(found: layout.Layout, policy: bad_examples.Policy) -> BrowsableS
         notes = listing.notes_on(found, source.label_names)
     _say([found.line, *notes])
     return source
+
+
+def _guessed(dataset: Dataset, found: layout.Layout) -> list[str]:
+    """Returns the line on what the data were taken for, where that had to be recognised."""
+    return [] if dataset.archive in OWN else [found.line]
 
 
 def _say(notes: Iterable[str]) -> None:

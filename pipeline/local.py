@@ -13,6 +13,7 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from inception_finetune.components.evaluation.metrics import ACCURACY
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.failure import as_user_error
+from inception_finetune.pipeline.heartbeat import heartbeat
 from inception_finetune.pipeline.history.lost_files import (
     invalidate_artifacts_with_missing_files,
     record_artifact_files,
@@ -53,12 +54,16 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
         # What this run has made so far, while it is whole. RuntimeError: the metadata are locked.
         with suppress(StatusError, OSError, RuntimeError):
             record_artifact_files(config)
-        console.print(f"[dim]{node}[/]")
+        say(node)
+        begin(node)
+
+    def say(line: str) -> None:
+        console.print(line, style="dim")
 
     announced = node_announcements(announce, verbose)
     started = datetime.now(UTC)
     carried_out = in_environment(execution(config))
-    with as_user_error(), announced, in_memory_beam(), carried_out:
+    with as_user_error(), heartbeat(say) as begin, announced, in_memory_beam(), carried_out:
         _report_lost(invalidate_artifacts_with_missing_files(config))
         try:
             _runner(config).run(pipeline)

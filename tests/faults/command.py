@@ -1,6 +1,7 @@
 """The smallest real pipeline as the command `run`, in a process of its own, and what it leaves."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,12 @@ _ENDS = time.monotonic() + 60 * float(os.environ.get("FAULT_MINUTES", "inf"))
 def in_time() -> bool:
     """Whether a long suite may go on; where not, it reports as many tries as there were."""
     return time.monotonic() < _ENDS
+
+
+def told(stderr: str) -> list[str]:
+    """Lines beside the steps that were announced, and their progress."""
+    progress = re.compile(r"\w+|Converting: .*|\w+: running for \d+ min")
+    return [line for line in stderr.splitlines() if not progress.fullmatch(line.strip())]
 
 
 def serving(place: Path) -> Path:

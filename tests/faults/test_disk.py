@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from command import told
 
 from helpers.pushing import export_model, push, served
 from inception_finetune.components.errors import UserError
@@ -53,10 +54,9 @@ def run(disk: Path) -> subprocess.CompletedProcess[str]:
 def the_one_line(failed: subprocess.CompletedProcess[str]) -> str:
     """What the command said beside the steps that it went through."""
     assert failed.returncode == 1, failed.stderr
-    lines = [line for line in failed.stderr.splitlines() if not line.strip().isidentifier()]
-    told = [line for line in lines if not line.startswith("Converting")]
-    assert len(told) == 1 and told[0].startswith("error: "), failed.stderr
-    return told[0]
+    lines = told(failed.stderr)
+    assert len(lines) == 1 and lines[0].startswith("error: "), failed.stderr
+    return lines[0]
 
 
 def shown(message: str, disk: Path) -> str:

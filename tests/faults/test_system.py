@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from command import told
 
 pytestmark = pytest.mark.faults
 
@@ -67,15 +68,15 @@ class Place:
     def run_and_lose(self, step: str, lost: str, *overrides: str) -> "Ended":
         """Removes what `lost` matches below the root or cache as soon as `step` begins."""
         process = self.start(*overrides)
-        told = ""
+        stderr = ""
         for line in process.stderr:
-            told += line
+            stderr += line
             if line.strip() == step:
                 [*places] = self.directory.glob(lost)
                 assert places
                 for path in places:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-        return ended(process, process.stdout.read(), told)
+        return ended(process, process.stdout.read(), stderr)
 
     def one(self, pattern: str) -> Path:
         """The newest file below the root that fits."""
@@ -117,11 +118,10 @@ class Ended:
         return line.removeprefix("error: ")
 
 
-def ended(process: subprocess.Popen[str], out: str, told: str) -> Ended:
+def ended(process: subprocess.Popen[str], out: str, stderr: str) -> Ended:
     rows = [line.split("│") for line in out.splitlines() if line.startswith("│")]
     ran = {row[1].strip() for row in rows if row[3].strip() == "ran"}
-    lines = [line for line in told.splitlines() if not line.strip().isidentifier()]
-    return Ended(process.wait(), ran, lines)
+    return Ended(process.wait(), ran, told(stderr))
 
 
 @pytest.fixture(scope="module")
