@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from inception_finetune.components.errors import ExitStatus
+from inception_finetune.components.errors import ExitStatus, UserError
 from inception_finetune.components.io.address import without_secrets
 from inception_finetune.pipeline.cli import backbone, data, init, prediction, review
 from inception_finetune.pipeline.cli.options import (
@@ -20,6 +20,7 @@ from inception_finetune.pipeline.cli.options import (
     load,
     load_tensorflow,
     print_failure,
+    split_overrides,
 )
 from inception_finetune.pipeline.failure import user_error
 
@@ -83,6 +84,9 @@ def run(config: ConfigOption = "digits", overrides: Overrides = None, verbose: V
     if not result.blessed:
         print_failure("not blessed, not pushed:", "; ".join(result.refusals))
         raise typer.Exit(ExitStatus.REFUSED)
+    if result.withdrawn:
+        print_failure("not pushed:", "this model was withdrawn by `rollback`. Train another one.")
+        raise typer.Exit(ExitStatus.REFUSED)
 
 
 @app.command()
@@ -119,6 +123,31 @@ def clean(
         f"{done.removed} artifacts removed, {done.freed / 1e6:.1f} MB freed; "
         f"{done.kept} kept{elsewhere}"
     )
+
+
+@app.command()
+def rollback(
+    version: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[VERSION] [KEY=VALUE]...",
+            help="Number of a pushed version; default: the one before that which serves.",
+        ),
+    ] = None,
+    config: ConfigOption = "digits",
+    verbose: Verbose = False,
+):
+    """Put an older pushed model into service again, as the newest version."""
+    chosen, overrides = split_overrides(version or [])
+    settings = load(config, overrides)
+    if len(chosen) > 1:
+        raise UserError(f"{len(chosen)} versions are named: {' '.join(chosen)}. Name one.")
+    load_tensorflow(verbose)
+    from inception_finetune.pipeline.history.rollback import roll_back
+    from inception_finetune.pipeline.inputs import serving_directory
+
+    done = roll_back(settings, *chosen or (None,))
+    print(f"version {done.restored} serves again: {serving_directory(settings) / done.version}")
 
 
 @app.command("config")

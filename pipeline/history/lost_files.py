@@ -65,6 +65,19 @@ def record_artifact_files(config: Config) -> None:
     store.put_contexts([runs[-1]])
 
 
+def lost_file(
+    store: mlmd.MetadataStore, name: str, artifact: metadata_store_pb2.Artifact
+) -> str | None:
+    """Returns a file of a result that is gone or of another size; None where all are there.
+
+    Args:
+      store: the metadata.
+      name: of the pipeline.
+      artifact: the result.
+    """
+    return _missing(_files(run_contexts(store, name)).get(str(artifact.id), {}))
+
+
 def _refuse_unknown(artifacts: Path, newest: int) -> None:
     """New results would come to lie among theirs: TFX numbers folders by the executions."""
     folders = [path for path in artifacts.glob("*/*/*") if not path.parent.name.startswith(".")]

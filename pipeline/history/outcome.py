@@ -27,6 +27,7 @@ class Outcome:
     refusals: tuple[str, ...]  # bounds that are broken, and by how much
     remarks: tuple[str, ...]  # on the verdict: what was not compared or tested, or may be chance
     pushed: Path | None  # the version that serves now; None where this model was not pushed
+    withdrawn: bool  # by `rollback`, after it had been pushed
 
 
 def read_outcome(config: Config) -> Outcome:
@@ -38,7 +39,14 @@ def outcome_of(run: Run) -> Outcome:
     """The outcome of one run, which may have stopped before the gate."""
     if run.blessed is None:
         return Outcome(
-            run.steps, blessed=False, metrics={}, bounds=(), refusals=(), remarks=(), pushed=None
+            steps=run.steps,
+            blessed=False,
+            metrics={},
+            bounds=(),
+            refusals=(),
+            remarks=(),
+            pushed=None,
+            withdrawn=False,
         )
     # Imports TFMA: seconds, which `predict` need not pay.
     from inception_finetune.components.evaluation.verdict import OVERALL, read_verdict
@@ -57,6 +65,7 @@ def outcome_of(run: Run) -> Outcome:
         refusals=verdict.refusals,
         remarks=tuple(facts["remarks"]),
         pushed=run.pushed,
+        withdrawn=run.withdrawn,
     )
 
 
@@ -83,4 +92,5 @@ def print_outcome(outcome: Outcome, config: Config, console: Console) -> None:
         console.print(plain(remark, style="yellow"), soft_wrap=True)
     if outcome.blessed:
         console.print(f"[green]blessed[/]: {', '.join(outcome.bounds)}", highlight=False)
+    if outcome.pushed:
         console.print(plain(f"pushed: {outcome.pushed}"), soft_wrap=True)

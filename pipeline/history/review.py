@@ -16,6 +16,7 @@ from inception_finetune.components.model_report.settings import PAGE
 from inception_finetune.components.shown_text import plain
 from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.history.rollback import read_rollbacks
 from inception_finetune.pipeline.history.runs import Run, read_runs
 
 LATEST: Final = "latest"
@@ -52,7 +53,7 @@ def print_runs(config: Config, console: Console) -> None:
             f"{run.started.astimezone():%Y-%m-%d %H:%M}",
             "–" if run.accuracy is None else f"{run.accuracy:.4f}",
             _blessed(run),
-            run.pushed.name if run.pushed else "no",
+            run.pushed.name if run.pushed else "withdrawn" if run.withdrawn else "no",
             "–" if run.test_use is None else str(run.test_use),
             _time(run.seconds),
         )
@@ -69,6 +70,12 @@ def print_runs(config: Config, console: Console) -> None:
         console.print(
             "[dim]test use: how many models were measured on the same test pictures by then. The "
             "more are tried, the more the best of them owes to chance.[/]",
+            highlight=False,
+        )
+    for one in read_rollbacks(config):
+        console.print(
+            f"[dim]{one.when.astimezone():%Y-%m-%d %H:%M}: rolled back to version {one.restored}, "
+            f"which serves as {one.version} since.[/]",
             highlight=False,
         )
     console.print(

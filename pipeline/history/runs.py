@@ -10,6 +10,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.model_report.settings import TEST_USE
+from inception_finetune.components.pusher.serving_folder import WITHDRAWN
 from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.inputs import metadata_file
@@ -72,8 +73,19 @@ class Run:
         return Path(self.uri(Step.TRAINER, "model")) / _SERVING
 
     @property
+    def withdrawn(self) -> bool:
+        """Whether `rollback` put an older model in the place of this run's."""
+        model = self.artifacts.get((Step.TRAINER, "model"))
+        return model is not None and WITHDRAWN in model.custom_properties
+
+    @property
     def pushed(self) -> Path | None:
-        """The pushed version; None where this run's model was not pushed."""
+        """The pushed version; None where this run's model was not pushed, or was withdrawn."""
+        return None if self.withdrawn else self.pushed_as
+
+    @property
+    def pushed_as(self) -> Path | None:
+        """The version that this run's model was pushed as, withdrawn or not."""
         artifact = self.artifacts.get((Step.PUSHER, "pushed_model"))
         if artifact is None or not self.blessed:
             return None

@@ -91,7 +91,7 @@ class Command:
 
 def unfinished(place: Path) -> list[Path]:
     """Folders of pushes that are under way, or were killed."""
-    from inception_finetune.components.pusher.component import UNFINISHED
+    from inception_finetune.components.pusher.serving_folder import UNFINISHED
 
     return list(serving(place).glob(f"{UNFINISHED}*"))
 

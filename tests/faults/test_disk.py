@@ -13,7 +13,7 @@ from command import told
 
 from helpers.pushing import export_model, push, served
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.pusher.component import UNFINISHED
+from inception_finetune.components.pusher.serving_folder import UNFINISHED
 from inception_finetune.pipeline.failure import as_user_error
 
 pytestmark = pytest.mark.faults

@@ -8,7 +8,7 @@ import s3fs
 
 from helpers.object_store import BUCKET
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.pusher.component import next_version
+from inception_finetune.components.pusher.serving_folder import next_version
 from inception_finetune.kubeflow import entrypoint, storage
 from inception_finetune.kubeflow.upload import Upload, schema_name, upload
 from inception_finetune.pipeline.inputs import Inputs

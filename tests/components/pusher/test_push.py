@@ -10,7 +10,7 @@ import pytest
 from tfx.dsl.io import fileio
 
 from helpers.pushing import contents, export_model, push, served
-from inception_finetune.components.pusher.component import UNFINISHED
+from inception_finetune.components.pusher.serving_folder import UNFINISHED
 
 
 @pytest.fixture(scope="module")
