@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from command import Command, metadata, serving
-from reader import numbered, unreadable
 
+from helpers.reader import numbered, unreadable
 from inception_finetune.components.model_report.settings import FACTS
 from inception_finetune.pipeline.config import load_config
 from inception_finetune.pipeline.history.runs import read_runs

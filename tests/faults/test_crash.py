@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from command import COPYING, Command, in_time, missing_artifacts, serving, unfinished
-from reader import Reader, digest, numbered, unreadable
+
+from helpers.reader import Reader, digest, numbered, unreadable
 
 pytestmark = pytest.mark.faults
 

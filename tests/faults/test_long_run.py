@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from command import NAME, Command, in_time, metadata, missing_artifacts, serving
 from PIL import Image
-from reader import digest, numbered, unreadable
+
+from helpers.reader import digest, numbered, unreadable
 
 pytestmark = pytest.mark.faults
 

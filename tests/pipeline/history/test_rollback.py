@@ -1,6 +1,7 @@
 """An older version serves again, the newer ones are withdrawn, and readers see no gap."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from tfx.types.artifact_utils import deserialize_artifact
 from tfx.types.standard_artifacts import Model
 
 from helpers.pushing import contents
+from helpers.reader import Reader
 from inception_finetune.components.errors import ExitStatus
 from inception_finetune.pipeline import local
 from inception_finetune.pipeline.baseline import LatestOtherBlessedModel
@@ -53,8 +55,14 @@ def test_rolling_back(places, pushed, run_command):
         assert re.search(message, " ".join(error.split()))
     assert sorted(first.parent.iterdir()) == pushed
 
+    reader = Reader(first.parent)
+    reader.start()
     status, out, _ = run_command("rollback", *places)
     third = latest_pushed(config)
+    while third.name not in reader.seen:
+        time.sleep(0.01)
+    assert reader.stop() == [] and reader.listings > 10
+    assert set(reader.seen) == {first.name, second.name, third.name}
     assert (status, out) == (0, f"version {first.name} serves again: {third}\n")
     assert int(third.name) > int(second.name) and contents(third) == contents(first)
     [done] = read_rollbacks(config)
