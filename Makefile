@@ -63,10 +63,11 @@ test-networks: setup ## every network through the whole pipeline (15 minutes)
 
 # What to install where this checkout is not: the packages of the lock, without their dependencies'
 # own bounds, which exclude one another (see [tool.uv] in pyproject.toml), then the wheel.
-wheel: setup ## build/dist: the wheel, and requirements.txt to install it with
+wheel: setup ## build/dist: the wheel, and requirements.txt (or requirements-predict.txt) to install it with
 	rm -rf build/dist
 	$(UV) build --quiet --wheel --out-dir build/dist
 	$(UV) export --locked --quiet --no-dev --no-hashes --no-emit-project --output-file build/dist/requirements.txt
+	$(UV) export --locked --quiet --only-group predict --no-hashes --output-file build/dist/requirements-predict.txt
 
 test-wheel: wheel ## the wheel in an empty environment, beside PyPI's kubeflow, runs digits (5 minutes)
 	$(RUN) pytest -m wheel -s

@@ -33,7 +33,9 @@ EXTRA_ASSETS: Final = "assets.extra"
 CANDIDATE: Final = "candidate/probabilities"  # float32 [classes], the model that was just trained
 BASELINE: Final = "baseline/probabilities"  # the same of the last blessed model, if there was one
 
-# Outputs of the serving signatures.
+PREDICT_PIXELS: Final = "predict_pixels"  # the signature that is converted to other formats
+# Inputs and outputs of the serving signatures.
+PIXELS: Final = "pixels"  # uint8 [B, H, W, CHANNELS], RGB
 PROBABILITIES: Final = "probabilities"  # float32 [B, classes], each row sums to 1
 LABEL_ID: Final = "label_id"  # int64 [B], the most probable class
 LABEL_NAME: Final = "label_name"  # string [B]

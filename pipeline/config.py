@@ -21,6 +21,7 @@ from inception_finetune.components.dataset.settings import Dataset
 from inception_finetune.components.drift.settings import Drift
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.evaluation.settings import Gate
+from inception_finetune.components.export.settings import ExportSection
 from inception_finetune.components.image.settings import Image
 from inception_finetune.components.model_report.settings import Report
 from inception_finetune.components.settings import Section
@@ -48,6 +49,7 @@ class Config(Section):
     training: TrainingSection = TrainingSection()
     tuning: Tuning = Tuning()
     gate: Gate = Gate()
+    export: ExportSection = ExportSection()
     drift: Drift = Drift()
     report: Report = Report()
     kubeflow: Kubeflow = Kubeflow()

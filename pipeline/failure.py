@@ -65,6 +65,11 @@ def user_error(error: BaseException | None) -> UserError | None:
         if isinstance(error, UserError):
             message = WHERE_IN_BEAM.sub("", str(error))
             return error if message == str(error) else UserError(message)
+        if isinstance(error, ModuleNotFoundError):
+            return UserError(
+                f"Package {error.name} is not installed. Install the whole program; the light "
+                "installation is for `predict --model FILE` alone."
+            )
         quoted = QUOTED_USER_ERROR.search(str(error))
         if quoted:
             return UserError(quoted.group(1))

@@ -168,7 +168,10 @@ def brightness_model(transform_output, tmp_path_factory) -> Path:
     vector = keras.layers.GlobalAveragePooling2D()(image)
     network = keras.Model(image, [vector, Brightness()(image)])
     labels = ("[red]", "[/]", "dark")
-    signatures.export(signatures.ServingModel(network, transform_output, labels), str(directory))
+    signatures.export(
+        signatures.ServingModel(network, transform_output, labels, central_crop=0.875),
+        str(directory),
+    )
     (directory / "assets.extra").mkdir()
     lines = "".join(f"{place}:{name}\n" for place, name in enumerate(labels))
     (directory / "assets.extra/labels.txt").write_text(lines)

@@ -59,7 +59,11 @@ def run_fn(fn_args: FnArgs) -> None:
             )
         target = Path(fn_args.serving_model_dir)
         serving = signatures.ServingModel(
-            classifier.embedding, transform, settings.label_names, settings.served_views
+            classifier.embedding,
+            transform,
+            settings.label_names,
+            settings.served_views,
+            central_crop=settings.central_crop,
         )
         signatures.export(serving, str(target))
         write_extra_assets(target / features.EXTRA_ASSETS, settings, classifier)

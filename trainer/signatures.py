@@ -10,6 +10,7 @@ import tf_keras as keras
 from inception_finetune.components import features
 from inception_finetune.components.dataset.png import encode_png
 from inception_finetune.components.image import decoding
+from inception_finetune.components.image.pixels import crop_and_scale
 from inception_finetune.components.image.views import IDENTITY, VIEWS
 
 # Images that are decoded and classified at a time, whatever the size of the caller's batch, so
@@ -32,6 +33,8 @@ class ServingModel(tf.Module):
         transform: tft.TFTransformOutput,
         label_names: Sequence[str],
         views: Sequence[str] = (IDENTITY,),
+        *,
+        central_crop: float,
     ) -> None:
         """Prepares the signatures.
 
@@ -39,6 +42,7 @@ class ServingModel(tf.Module):
           network: ``[B, S, S, 3]`` to the head's input and the logits.
           transform: the graph that preprocesses images.
           label_names: of all classes.
+          central_crop: share of each side that `transform` keeps, in (0, 1].
           views: keys of `VIEWS`; probabilities are the mean of those that are given to these.
         """
         super().__init__(name="serving_model")
@@ -53,6 +57,8 @@ class ServingModel(tf.Module):
             / len(views)
         )
         self._width = network.output_shape[0][-1]
+        self._size = network.input_shape[1]
+        self._central_crop = central_crop
         self.transform_layer = transform.transform_features_layer()
         self._raw_features = transform.raw_feature_spec()
         self._label_names = tuple(label_names)
@@ -61,6 +67,7 @@ class ServingModel(tf.Module):
         """Returns the concrete function of each signature, by name."""
         serialized = tf.TensorSpec([None], tf.string, name="examples")
         encoded = tf.TensorSpec([None], tf.string, name="images")
+        pixels = tf.TensorSpec([None, None, None, features.CHANNELS], tf.uint8, features.PIXELS)
         return {
             "serving_default": tf.function(self.serve_examples).get_concrete_function(serialized),
             "predict_images": tf.function(self.predict_images).get_concrete_function(encoded),
@@ -68,6 +75,7 @@ class ServingModel(tf.Module):
                 serialized
             ),
             "embed_images": tf.function(self.embed_images).get_concrete_function(encoded),
+            features.PREDICT_PIXELS: tf.function(self.predict_pixels).get_concrete_function(pixels),
         }
 
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -110,6 +118,20 @@ class ServingModel(tf.Module):
           ``error`` ``[B]`` strings.
         """
         return self._answer(images, decoding.are_whole(images))
+
+    def predict_pixels(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Classifies decoded images of one size: what is converted to other formats.
+
+        The whole batch is computed at a time, so its size is the caller's matter.
+
+        Args:
+          pixels: ``[B, H, W, 3]`` uint8, RGB, as `decoding.decode` returns them.
+
+        Returns:
+          ``probabilities`` ``[B, classes]`` float32.
+        """
+        images = crop_and_scale(pixels, self._size, self._central_crop)
+        return {features.PROBABILITIES: self._classify(images)}
 
     def embed_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Embeds images of any size.

@@ -49,7 +49,11 @@ def predict(
     ] = None,
     config: ConfigOption = "digits",
     model: Annotated[
-        Path | None, typer.Option(help="A pushed model's folder; default: the newest one.")
+        Path | None,
+        typer.Option(
+            help="A pushed model's folder, or a file of `export` (.onnx, .tflite), for which "
+            "TensorFlow is not needed; default: the newest pushed one."
+        ),
     ] = None,
     form: Annotated[
         Format | None,
@@ -87,26 +91,40 @@ def predict(
             "--save-grid and another --format."
         )
     form = Format.PARQUET if on_beam else chosen_format(form, output)
-    settings = load(config, overrides)
-    load_tensorflow(verbose)
+    from inception_finetune.components.export.exported_file import is_exported_file
     from inception_finetune.pipeline.prediction.addresses import find_pictures
-    from inception_finetune.pipeline.prediction.grid import SHOWN, draw_predictions
-    from inception_finetune.pipeline.prediction.model import PushedModel
     from inception_finetune.pipeline.prediction.output import writing
     from inception_finetune.pipeline.prediction.pictures import read_pictures
-    from inception_finetune.pipeline.prediction.predict import Summary
+    from inception_finetune.pipeline.prediction.predict import Model, Summary
     from inception_finetune.pipeline.prediction.predict import predict as answers
 
-    pushed = PushedModel(_directory(settings, config, model))
+    settings = None
+    if model is not None and is_exported_file(model):
+        from inception_finetune.pipeline.prediction.exported import ExportedModel
+
+        if on_beam or overrides:
+            raise UserError(
+                f"--model {model} is asked by this process alone, without a configuration. "
+                "Leave out --on-beam and KEY=VALUE, or give the folder of a pushed model."
+            )
+        pushed: Model = ExportedModel(model)
+    else:
+        settings = load(config, overrides)
+        load_tensorflow(verbose)
+        from inception_finetune.pipeline.prediction.model import PushedModel
+
+        pushed = PushedModel(_directory(settings, config, model))
     files = find_pictures(places, lists or [])
     top = min(top, len(pushed.label_names))
-    if on_beam and output is not None:
+    if settings is not None and on_beam and output is not None:
         from inception_finetune.pipeline.prediction.on_beam import predict_on_beam
 
         done = predict_on_beam(files, pushed, output, top=top, settings=settings.beam)
         print(f"{done.total:,} pictures: {output}", file=sys.stderr)
         _end(done, Console(stderr=True, highlight=False))
         return
+    if save_grid:
+        from inception_finetune.pipeline.prediction.grid import SHOWN, draw_predictions
     summary = Summary(keep=SHOWN if save_grid else 0)
     with writing(form, output, top) as writer, _progress(output) as advance:
         for batch in answers(pushed, read_pictures(files, pushed.label_names)):

@@ -117,9 +117,9 @@ def _in_store(place: str) -> Iterator[PictureFile]:
         place.lower().endswith(PICTURE_SUFFIXES) and not glob.has_magic(place)
     ):
         return iter([PictureFile(name, place)])
-    from fsspec.core import url_to_fs
-
     try:
+        from fsspec.core import url_to_fs
+
         store, path = url_to_fs(place)
         if glob.has_magic(path):
             matches = store.glob(path, detail=True)

@@ -8,7 +8,10 @@ import numpy as np
 from inception_finetune.components.dataset.grid import save_figure, show_image
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.figure import plain_figure
-from inception_finetune.components.image.decoding import GROUND, decode
+from inception_finetune.components.image.decoding_without_tensorflow import (
+    UnreadablePictureError,
+    decode,
+)
 from inception_finetune.components.shown_text import visible
 from inception_finetune.pipeline.prediction.predict import Prediction, Summary
 
@@ -82,14 +85,12 @@ def _ranked(prediction: Prediction) -> list[tuple[str, float]]:
 
 
 def _draw(prediction: Prediction, picture: "Axes", bars: "Axes") -> None:
-    import tensorflow as tf
-
     colour = {True: _RIGHT, False: _WRONG, None: _OPEN}[prediction.right]
     picture.set_axis_on()
     try:
-        show_image(picture, decode(prediction.picture.encoded).numpy())  # as the model sees it
-    except tf.errors.InvalidArgumentError:  # a model of an older version may take more
-        show_image(picture, np.full([1, 1, 3], GROUND, np.uint8))
+        show_image(picture, decode(prediction.picture.encoded))  # as the model sees it
+    except UnreadablePictureError:  # a model of an older version may take more
+        show_image(picture, np.full([1, 1, 3], 255, np.uint8))
         picture.text(0, 0, "not shown", ha="center", va="center", fontsize=8)
     title = prediction.label_name
     if prediction.right is False:

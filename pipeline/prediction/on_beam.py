@@ -18,7 +18,7 @@ from inception_finetune.pipeline.failure import as_user_error
 from inception_finetune.pipeline.prediction.addresses import PictureFile
 from inception_finetune.pipeline.prediction.model import PushedModel
 from inception_finetune.pipeline.prediction.pictures import read_pictures
-from inception_finetune.pipeline.prediction.predict import Summary, predict
+from inception_finetune.pipeline.prediction.predict import Model, Summary, predict
 from inception_finetune.pipeline.prediction.rows import (
     ERROR,
     PICTURE,
@@ -59,7 +59,7 @@ class PictureClassifier(ModelHandler[str, dict[str, Any], PushedModel]):
 
 
 def predict_on_beam(
-    files: Iterable[PictureFile], model: PushedModel, target: Path, *, top: int, settings: Beam
+    files: Iterable[PictureFile], model: Model, target: Path, *, top: int, settings: Beam
 ) -> Summary:
     """Writes the rows of all pictures as shards of Parquet, in no order.
 

@@ -99,14 +99,17 @@ def _read_remote(location: str) -> bytes:
 
 
 def _read_records(path: Path, label_names: Sequence[str]) -> Iterator[Picture]:
-    from inception_finetune.components.drift.records import read_records
-
     serialized = b""
     try:
+        from inception_finetune.components.drift.records import read_records
+
         for serialized in read_records(str(path)):
             yield _of_record(serialized, str(path), label_names)
     except UserError as error:
         yield Picture(str(path), b"", None, str(error))
+    except ModuleNotFoundError:
+        reason = "records are read by TensorFlow, which is not installed"
+        yield Picture(str(path), b"", None, reason)
     else:
         if not serialized:
             yield Picture(str(path), b"", None, "there are no records in it")

@@ -3,17 +3,29 @@
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from inception_finetune.components.shown_text import visible
-from inception_finetune.pipeline.prediction.model import PushedModel
 from inception_finetune.pipeline.prediction.pictures import Picture
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _BATCH: Final = 64  # pictures that the model is given at a time, and
 _BATCH_BYTES: Final = 1 << 26  # where files are large, fewer
+
+
+class Model(Protocol):
+    """A pushed model, or a file that it was exported to."""
+
+    label_names: tuple[str, ...]
+    directory: "Path"  # or the file
+
+    def answer(self, encoded: Sequence[bytes]) -> tuple[npt.NDArray[np.float32], list[str]]:
+        """Probabilities ``[N, classes]`` of N pictures, and why each cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +78,14 @@ class Prediction:
         return [(self.label_names[place], self.shares[place]) for place in order]
 
 
-def predict(model: PushedModel, pictures: Iterable[Picture]) -> Iterator[list[Prediction]]:
+def predict(model: Model, pictures: Iterable[Picture]) -> Iterator[list[Prediction]]:
     """Classifies a stream of pictures; a batch of them is held in memory.
 
     Pictures are read as the model takes them. One that cannot be read has the model's own words in
     its prediction.
 
     Args:
-      model: the pushed model.
+      model: the pushed model, or an exported file.
       pictures: as `read_pictures` yields them.
 
     Yields:

@@ -25,7 +25,10 @@ def test_predict_images_answers_whatever_it_is_given(transform_output, tmp_path,
     hidden = keras.layers.GlobalAveragePooling2D()(image)
     network = keras.Model(image, [hidden, keras.layers.Dense(3)(hidden)])
     model = str(tmp_path / "model")
-    signatures.export(signatures.ServingModel(network, transform_output, ("a", "b", "c")), model)
+    signatures.export(
+        signatures.ServingModel(network, transform_output, ("a", "b", "c"), central_crop=0.875),
+        model,
+    )
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     seeds = [data for _, _, data, _ in bad_pictures()] + [encoded(1), encoded(2, "JPEG")]

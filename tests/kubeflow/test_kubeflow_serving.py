@@ -41,7 +41,10 @@ def pushed(transform_output, tmp_path_factory) -> Path:
     image = keras.Input([75, 75, 3])
     vector = keras.layers.GlobalAveragePooling2D()(image)
     network = keras.Model(image, [vector, Brightness()(image)])
-    signatures.export(signatures.ServingModel(network, transform_output, LABELS), str(directory))
+    signatures.export(
+        signatures.ServingModel(network, transform_output, LABELS, central_crop=0.875),
+        str(directory),
+    )
     (directory / "assets.extra").mkdir()
     labels = "".join(f"{place}:{name}\n" for place, name in enumerate(LABELS))
     (directory / "assets.extra" / features.LABELS_FILE).write_text(labels)

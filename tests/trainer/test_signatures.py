@@ -31,7 +31,9 @@ def served(transform_output, tmp_path_factory):
     image = keras.Input([75, 75, 3])
     network = keras.Model(image, Brightness()(image))
     directory = str(tmp_path_factory.mktemp("export") / "model")
-    signatures.export(signatures.ServingModel(network, transform_output, LABELS), directory)
+    signatures.export(
+        signatures.ServingModel(network, transform_output, LABELS, central_crop=0.875), directory
+    )
     return tf.saved_model.load(directory).signatures
 
 
@@ -93,10 +95,14 @@ def test_the_answer_is_the_mean_of_the_answers_to_the_served_views(transform_out
     half_white[:, :36] = 255
     encoded = tf.constant([encode_png(half_white)] * batch)
     views = ("identity", "flip_left_right")
-    model = signatures.ServingModel(network, transform_output, ("a", "b"), views)
+    model = signatures.ServingModel(
+        network, transform_output, ("a", "b"), views, central_crop=0.875
+    )
     [white, black] = 1 / (1 + np.exp([-2.0, 2.0]))
     for one, expected_share in ((model, (white + black) / 2), (None, white)):
-        served = one or signatures.ServingModel(network, transform_output, ("a", "b"))
+        served = one or signatures.ServingModel(
+            network, transform_output, ("a", "b"), central_crop=0.875
+        )
         answer = served.predict_images(encoded)[features.PROBABILITIES].numpy()
         np.testing.assert_allclose(answer[:, 0], expected_share, atol=1e-5)
         np.testing.assert_allclose(answer.sum(axis=1), 1, atol=1e-6)
@@ -157,6 +163,18 @@ def test_a_picture_that_the_gate_cannot_read_is_named(served, examples):
     serialized = [*examples.serialized[:3], example.SerializeToString(), *examples.serialized]
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"not so at these places.*\[3\]"):
         served["serving_default"](examples=tf.constant(serialized))
+
+
+@pytest.mark.parametrize("sides", [(32, 32), (41, 90)])
+def test_decoded_pixels_get_the_answer_of_the_file(served, sides):
+    pictures = np.random.default_rng(0).integers(0, 256, (4, *sides, 3)).astype(np.uint8)
+    pictures[1:3] //= 8
+    encoded = tf.constant([encode_png(one) for one in pictures])
+    expected = served["predict_images"](images=encoded)[features.PROBABILITIES].numpy()
+    answer = served[features.PREDICT_PIXELS](pixels=tf.constant(pictures))
+    assert list(answer) == [features.PROBABILITIES]
+    np.testing.assert_allclose(answer[features.PROBABILITIES], expected, atol=1e-5)
+    assert np.ptp(expected, axis=0).max() > 0.5
 
 
 def test_transform_features_are_what_the_network_is_trained_on(served, examples):

@@ -233,7 +233,9 @@ def test_the_exported_model_answers_as_the_network(
     backbone, classifier, transform_at, examples, tmp_path
 ):
     size = backbone.smallest_size
-    serving = signatures.ServingModel(classifier.embedding, transform_at(size), ["a", "b", "c"])
+    serving = signatures.ServingModel(
+        classifier.embedding, transform_at(size), ["a", "b", "c"], central_crop=0.875
+    )
     signatures.export(serving, str(tmp_path / "model"))
     exported = tf.saved_model.load(str(tmp_path / "model")).signatures
     # The examples are of one grey each, in [0, 255].

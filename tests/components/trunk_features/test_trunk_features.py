@@ -335,7 +335,8 @@ def test_the_exported_model_is_the_trained_part_on_the_stored_features(
     labels = [str(digit) for digit in range(10)]
     exported = str(tmp_path / "model")
     signatures.export(
-        signatures.ServingModel(classifier.embedding, transform_output, labels), exported
+        signatures.ServingModel(classifier.embedding, transform_output, labels, central_crop=0.875),
+        exported,
     )
 
     files = [str(path) for path in sorted((raw / "Split-train").iterdir())]

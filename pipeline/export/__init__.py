@@ -1,0 +1,1 @@
+"""`export`: a pushed model in other formats, each verified before it is kept."""

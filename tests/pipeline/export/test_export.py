@@ -1,0 +1,133 @@
+"""A model that answers test pictures, exported; and models whose exports answer otherwise."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from helpers.exporting import LABELS, pictures, push_model, sabotaged
+from inception_finetune.components.dataset.png import encode_png
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.export import formats
+from inception_finetune.components.export.settings import ExportSection
+from inception_finetune.pipeline.export.answers import ask, write_pictures
+from inception_finetune.pipeline.export.export import export
+from inception_finetune.pipeline.export.pictures import LabelledPictures
+from inception_finetune.pipeline.prediction.exported import ExportedModel
+
+# What 8 bits cost a network of random weights is not the point here.
+SETTINGS = ExportSection.model_validate(
+    {
+        "tflite_int8": {"min_agreement": 0.8, "max_accuracy_loss": 0.2},
+        "tflite_float16": {"max_accuracy_loss": 0.1, "min_agreement": 0.9},
+    }
+)
+ONNX = formats.chosen_formats("onnx")
+
+
+@pytest.fixture(scope="module")
+def pushed(transform_output, tmp_path_factory):
+    return push_model(transform_output, tmp_path_factory.mktemp("pushed") / "1")
+
+
+@pytest.fixture(scope="module")
+def asked(pushed):
+    """30 pictures, of which the model gets 24 right."""
+    shown = pictures(15, 32, 32) + pictures(15, 60, 45, seed=1)
+    encoded = [encode_png(one) for one in shown]
+    signature = tf.saved_model.load(str(pushed)).signatures["predict_images"]
+    labels = signature(images=tf.constant(encoded))["label_id"].numpy()
+    assert len(set(labels)) > 1
+    labels[:6] = (labels[:6] + 1) % len(LABELS)
+    return LabelledPictures(tuple(encoded), labels)
+
+
+def test_every_format_is_written_and_measured(pushed, asked, tmp_path):
+    chosen = tuple(formats.FORMATS.values())
+    rows = export(pushed, chosen, tmp_path, asked, pictures(20, 32, 32, seed=5), SETTINGS)
+    assert [row.name for row in rows] == ["SavedModel", *formats.FORMATS]
+    assert [row.verdict.refusals for row in rows] == [()] * 4
+    model, onnx, *_ = rows
+    assert model.verdict.accuracy == onnx.verdict.accuracy == 0.8
+    assert onnx.verdict.agreement == 1 and onnx.verdict.difference < 1e-5
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        one.file_name for one in chosen
+    )
+    for row in rows:
+        assert row.answers.milliseconds > 0 and row.size > 1000
+    # TensorFlow's process takes hundreds of MB, and none of the others loads it.
+    assert all(row.answers.peak_bytes < model.answers.peak_bytes / 2 for row in rows[1:])
+    shares, errors = ExportedModel(onnx.file).answer([b"no picture", *asked.encoded])
+    assert "a whole PNG or JPEG" in errors[0] and not any(errors[1:])
+    np.testing.assert_array_equal(shares[1:], onnx.answers.probabilities)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda pixels: pixels[..., ::-1],
+        lambda pixels: pixels // 255,  # [0, 1] where [0, 255] is expected
+        lambda pixels: tf.transpose(pixels, [0, 2, 1, 3]),
+    ],
+    ids=["channels swapped", "another range", "rows for columns"],
+)
+def test_a_sabotaged_export_is_refused_and_the_old_file_stays(pushed, asked, tmp_path, change):
+    model = sabotaged(pushed, tmp_path / "sabotaged", change)
+    output = tmp_path / "exports"
+    output.mkdir()
+    (output / "model.onnx").write_bytes(b"of an earlier export")
+    [_, row] = export(model, ONNX, output, asked, [], SETTINGS)
+    assert row.file is None and row.verdict.agreement < 0.9
+    assert any(refusal.startswith("agreement ") for refusal in row.verdict.refusals)
+    assert [path.name for path in output.iterdir()] == ["model.onnx"]
+    assert (output / "model.onnx").read_bytes() == b"of an earlier export"
+
+
+def test_stale_labels_are_refused(pushed, asked, tmp_path, monkeypatch):
+    made = ONNX[0].convert
+
+    def stale(model, metadata, *rest):
+        made(model, metadata.model_copy(update={"label_names": LABELS[::-1]}), *rest)
+
+    one = formats.ExportFormat("onnx", "model.onnx", stale, ONNX[0].bound_in)
+    [_, row] = export(pushed, [one], tmp_path / "exports", asked, [], SETTINGS)
+    assert row.verdict.refusals == ("its label names are not the model's",)
+    assert not (tmp_path / "exports").exists()
+
+
+def test_a_format_that_fails_leaves_the_others(pushed, asked, tmp_path):
+    def fail(*_):
+        raise RuntimeError("no such\noperation")
+
+    broken = formats.ExportFormat("broken", "model.onnx", fail, ONNX[0].bound_in)
+    rows = export(pushed, [broken, *ONNX], tmp_path, asked, [], SETTINGS)
+    [refusal] = rows[1].verdict.refusals
+    assert refusal.startswith("Model cannot be converted to broken (RuntimeError: no such operat")
+    assert rows[2].file == tmp_path / "model.onnx"
+
+
+def test_a_model_of_an_older_version_is_one_line(pushed, asked, tmp_path):
+    loaded = tf.saved_model.load(str(pushed))
+    signatures = {"predict_images": loaded.signatures["predict_images"]}
+    tf.saved_model.save(loaded, str(tmp_path / "old"), signatures=signatures)
+    with pytest.raises(UserError, match="has no signature predict_pixels: an older version"):
+        export(tmp_path / "old", ONNX, tmp_path / "exports", asked, [], SETTINGS)
+
+
+def test_a_file_that_cannot_be_asked_is_one_line(tmp_path):
+    write_pictures([encode_png(pictures(1, 8, 8)[0])], tmp_path / "pictures.zip")
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(UserError, match=r"model\.onnx cannot be loaded") as caught:
+        ask(tmp_path / "model.onnx", tmp_path / "pictures.zip", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_of_a_stale_file_are_told_by_the_number_of_classes(pushed, asked, tmp_path):
+    [_, row] = export(pushed, ONNX, tmp_path, asked, [], SETTINGS)
+    import onnx
+
+    short = onnx.load(str(row.file))
+    entry = short.metadata_props[0]
+    entry.value = entry.value.replace('"ship"', "").replace(",]", "]").replace('"dog",', '"dog"')
+    onnx.save(short, str(tmp_path / "short.onnx"))
+    with pytest.raises(UserError, match="tells 3 classes apart, and its metadata name 2"):
+        ExportedModel(tmp_path / "short.onnx").answer(asked.encoded[:1])
