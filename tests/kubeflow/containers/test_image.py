@@ -132,15 +132,17 @@ def test_a_tasks_command_is_there(output):
 
 
 def test_the_code_and_its_revision_are_the_checkouts(output):
-    from inception_finetune.pipeline.code_fingerprint import TRAINER_CODE, code_fingerprint
+    from inception_finetune.components.steps import Step
+    from inception_finetune.pipeline.code_fingerprint import code_fingerprint
 
     code = (
-        "from inception_finetune.pipeline.code_fingerprint import *; "
+        "from inception_finetune.components.steps import Step; "
+        "from inception_finetune.pipeline.code_fingerprint import code_fingerprint; "
         "from inception_finetune.trainer.extra_assets import provenance; "
-        "print(code_fingerprint(TRAINER_CODE), provenance()['git_revision'])"
+        "print(code_fingerprint(Step.TRAINER), provenance()['git_revision'])"
     )
     told = output("python", "-c", code).splitlines()[-1]
-    assert told.split() == [code_fingerprint(TRAINER_CODE), REVISION]
+    assert told.split() == [code_fingerprint(Step.TRAINER), REVISION]
 
 
 def test_neither_tests_nor_tools_are_in_it(output):
