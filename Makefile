@@ -1,7 +1,7 @@
 # `make` lists the targets. Needs git, make and python3; everything else is set up below .tools
 # and .venv from the package registry, as the lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test coverage test-resume test-review test-faults test-kubeflow test-flink test-networks audit wheel test-wheel bench docs check format clean lock
+.PHONY: help setup run test coverage test-resume test-review test-faults test-kubeflow test-containers test-flink test-networks audit wheel test-wheel bench docs check format clean lock
 
 UV_VERSION := 0.13.9
 UV := .tools/bin/uv
@@ -48,6 +48,12 @@ test-review: setup ## the review page in headless Chromium, comparisons, drift, 
 
 test-kubeflow: setup ## the Kubeflow package, replayed task by task beside a local run (20 minutes)
 	$(RUN) pytest -m kubeflow -s tests/kubeflow
+
+# With Debian's podman, runc and debootstrap; as root they are installed where they are missing.
+CONTAINERS := podman runc debootstrap
+test-containers: setup ## the image, built by a real engine, and the package in its containers (20 minutes, 15 more at first)
+	which $(CONTAINERS) >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends $(CONTAINERS) netavark)
+	$(RUN) pytest -m containers -s tests/kubeflow/containers
 
 # With Maven and a Java 11 or newer (Debian: maven, default-jre-headless).
 build/flink/jars: tests/flink/pom.xml

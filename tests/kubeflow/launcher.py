@@ -24,6 +24,8 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_spec
 
+from helpers.conditions import holds
+
 _IDS = itertools.count(1)  # of artifacts in the metadata store
 
 
@@ -85,7 +87,8 @@ class Launcher:
         if executor.WhichOneof("spec") != "container":
             raise NotImplementedError(f"{executor.WhichOneof('spec')} not implemented yet")
         executor_input = self._executor_input(name, task, component, parameters, done)
-        if not _holds(task.trigger_policy.condition, executor_input):
+        condition = task.trigger_policy.condition
+        if condition and not holds(condition, json_format.MessageToDict(executor_input.inputs)):
             return Task(name, 0.0, {}, "", skipped=True)
         words = [*executor.container.command, *executor.container.args]
         command = _filled_in(words, executor_input)
@@ -153,20 +156,6 @@ class Launcher:
         )
         result.outputs.output_file = str(self.scratch / "kfp" / name / "output_metadata.json")
         return result
-
-
-_CONDITION = re.compile(
-    r"inputs\.artifacts\['(\w+)'\]\.artifacts\[0\]\.metadata\['(\w+)'\] == ([\d.]+)"
-)
-
-
-def _holds(condition: str, executor_input) -> bool:
-    """The driver evaluates CEL over the inputs; of that, a number in an artifact's metadata."""
-    if not condition:
-        return True
-    key, name, number = _CONDITION.fullmatch(condition).groups()
-    metadata = executor_input.inputs.artifacts[key].artifacts[0].metadata
-    return metadata.fields[name].number_value == float(number)
 
 
 def _cache_key(executor_input, words) -> str:

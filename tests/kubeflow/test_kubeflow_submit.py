@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import celpy
 import pytest
 import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from helpers.conditions import holds
 from helpers.kfp_stub import Failure, Stub, serving
 from inception_finetune.kubeflow import client as client_module
 from inception_finetune.kubeflow import runs
@@ -486,9 +486,7 @@ def test_pusher_runs_where_the_model_is_blessed(package, blessed, runs_pusher):
     condition = spec["root"]["dag"]["tasks"]["Pusher"]["triggerPolicy"]["condition"]
     artifact = {"name": "1", "uri": "gs://b/blessing", "metadata": {"blessed": blessed}}
     blessing = {"artifacts": {"model_blessing": {"artifacts": [artifact]}}}
-    environment = celpy.Environment()
-    program = environment.program(environment.compile(condition))
-    assert bool(program.evaluate({"inputs": celpy.json_to_cel(blessing)})) is runs_pusher
+    assert holds(condition, blessing) is runs_pusher
 
 
 def test_the_package_says_where_artifacts_go(stub, call, package):
