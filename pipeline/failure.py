@@ -13,6 +13,8 @@ WHERE_IN_BEAM = re.compile(r" \[while running [^\]]*\]$")  # what Beam adds to a
 REMEDIES = {
     "No space left on device": "Free space, or give another root=DIRECTORY or TMPDIR",
     "database or disk is full": "Free space, or give another root=DIRECTORY",
+    # SQLite has given up the change by itself, and ML Metadata does not see that.
+    "no transaction is active": "Free space, or give another root=DIRECTORY",
     "Disk quota exceeded": "Free space, or give another root=DIRECTORY",
     "Read-only file system": "Give a root=DIRECTORY and cache=DIRECTORY that can be written",
     "readonly database": "Give a root=DIRECTORY that can be written",

@@ -92,6 +92,10 @@ def test_a_beam_workers_user_error_is_found_in_what_beam_quotes():
         (OSError(30, "Read-only file system", "/x/y"), "can be written"),
         (OSError(2, "No such file or directory", "/x/y"), "Run again"),
         (OSError("SavedModel file does not exist at: /x/y"), "Run again"),
+        (
+            RuntimeError("query: cannot commit - no transaction is active query: COMMIT;"),
+            "cannot commit - no transaction is active. Free space",
+        ),
         (RuntimeError("query: database disk image is malformed"), "Restore metadata.sqlite"),
         (RuntimeError("Concurrent writes aborted after max number of retries."), "End the other"),
     ],
