@@ -42,7 +42,7 @@ RECORD_PROBLEMS = {
     "Feature had wrong type": "A feature has another type than the schema's",
     "No files found based on the file pattern": "A split has no files",
 }
-_SQL = re.compile(r" query: +[A-Z]+ .*")  # the statement that SQLite could not carry out
+_SQL = re.compile(r" query: +[A-Z]+\b.*")  # the statement that SQLite could not carry out
 _LONGEST = 240  # characters of a library's own words
 
 
