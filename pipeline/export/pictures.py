@@ -15,6 +15,7 @@ from inception_finetune.components.image.decoding_without_tensorflow import deco
 from inception_finetune.components.progress import progress
 from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.history.rollback import as_pushed
 from inception_finetune.pipeline.history.runs import Run, read_runs
 
 
@@ -35,13 +36,12 @@ def run_of(config: Config, model: Path) -> Run:
     Raises:
       UserError: no run of the pipeline has.
     """
-    place = model.resolve()
+    place = as_pushed(config, model)
     for run in reversed(read_runs(config)):
-        if run.pushed is not None and run.pushed.resolve() == place:
+        if run.pushed_as is not None and run.pushed_as.resolve() == place:
             return run
-        if any(step == Step.TRAINER for step, _ in run.artifacts) and (
-            Path(run.uri(Step.TRAINER, "model")) in place.parents
-        ):
+        trained = run.artifacts.get((Step.TRAINER, "model"))
+        if trained is not None and Path(trained.uri).resolve() in place.parents:
             return run
     raise UserError(
         f"Model {model} has no run in {config.root}, whose pictures it could be tested with. "

@@ -77,10 +77,23 @@ def read_rollbacks(config: Config) -> list[Rollback]:
     ]
 
 
+def as_pushed(config: Config, version: Path) -> Path:
+    """Returns the version that a run pushed, where a rollback made a copy of it.
+
+    Args:
+      config: of the pipeline.
+      version: folder of a SavedModel.
+    """
+    restored = {one.version: one.restored for one in read_rollbacks(config)}
+    place = version.resolve()
+    if place.parent == serving_directory(config) and place.name in restored:
+        return place.with_name(restored[place.name])
+    return place
+
+
 def _choose(config: Config, runs: Mapping[str, Run], version: str | None) -> str:
     newest = latest_pushed(config)
-    copies = {one.version: one.restored for one in read_rollbacks(config)}
-    serves = newest and copies.get(newest.name, newest.name)
+    serves = newest and as_pushed(config, newest).name
     there = [one for one in runs if (serving_directory(config) / one).is_dir()]
     known = ", ".join(sorted(there, key=int)) or "none"
     if version is None:

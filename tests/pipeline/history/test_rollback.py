@@ -14,6 +14,7 @@ from inception_finetune.components.errors import ExitStatus
 from inception_finetune.pipeline import local
 from inception_finetune.pipeline.baseline import LatestOtherBlessedModel
 from inception_finetune.pipeline.config import load_config
+from inception_finetune.pipeline.export.pictures import run_of
 from inception_finetune.pipeline.history.outcome import latest_pushed
 from inception_finetune.pipeline.history.rollback import read_rollbacks
 from inception_finetune.pipeline.history.runs import open_store
@@ -65,6 +66,7 @@ def test_rolling_back(places, pushed, run_command):
     assert set(reader.seen) == {first.name, second.name, third.name}
     assert (status, out) == (0, f"version {first.name} serves again: {third}\n")
     assert int(third.name) > int(second.name) and contents(third) == contents(first)
+    assert run_of(config, third).number == run_of(config, first).number == 1
     [done] = read_rollbacks(config)
     assert (done.restored, done.version) == (first.name, third.name)
     status, _, error = run_command("rollback", *places)
