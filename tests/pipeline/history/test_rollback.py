@@ -62,7 +62,7 @@ def test_rolling_back(places, pushed, run_command):
     third = latest_pushed(config)
     while third.name not in reader.seen:
         time.sleep(0.01)
-    assert reader.stop() == [] and reader.listings > 10
+    assert reader.stop() == [] and reader.listings
     assert set(reader.seen) == {first.name, second.name, third.name}
     assert (status, out) == (0, f"version {first.name} serves again: {third}\n")
     assert int(third.name) > int(second.name) and contents(third) == contents(first)
