@@ -1,6 +1,9 @@
 """How commands fail: an exception that is one line to the user, and the exit statuses."""
 
 from enum import IntEnum
+from typing import Final
+
+_LONGEST: Final = 120  # characters of a library's own words
 
 
 class ExitStatus(IntEnum):
@@ -18,3 +21,8 @@ class UserError(Exception):
     The message is one line, ``<what> in <where>: <why>. <what to do>.`` The command line prints it
     after ``error:`` and exits with `ExitStatus.FAILED`.
     """
+
+
+def in_short(error: Exception) -> str:
+    """Returns a library's exception, which may have pages, in part of a line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST]}"

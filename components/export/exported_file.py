@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inception_finetune.components.errors import UserError
+from inception_finetune.components.errors import UserError, in_short
 from inception_finetune.components.export import onnx_file, tflite_file
 from inception_finetune.components.export.metadata import ExportMetadata
 
@@ -46,4 +46,12 @@ def open_exported_file(path: Path) -> ExportedFile:
     """
     if not path.is_file():
         raise UserError(f"No such file: {path}. Check the path of --model.")
-    return _OPENED_BY[path.suffix.lower()](path)
+    try:
+        return _OPENED_BY[path.suffix.lower()](path)
+    except (UserError, ImportError):
+        raise
+    except Exception as error:  # runtimes raise their own
+        raise UserError(
+            f"Model {path} cannot be loaded ({in_short(error)}). "
+            "Export it again, or give another --model FILE."
+        ) from error

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from inception_finetune.components import features
-from inception_finetune.components.errors import UserError
 from inception_finetune.components.export.metadata import KEY, ExportMetadata
 
 SUFFIX: Final = ".onnx"
@@ -23,18 +22,16 @@ class OnnxFile:
           path: of the file.
 
         Raises:
-          UserError: it cannot be loaded, or was not written by this package.
+          UserError: it was not written by this package.
+          Exception: it is damaged; each kind of damage has an exception of its own.
         """
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # only what is fatal: errors are raised
-        try:
-            self._session = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # each kind of damage has an exception of its own
-            raise _unreadable(path, error) from error
+        self._session = onnxruntime.InferenceSession(
+            path.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
         properties = self._session.get_modelmeta().custom_metadata_map
         self.metadata = ExportMetadata.of(properties.get(KEY), str(path))
 
@@ -49,11 +46,3 @@ class OnnxFile:
         """
         answer = self._session.run([features.PROBABILITIES], {features.PIXELS: pixels})
         return np.asarray(answer[0])
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    words = " ".join(str(error).split())[:120]
-    return UserError(
-        f"Model {path} cannot be loaded ({type(error).__name__}: {words}). "
-        "Export it again, or give another --model FILE."
-    )

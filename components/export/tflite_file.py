@@ -7,7 +7,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from inception_finetune.components.errors import UserError
 from inception_finetune.components.export.metadata import KEY, ExportMetadata
 from inception_finetune.components.native_output import quiet_native_output
 
@@ -25,29 +24,21 @@ class TfliteFile:
           path: of the file.
 
         Raises:
-          UserError: it cannot be loaded, or was not written by this package.
+          UserError: it was not written by this package.
+          Exception: it is damaged; each kind of damage has an exception of its own.
         """
         from ai_edge_litert.interpreter import Interpreter
 
-        try:
-            content = path.read_bytes()
-            if content[4:8] != _IDENTIFIER:
-                raise ValueError("it is no TFLite file")
-            self.metadata = ExportMetadata.of(_entry(content), str(path))
-            with quiet_native_output(verbose=False):  # it announces XNNPACK
-                self._interpreter = Interpreter(
-                    model_content=content, num_threads=len(os.sched_getaffinity(0))
-                )
-            self._input = self._interpreter.get_input_details()[0]["index"]
-            self._output = self._interpreter.get_output_details()[0]["index"]
-        except UserError:
-            raise
-        except Exception as error:  # each kind of damage has an exception of its own
-            words = " ".join(str(error).split())[:120]
-            raise UserError(
-                f"Model {path} cannot be loaded ({type(error).__name__}: {words}). "
-                "Export it again, or give another --model FILE."
-            ) from error
+        content = path.read_bytes()
+        if content[4:8] != _IDENTIFIER:
+            raise ValueError("it is no TFLite file")
+        self.metadata = ExportMetadata.of(_entry(content), str(path))
+        with quiet_native_output(verbose=False):  # it announces XNNPACK
+            self._interpreter = Interpreter(
+                model_content=content, num_threads=len(os.sched_getaffinity(0))
+            )
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._output = self._interpreter.get_output_details()[0]["index"]
         self._shape: tuple[int, ...] = ()
 
     def probabilities(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

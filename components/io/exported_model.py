@@ -1,13 +1,11 @@
 """Loads an exported model, which another version may have written or a copy have damaged."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import tensorflow as tf
 
-from inception_finetune.components.errors import UserError
-
-_LONGEST: Final = 120  # characters of a library's own words
+from inception_finetune.components.errors import UserError, in_short
 
 
 def load_exported(directory: Path) -> Any:
@@ -34,8 +32,3 @@ def load_exported(directory: Path) -> Any:
             f"Model {directory} cannot be loaded ({in_short(error)}). "
             "Push it again, or give another --model DIR."
         ) from error
-
-
-def in_short(error: Exception) -> str:
-    """Returns an exception of TensorFlow, which may have pages, in part of a line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST]}"

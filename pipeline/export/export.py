@@ -14,14 +14,14 @@ import numpy.typing as npt
 
 from inception_finetune.components import features
 from inception_finetune.components.backbone.module import fingerprint
-from inception_finetune.components.errors import UserError
+from inception_finetune.components.errors import UserError, in_short
 from inception_finetune.components.evaluation.label_names import read_label_names
 from inception_finetune.components.export.exported_file import open_exported_file
 from inception_finetune.components.export.formats import ExportFormat
 from inception_finetune.components.export.gate import Answers, Verdict, judge
 from inception_finetune.components.export.metadata import ExportMetadata
 from inception_finetune.components.export.settings import ExportSection
-from inception_finetune.components.io.exported_model import in_short, load_exported
+from inception_finetune.components.io.exported_model import load_exported
 from inception_finetune.components.io.marked_folder import scratch_folder
 from inception_finetune.components.io.whole_file import whole_file
 from inception_finetune.components.native_output import quiet_native_output

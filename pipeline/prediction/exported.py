@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inception_finetune.components.errors import UserError
+from inception_finetune.components.errors import UserError, in_short
 from inception_finetune.components.export.exported_file import open_exported_file
 from inception_finetune.components.image.decoding_without_tensorflow import (
     UnreadablePictureError,
@@ -62,9 +62,8 @@ class ExportedModel:
         try:
             [row] = self._file.probabilities(pixels[np.newaxis])
         except Exception as error:  # runtimes raise their own
-            words = " ".join(str(error).split())[:120]
             raise UserError(
-                f"Model {self.directory} does not answer ({type(error).__name__}: {words}). "
+                f"Model {self.directory} does not answer ({in_short(error)}). "
                 "Export it again, or give another --model FILE."
             ) from error
         if len(row) != len(self.label_names):

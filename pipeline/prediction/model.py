@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from inception_finetune.components import features
-from inception_finetune.components.errors import UserError
+from inception_finetune.components.errors import UserError, in_short
 from inception_finetune.components.evaluation.label_names import read_label_names
 from inception_finetune.components.features import LABELS_FILE
 
@@ -57,8 +57,6 @@ class PushedModel:
           UserError: the model fails, or answers with another number of classes than it names.
         """
         import tensorflow as tf
-
-        from inception_finetune.components.io.exported_model import in_short
 
         try:
             answer = self._signature(images=tf.constant(list(encoded), tf.string))
