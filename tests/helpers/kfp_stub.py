@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import HTTP
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -21,6 +21,8 @@ import kfp_server_api as api
 import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
+
+from helpers.loopback import answering
 
 PATH = "/apis/v2beta1"
 STARTED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -303,16 +305,7 @@ def serving(stub: Stub) -> Iterator[Stub]:
             self.end_headers()
             self.wfile.write(body)
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    stub.address = f"http://127.0.0.1:{http.server_port}"
-    try:
+    with answering(Handler, before_stopping=leave.set) as http:
+        stub.address = http.address
         yield stub
-    finally:
-        leave.set()
-        http.shutdown()
-        thread.join()
-        http.server_close()
     assert not stub.problems

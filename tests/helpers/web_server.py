@@ -4,7 +4,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from helpers.loopback import answering
 
 
 @dataclass
@@ -87,15 +89,6 @@ def handler(server: Server) -> type[BaseHTTPRequestHandler]:
 def serving(content: bytes) -> Iterator[Server]:
     """Serves `content` until the block ends."""
     state = Server(content)
-    http = ThreadingHTTPServer(("127.0.0.1", 0), handler(state))
-    http.daemon_threads = True
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    state.address = f"http://127.0.0.1:{http.server_port}"
-    try:
+    with answering(handler(state), before_stopping=state.stopping.set) as http:
+        state.address = http.address
         yield state
-    finally:
-        state.stopping.set()
-        http.shutdown()
-        thread.join()
-        http.server_close()

@@ -4,14 +4,14 @@ import hashlib
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.loopback import answering
 from helpers.made_archives import made_members, write_archive
 from helpers.made_pictures import good_shards, record, write_folder, write_records
 from helpers.paths import REPOSITORY
@@ -93,14 +93,8 @@ def server() -> Iterator[str]:
             self.end_headers()
             self.wfile.write(bytes(300))
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{http.server_port}/pictures.tar.gz"
-    http.shutdown()
-    thread.join()
-    http.server_close()
+    with answering(Handler) as http:
+        yield f"{http.address}/pictures.tar.gz"
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 import io
 import json
 import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 import tensorflow_hub
 
+from helpers.loopback import answering
 from helpers.web_server import serving
 from inception_finetune.components.backbone import module
 from inception_finetune.components.errors import UserError
@@ -51,14 +51,10 @@ def hub():
         def log_message(self, *args):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.requests, server.answers = [], {}
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with answering(Handler) as server:
+        server.requests, server.answers = [], {}
+        server.url = server.address
+        yield server
 
 
 HANDLE = "/google/imagenet/inception_v3/feature_vector/5"
