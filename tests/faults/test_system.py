@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -242,18 +242,24 @@ def test_results_without_metadata_are_not_mixed_with_new_ones(
 
 
 @contextlib.contextmanager
-def locked(metadata: Path, seconds: float | None = None) -> Iterator[None]:
-    """Another program's transaction, for a time or until the block ends."""
-    connection = sqlite3.connect(metadata, check_same_thread=False, isolation_level=None)
+def locked(metadata: Path) -> Iterator[None]:
+    """Another program's transaction, until the block ends."""
+    connection = sqlite3.connect(metadata, isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
-    timer = threading.Timer(seconds or 600, connection.rollback)
-    timer.start()
     try:
         yield
     finally:
-        timer.cancel()
-        connection.rollback() if connection.in_transaction else None
+        connection.rollback()
         connection.close()
+
+
+def wait_until_opened(file: Path, process: subprocess.Popen[str]) -> None:
+    """Waits until a process has opened a file."""
+    descriptors = Path(f"/proc/{process.pid}/fd")
+    ends = time.monotonic() + 120
+    while str(file.resolve()) not in {os.path.realpath(one) for one in descriptors.iterdir()}:
+        assert process.poll() is None and time.monotonic() < ends
+        time.sleep(0.05)
 
 
 def test_metadata_that_another_program_locks(place, recorder):
@@ -264,8 +270,12 @@ def test_metadata_that_another_program_locks(place, recorder):
     assert "End the other program" in line
     assert place.contents() == before
     recorder.add("system", "metadata locked", survived=1, message=place.shown(line))
-    with locked(metadata, seconds=12):  # 8 of which the imports take
-        assert place.run().ran == STEP_OF_EVERY_RUN
+    with locked(metadata):
+        process = place.start()
+        wait_until_opened(metadata, process)
+        time.sleep(2)
+        assert process.poll() is None
+    assert ended(process, *process.communicate(timeout=900)).ran == STEP_OF_EVERY_RUN
     recorder.add("system", "metadata locked for a moment", survived=1)
 
 
