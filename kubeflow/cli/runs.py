@@ -1,4 +1,4 @@
-"""``inception-finetune kubeflow submit``, ``status`` and ``list``."""
+"""``inception-finetune kubeflow submit``, ``status``, ``logs`` and ``list``."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -111,6 +111,27 @@ def status(
         _exit_unless_pushed(runs.follow(client, run, names, link), link)
     else:
         runs.print_status(client, first, link, Console())
+
+
+@app.command()
+@with_connection
+def logs(
+    connection: Connection,
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="The run's id, the end of its address.")
+    ],
+    task: Annotated[
+        str | None, typer.Argument(metavar="TASK", help="Default: all that have started.")
+    ] = None,
+):
+    """Print what a run's tasks have written to their logs."""
+    from inception_finetune.kubeflow import logs, runs
+    from inception_finetune.kubeflow.client import connect
+
+    client = connect(connection)
+    found = client.get_run(run)
+    names = runs.read_task_names(client, found)
+    logs.print_logs(client, found, names, task, connection.namespace)
 
 
 @app.command("list")
