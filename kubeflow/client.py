@@ -1,8 +1,10 @@
 """KFP's client with bounded waiting, in which every failure of the API is a UserError."""
 
+import codecs
 import json
 import re
 import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +24,7 @@ from inception_finetune.kubeflow.connection import (
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
+_READ_BYTES = 1 << 16  # of a text at once, at most
 _MAX_CHARACTERS = 240  # quoted of a server's message
 REMEDIES = {
     400: "Correct what it names",
@@ -85,8 +88,59 @@ def connect(connection: Connection) -> kfp.Client:
     return client
 
 
+def read_text(client: kfp.Client, path: str, query: Mapping[str, str]) -> Iterator[str]:
+    """Asks for a text of any length, for which KFP's client has no method.
+
+    Args:
+      client: of `connect`.
+      path: of the resource, below the host.
+      query: names and values.
+
+    Returns:
+      The lines as they arrive, without their ends and without the connection's token.
+
+    Raises:
+      UserError: the request fails, at once or while lines are read, or is answered by a web page.
+    """
+    api = client._healthz_api.api_client
+    response = api.call_api(
+        path,
+        "GET",
+        query_params=list(query.items()),
+        auth_settings=["Bearer"],
+        _preload_content=False,
+        _return_http_data_only=True,
+    )
+    kind = response.headers.get("content-type", "")
+    if "html" in kind:
+        raise _unexpected(kind, f"GET {path}", "text")
+    token = (api.configuration.get_api_key_with_prefix("authorization") or "").split(" ")[-1]
+    return _lines(response, f"GET {path}", token)
+
+
+def _lines(response: urllib3.HTTPResponse, request: str, token: str) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    rest = ""
+    try:
+        while content := response.read1(_READ_BYTES):  # what has come, without waiting for more
+            *lines, rest = (rest + decoder.decode(content)).split("\n")
+            for line in lines:
+                yield _without(token, line).removesuffix("\r")
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise _unanswered(error, request) from None
+    if rest:
+        yield _without(token, rest)
+
+
+def _without(token: str, text: str) -> str:
+    return text.replace(token, "[token]") if token else text
+
+
 def _guard(rest: Any) -> None:
-    """Makes each request end in time with an answer in JSON, or fail in one line."""
+    """Makes each request end in time with an answer in JSON, or fail in one line.
+
+    What is asked for without being read at once may be something else than JSON.
+    """
     rest.pool_manager.connection_pool_kw["retries"] = urllib3.Retry(0, redirect=False)
     unguarded = rest.request
 
@@ -100,17 +154,22 @@ def _guard(rest: Any) -> None:
             raise _refused(error, name, headers.get("authorization", "")) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise _unanswered(error, name) from None
-        try:
-            json.loads(response.data)
-        except ValueError:
-            kind = response.getheader("content-type") or "content of no type"
-            raise UserError(
-                f"Kubeflow's API answered {name} with {kind} instead of JSON. "
-                f"{f'Perhaps {_LOGIN}' if 'html' in kind else _ADDRESS}."
-            ) from None
+        if arguments.get("_preload_content", True):
+            try:
+                json.loads(response.data)
+            except ValueError:
+                raise _unexpected(response.getheader("content-type"), name, "JSON") from None
         return response
 
     rest.request = request
+
+
+def _unexpected(kind: str | None, request: str, expected: str) -> UserError:
+    kind = kind or "content of no type"
+    return UserError(
+        f"Kubeflow's API answered {request} with {kind} instead of {expected}. "
+        f"{f'Perhaps {_LOGIN}' if 'html' in kind else _ADDRESS}."
+    )
 
 
 def _refused(error: kfp_server_api.ApiException, request: str, authorization: str) -> UserError:
@@ -124,8 +183,8 @@ def _refused(error: kfp_server_api.ApiException, request: str, authorization: st
             f"give it as --host; else {_LOGIN}."
         )
     message = _server_message(error.body) or error.reason or ""
-    if token := authorization.removeprefix("Bearer "):  # some servers repeat what they were sent
-        message = message.replace(token, "[token]")
+    # Some servers repeat what they were sent.
+    message = _without(authorization.removeprefix("Bearer "), message)
     remedy = REMEDIES.get(status, _SERVER if status >= 500 else _ADDRESS)
     kind = UnavailableError if status >= 500 or status == 429 else UserError
     return kind(f"Kubeflow's API refused {request}: {status} {_one_line(message)}. {remedy}.")

@@ -19,7 +19,7 @@ from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.whole_file import whole_file
 from inception_finetune.components.steps import Step
 from inception_finetune.kubeflow import parameters as runtime
-from inception_finetune.kubeflow import platform
+from inception_finetune.kubeflow import platform, visualizations
 from inception_finetune.kubeflow.baseline import PushedBaseline
 from inception_finetune.kubeflow.task_states import push_only_when_blessed
 from inception_finetune.kubeflow.upload import (
@@ -65,6 +65,7 @@ def compile_pipeline(config: Config, output: Path) -> None:
     package["defaultPipelineRoot"] = f"{storage_folder(config)}/runs"
     platform.apply(package, config.kubeflow, _environments(config))
     push_only_when_blessed(package)
+    visualizations.declare(package)
     runtime.insert(package, runtime.parameters(config, plan.place(config), steps))
     documents = [package]
     if output.suffix in KUBEFLOW:

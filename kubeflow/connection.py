@@ -35,6 +35,10 @@ class Connection(Section):
         """The address of a run's web page."""
         return f"{self.host}/#/runs/details/{run_id}"
 
+    def schedule_link(self, schedule_id: str) -> str:
+        """The address of a recurring run's web page."""
+        return f"{self.host}/#/recurringrun/details/{schedule_id}"
+
 
 def parse_connection(
     host: Annotated[

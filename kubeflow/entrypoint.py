@@ -11,8 +11,9 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -22,8 +23,12 @@ from inception_finetune.kubeflow import storage
 from inception_finetune.kubeflow.parameters import DATA, SERVING, resolve
 from inception_finetune.pipeline.quiet import set_up_environment
 
-# Types of KFP's own, such as that of the log that its launcher adds to the outputs.
+if TYPE_CHECKING:
+    from inception_finetune.components.evaluation.verdict import Verdict
+
+# Types of KFP's own: of what Pipelines' pages draw, and of the log that its launcher adds.
 _FOREIGN = "system."
+_LOG = "executor-logs"
 
 
 def main() -> None:
@@ -116,6 +121,7 @@ class Task:
         self._inputs_spec = inputs_spec
         self._parameters: dict[str, Any] = {}
         self._outputs: dict[str, str] = {}  # place of each output by its key
+        self._drawn: set[str] = set()  # outputs of KFP's types, which TFX knows nothing of
         self._output_file = ""
 
     def fetch_inputs(self) -> None:
@@ -148,11 +154,13 @@ class Task:
     def prepare_outputs(self) -> None:
         """Makes a folder for each output, and removes an earlier attempt's output file."""
         outputs = self.invocation["outputs"]
+        declared = outputs.get("artifacts", {})
         outputs["artifacts"] = {
             key: artifacts
-            for key, artifacts in outputs.get("artifacts", {}).items()
+            for key, artifacts in declared.items()
             if not _schema_title(artifacts["artifacts"][0]).startswith(_FOREIGN)
         }
+        self._drawn = set(declared) - set(outputs["artifacts"]) - {_LOG}
         for key, artifacts in outputs["artifacts"].items():
             [artifact] = artifacts["artifacts"]
             self._outputs[key] = artifact["uri"]
@@ -174,6 +182,14 @@ class Task:
         """Returns what Evaluator has decided, and why; its own log does not say. Else nothing."""
         if not self._is_evaluator:
             return []
+        verdict = self._verdict
+        measured = [f"{name}: {value:.4f}" for name, value in sorted(verdict.metrics.items())]
+        if verdict.blessed:
+            return [*measured, "blessed"]
+        return [*measured, f"not blessed: {visible('; '.join(verdict.refusals))}"]
+
+    @cached_property
+    def _verdict(self) -> "Verdict":
         from tfx.utils.path_utils import serving_model_path
 
         from inception_finetune.components.evaluation.label_names import read_label_names
@@ -183,11 +199,7 @@ class Task:
         [model] = inputs["artifacts"]["model"]["artifacts"]
         [evaluation] = outputs["artifacts"]["evaluation"]["artifacts"]
         names = read_label_names(Path(serving_model_path(model["uri"])))
-        verdict = read_verdict(evaluation["uri"], names)
-        measured = [f"{name}: {value:.4f}" for name, value in sorted(verdict.metrics.items())]
-        if verdict.blessed:
-            return [*measured, "blessed"]
-        return [*measured, f"not blessed: {visible('; '.join(verdict.refusals))}"]
+        return read_verdict(evaluation["uri"], names)
 
     def publish(self, driver_metadata: dict[str, Any]) -> None:
         """Copies outputs to the store, and after them the file that describes them.
@@ -211,9 +223,27 @@ class Task:
         for key, metadata in driver_metadata.items():
             [artifact] = output["artifacts"][key]["artifacts"]
             artifact["metadata"] = metadata | artifact.get("metadata", {})
+        for key, artifact in self._drawings().items():
+            output["artifacts"][key] = {"artifacts": [artifact]}
         file.write_text(json.dumps(output), "utf-8")
         if storage.is_remote(self._output_file):
             storage.store_file(file, self._output_file)
+
+    def _drawings(self) -> dict[str, dict[str, Any]]:
+        """What the output file says of the outputs of KFP's types, by key."""
+        if not self._drawn:
+            return {}
+        from inception_finetune.kubeflow import visualizations
+
+        drawn: dict[str, dict[str, Any]] = {}
+        if visualizations.METRICS in self._drawn:
+            drawn[visualizations.METRICS] = visualizations.metrics(self._verdict.metrics)
+        if visualizations.CONFUSION_MATRIX in self._drawn:
+            place = self._outputs[visualizations.REPORT_ARTIFACT]
+            matrix = visualizations.confusion_matrix(Path(storage.local_copy(place)))
+            drawn[visualizations.CONFUSION_MATRIX] = matrix
+            drawn[visualizations.REPORT] = visualizations.report_page(place)
+        return drawn
 
     def _on_this_machine(self, value: Any) -> Any:
         """A parameter with the paths of copies: of data, which is fetched, and of the pushed."""

@@ -1,4 +1,4 @@
-"""Reads a compiled package and submits it: experiment, pipeline, version, run.
+"""Reads a compiled package and submits it: experiment, pipeline, version, run or recurring run.
 
 What the cluster has already is used again.
 """
@@ -11,16 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import kfp
 from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.kubeflow.schedules import Schedule, list_schedules
 from inception_finetune.kubeflow.task_states import task_names
 
 if TYPE_CHECKING:
-    from kfp_server_api import V2beta1Run
+    from kfp_server_api import V2beta1RecurringRun, V2beta1Run
 
 _EQUALS = 1  # as filter.proto numbers it
 _BOOLEANS = {"true": True, "false": False}
@@ -117,29 +118,25 @@ def parse_parameters(package: Package, assignments: Sequence[str]) -> dict[str, 
     return values
 
 
-def submit(
-    client: kfp.Client,
-    package: Package,
-    parameters: Mapping[str, object],
-    *,
-    namespace: str | None,
-    experiment: str | None = None,
-    run_name: str | None = None,
-    pipeline_root: str | None = None,
-    service_account: str | None = None,
-) -> "V2beta1Run":
+@dataclass(frozen=True)
+class Submission:
+    """What a run and a recurring run are made of."""
+
+    package: Package
+    parameters: Mapping[str, object]  # values by name
+    namespace: str | None = None  # the user's, on a cluster with several
+    experiment: str | None = None  # made if it does not exist; None for the pipeline's name
+    name: str | None = None  # of the run; None for the pipeline's, of one run with the time
+    pipeline_root: str | None = None  # folder of the artifacts; None for the package's
+    service_account: str | None = None  # of the pods; None for the cluster's default
+
+
+def submit(client: kfp.Client, submission: Submission) -> "V2beta1Run":
     """Starts a run of a package, uploading it unless the cluster has these very bytes.
 
     Args:
       client: of the API.
-      package: what to run.
-      parameters: values of its parameters, by name.
-      namespace: the user's, on a cluster with several.
-      experiment: name of the experiment, which is made if it does not exist; None for the
-        pipeline's name.
-      run_name: name of the run; None for the pipeline's name and the time.
-      pipeline_root: folder of the run's artifacts; None for the package's.
-      service_account: Kubernetes service account of the run's pods; None for the cluster's default.
+      submission: what to run, and how.
 
     Returns:
       The run as the API has made it.
@@ -147,19 +144,59 @@ def submit(
     Raises:
       UserError: the API refuses a step. What was made before remains, and is used the next time.
     """
+    now = f"{submission.package.name} {datetime.now():%Y-%m-%d %H:%M:%S}"
     with contextlib.redirect_stdout(io.StringIO()):  # KFP prints an address for each step
-        parent = client.create_experiment(experiment or package.name, namespace=namespace)
-        pipeline_id = _pipeline_id(client, package, namespace)
-        return client.run_pipeline(
-            experiment_id=parent.experiment_id,
-            job_name=run_name or f"{package.name} {datetime.now():%Y-%m-%d %H:%M:%S}",
-            params=dict(parameters),
-            pipeline_id=pipeline_id,
-            version_id=_version_id(client, package, pipeline_id),
-            # Neither KFP's client nor its backend reads the package's.
-            pipeline_root=pipeline_root or package.spec.default_pipeline_root or None,
-            service_account=service_account,
+        return client.run_pipeline(job_name=submission.name or now, **_uploaded(client, submission))
+
+
+def submit_recurring(
+    client: kfp.Client, submission: Submission, schedule: Schedule
+) -> "V2beta1RecurringRun":
+    """Makes a recurring run of a package, uploading it unless the cluster has these very bytes.
+
+    Args:
+      client: of the API.
+      submission: what to run, and how.
+      schedule: when.
+
+    Returns:
+      The recurring run as the API has made it.
+
+    Raises:
+      UserError: there is a recurring run of that name, or the API refuses a step. What was made
+        before remains, and is used the next time.
+    """
+    name = submission.name or submission.package.name
+    for other in list_schedules(client, submission.namespace):
+        if other.display_name == name:
+            raise UserError(
+                f"Recurring run {name} exists already: {other.recurring_run_id}. Remove it with "
+                f"`kubeflow schedule delete {other.recurring_run_id}`, or give another --run-name."
+            )
+    with contextlib.redirect_stdout(io.StringIO()):
+        return client.create_recurring_run(
+            job_name=name,
+            cron_expression=schedule.cron,
+            max_concurrency=schedule.max_concurrency,
+            no_catchup=not schedule.catch_up,
+            **_uploaded(client, submission),
         )
+
+
+def _uploaded(client: kfp.Client, submission: Submission) -> dict[str, Any]:
+    """Makes what is not there yet; returns what KFP's client takes for either kind of run."""
+    package, namespace = submission.package, submission.namespace
+    parent = client.create_experiment(submission.experiment or package.name, namespace=namespace)
+    pipeline_id = _pipeline_id(client, package, namespace)
+    return {
+        "experiment_id": parent.experiment_id,
+        "params": dict(submission.parameters),
+        "pipeline_id": pipeline_id,
+        "version_id": _version_id(client, package, pipeline_id),
+        # Neither KFP's client nor its backend reads the package's.
+        "pipeline_root": submission.pipeline_root or package.spec.default_pipeline_root or None,
+        "service_account": submission.service_account,
+    }
 
 
 def _value(key: str, text: str, kind: int) -> object:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from inception_finetune.kubeflow.cli import runs, serving
+from inception_finetune.kubeflow.cli import runs, schedules, serving
 from inception_finetune.pipeline.cli.options import (
     ConfigOption,
     Overrides,
@@ -17,6 +17,7 @@ from inception_finetune.pipeline.cli.options import (
 
 app = typer.Typer(help="Compile the pipeline for Kubeflow and run it there.", no_args_is_help=True)
 app.add_typer(runs.app)
+app.add_typer(schedules.app, name="schedule")
 app.add_typer(serving.app)
 
 

@@ -50,6 +50,10 @@ class Stub:
     pipelines: list[dict] = field(default_factory=list)
     versions: list[dict] = field(default_factory=list)
     runs: list[dict] = field(default_factory=list)
+    recurring_runs: list[dict] = field(default_factory=list)
+    # Of Argo: the nodes below a node, by its name, and what pods have written, by theirs.
+    children: dict[str, list[str]] = field(default_factory=dict)
+    logs: dict[str, str] = field(default_factory=dict)
     # State of the run, and of each node by its name, at each look at a run; the last one stays.
     timeline: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     looks: int = 0
@@ -61,10 +65,12 @@ class Stub:
     problems: list[str] = field(default_factory=list)
     address: str = ""
 
-    def answer(self, method: str, path: str, query: dict[str, str], body: bytes, kind: str) -> dict:
+    def answer(
+        self, method: str, path: str, query: dict[str, str], body: bytes, kind: str
+    ) -> dict | str:
         for pattern, allowed, handler in _ROUTES:
             verb, _, expression = pattern.partition(" ")
-            match = re.fullmatch(PATH + expression, path)
+            match = re.fullmatch(expression.replace("~", PATH), path)
             if verb == method and match:
                 assert set(query) <= allowed, f"{path} does not take {set(query) - allowed}"
                 return handler(self, query, body, kind, *match.groups())
@@ -158,6 +164,56 @@ def _create_run(stub: Stub, query: dict[str, str], body: bytes, kind: str) -> di
     return made
 
 
+def _create_recurring_run(stub: Stub, query: dict[str, str], body: bytes, kind: str) -> dict:
+    values = json.loads(body)
+    # A number or its text are the same to protobuf, whose 64 bits are a text in JSON.
+    assert 1 <= values["max_concurrency"] <= 10
+    values["max_concurrency"] = str(values["max_concurrency"])
+    # With five, the API takes the first one for seconds, and says nothing.
+    assert len(values["trigger"]["cron_schedule"]["cron"].split(" ")) == 6
+    create = _create("V2beta1RecurringRun", "recurring_run_id", lambda stub: stub.recurring_runs)
+    made = create(stub, query, json.dumps(values).encode(), kind)
+    assert made["experiment_id"] in [e["experiment_id"] for e in stub.experiments]
+    reference = made["pipeline_version_reference"]
+    assert reference["pipeline_version_id"] in [v["pipeline_version_id"] for v in stub.versions]
+    made["status"] = {"ENABLE": "ENABLED", "DISABLE": "DISABLED"}[made["mode"]]
+    return checked("V2beta1RecurringRun", made)
+
+
+def _change_recurring_run(
+    stub: Stub, query: Any, body: Any, kind: Any, identity: str, change: str | None = None
+) -> dict:
+    (found,) = [one for one in stub.recurring_runs if one["recurring_run_id"] == identity]
+    if change:
+        found |= {"mode": change.upper(), "status": f"{change.upper()}D"}
+    else:
+        stub.recurring_runs.remove(found)
+    return {}
+
+
+def _list_recurring_runs(stub: Stub, query: dict[str, str], *_: Any) -> dict:
+    """In pages of two, whatever is asked for: an API may give fewer."""
+    assert not stub.multi_user or query["namespace"], "a cluster of many users needs a namespace"
+    begin = int(query.get("page_token") or 0)
+    shown = stub.recurring_runs[begin : begin + 2]
+    answer: dict[str, Any] = {"recurringRuns": shown} if shown else {}
+    if begin + 2 < len(stub.recurring_runs):
+        answer["next_page_token"] = str(begin + 2)
+    return checked("V2beta1ListRecurringRunsResponse", answer)
+
+
+def _web_log(stub: Stub, query: dict[str, str], *_: Any) -> str:
+    assert query["runid"] in [run["run_id"] for run in stub.runs]
+    assert query["createdat"] == f"{STARTED:%Y-%m-%d}"
+    assert not stub.multi_user or query["podnamespace"], "the web server asks for a namespace"
+    return stub.logs[query["podname"]]
+
+
+def _api_log(stub: Stub, query: Any, body: Any, kind: Any, run_id: str, pod: str) -> str:
+    assert run_id in [run["run_id"] for run in stub.runs]
+    return stub.logs[pod]
+
+
 def _upload_version(stub: Stub, query: dict[str, str], body: bytes, kind: str) -> dict:
     assert query["pipelineid"] in [p["pipeline_id"] for p in stub.pipelines]
     message = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + body, policy=HTTP)
@@ -190,12 +246,15 @@ def _get_run(stub: Stub, query: Any, body: Any, kind: Any, run_id: str) -> dict:
     (run,) = [run for run in stub.runs if run["run_id"] == run_id]
     state, nodes = stub.timeline[min(stub.looks, len(stub.timeline) - 1)]
     stub.looks += 1
-    details = [_node(run_id, place, *node) for place, node in enumerate(nodes.items())]
+    details = [
+        _node(run_id, place, name, node, stub.children.get(name, [f"pipeline-{place + 1}"]))
+        for place, (name, node) in enumerate(nodes.items())
+    ]
     run = {**run, "state": state, "run_details": {"task_details": details}}
     return checked("V2beta1Run", run)
 
 
-def _node(run_id: str, place: int, name: str, state: str) -> dict:
+def _node(run_id: str, place: int, name: str, state: str, children: list[str]) -> dict:
     """As the API server makes it of an Argo node: neither pod, execution, nor outputs."""
     begun = STARTED + timedelta(minutes=place)
     ended = state not in ("RUNNING", "PENDING")
@@ -208,48 +267,54 @@ def _node(run_id: str, place: int, name: str, state: str) -> dict:
         "end_time": (begun + timedelta(seconds=45)).isoformat() if ended else NO_TIME,
         "state": state,
         "state_history": [{"update_time": begun.isoformat(), "state": state}],
-        "child_tasks": [{"pod_name": f"pipeline-{place + 1}"}],
+        "child_tasks": [{"pod_name": child} for child in children],
     }
 
 
 _ROUTES = [
-    ("GET /healthz", set(), _healthz),
+    ("GET ~/healthz", set(), _healthz),
     (
-        "GET /experiments",
+        "GET ~/experiments",
         _LISTS,
         _list("V2beta1ListExperimentsResponse", "experiments", lambda stub: stub.experiments),
     ),
     (
-        "POST /experiments",
+        "POST ~/experiments",
         set(),
         _create("V2beta1Experiment", "experiment_id", lambda stub: stub.experiments),
     ),
     (
-        "GET /pipelines",
+        "GET ~/pipelines",
         _LISTS,
         _list("V2beta1ListPipelinesResponse", "pipelines", lambda stub: stub.pipelines),
     ),
     (
-        "POST /pipelines",
+        "POST ~/pipelines",
         set(),
         _create("V2beta1Pipeline", "pipeline_id", lambda stub: stub.pipelines),
     ),
     (
-        "GET /pipelines/([^/]+)/versions",
+        "GET ~/pipelines/([^/]+)/versions",
         _LISTS,
         _list(
             "V2beta1ListPipelineVersionsResponse", "pipeline_versions", lambda stub: stub.versions
         ),
     ),
-    ("GET /pipelines/([^/]+)/versions/([^/]+)", set(), _get_version),
-    ("POST /pipelines/upload_version", {"name", "pipelineid"}, _upload_version),
+    ("GET ~/pipelines/([^/]+)/versions/([^/]+)", set(), _get_version),
+    ("POST ~/pipelines/upload_version", {"name", "pipelineid"}, _upload_version),
     (
-        "GET /runs",
+        "GET ~/runs",
         _LISTS | {"experiment_id"},
         _list("V2beta1ListRunsResponse", "runs", lambda stub: stub.runs),
     ),
-    ("POST /runs", {"experiment_id"}, _create_run),
-    ("GET /runs/([^/]+)", {"experiment_id"}, _get_run),
+    ("POST ~/runs", {"experiment_id"}, _create_run),
+    ("GET ~/runs/([^/]+)", {"experiment_id"}, _get_run),
+    ("GET ~/recurringruns", _LISTS | {"experiment_id"}, _list_recurring_runs),
+    ("POST ~/recurringruns", set(), _create_recurring_run),
+    ("POST ~/recurringruns/([^/:]+):(enable|disable)", set(), _change_recurring_run),
+    ("DELETE ~/recurringruns/([^/:]+)", set(), _change_recurring_run),
+    ("GET /k8s/pod/logs", {"podname", "runid", "podnamespace", "createdat"}, _web_log),
+    ("GET /apis/v1alpha1/runs/([^/]+)/nodes/([^/]+)/log", set(), _api_log),
 ]
 
 
@@ -268,6 +333,9 @@ def serving(stub: Stub) -> Iterator[Stub]:
         def do_POST(self) -> None:  # noqa: N802
             self._answer()
 
+        def do_DELETE(self) -> None:  # noqa: N802
+            self._answer()
+
         def _answer(self) -> None:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -284,6 +352,8 @@ def serving(stub: Stub) -> Iterator[Stub]:
             except Exception as error:
                 stub.problems.append(f"{self.command} {self.path}: {type(error).__name__}: {error}")
                 return self._send(500, b'{"message": "the stub found a fault"}')
+            if isinstance(answer, str):
+                return self._send(200, answer.encode("utf-8", "surrogateescape"), "text/plain")
             return self._send(200, json.dumps(answer).encode())
 
         def _fail(self, failure: Failure) -> None:
@@ -298,9 +368,8 @@ def serving(stub: Stub) -> Iterator[Stub]:
             self, status: int, body: bytes, kind: str = "application/json", headers: Any = ()
         ) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            for name, value in dict(headers).items():
+            length = {"Content-Length": str(len(body))}
+            for name, value in ({"Content-Type": kind} | length | dict(headers)).items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)

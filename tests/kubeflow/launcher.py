@@ -2,14 +2,14 @@
 
 The driver resolves a task's inputs from the package's DAG and names its outputs; the launcher
 fills in the command's placeholders, runs it, and reads what the task says of its outputs. Both as
-in `backend/src/v2` of kubeflow/pipelines: artifacts lose the types of their numbers in the
-metadata store, inputs have only their type's title, and a log is added to the outputs.
+in `backend/src/v2` of kubeflow/pipelines 2.17: artifacts lose the types of their numbers in the
+metadata store, inputs have an empty type, two properties are added to their metadata, and a log
+with the number of the try is added to the outputs.
 """
 
 import itertools
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +27,20 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_spec
 from helpers.conditions import holds
 
 _IDS = itertools.count(1)  # of artifacts in the metadata store
+# What the launcher notes of the store with each artifact; of a secret it is the name alone.
+_SESSION = {
+    "Provider": "minio",
+    "Params": {
+        "accessKeyKey": "accesskey",
+        "disableSSL": "true",
+        "endpoint": "seaweedfs.kubeflow:9000",
+        "fromEnv": "false",
+        "maxRetries": "5",
+        "region": "minio",
+        "secretKeyKey": "secretkey",
+        "secretName": "mlpipeline-minio-artifact",
+    },
+}
 
 
 class TaskError(Exception):
@@ -151,7 +165,7 @@ class Launcher:
             )
         result.outputs.artifacts["executor-logs"].artifacts.add(
             name="executor-logs",
-            uri=f"{task_root}/executor-logs",
+            uri=f"{task_root}/executor-logs-0",  # of the first try
             type=pipeline_spec.ArtifactTypeSchema(schema_title="system.Artifact"),
         )
         result.outputs.output_file = str(self.scratch / "kfp" / name / "output_metadata.json")
@@ -211,10 +225,10 @@ def _outputs(executor_input, output_file: Path) -> dict[str, dict[str, Any]]:
             for name, value in update.metadata.fields.items():
                 artifact.metadata.fields[name].CopyFrom(value)
         outputs[key] = json_format.MessageToDict(artifact)
-        title = re.search(r"title: (\S+)", artifact.type.instance_schema)
-        outputs[key]["type"] = {"instanceSchema": f"title: {title[1]}" if title else ""}
+        outputs[key]["type"] = {"instanceSchema": ""}
         outputs[key]["name"] = str(next(_IDS))
-        outputs[key].setdefault("metadata", {})["display_name"] = key
+        added = {"display_name": key, "store_session_info": json.dumps(_SESSION)}
+        outputs[key]["metadata"] = added | outputs[key].get("metadata", {})
     return outputs
 
 

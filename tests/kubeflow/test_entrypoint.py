@@ -1,6 +1,8 @@
 """What a task's log says besides what TFX writes."""
 
 import pytest
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
 
 from helpers.reports import earliest
 from inception_finetune.kubeflow.entrypoint import Task
@@ -28,3 +30,30 @@ def test_evaluators_log_ends_with_the_verdict(smallest_config, first_run):
 
 def test_other_tasks_have_none():
     assert Task("tfx.components.transform.executor.Executor", {}, {}).verdict_lines() == []
+
+
+def test_an_input_gets_the_type_that_kubeflows_driver_leaves_out(tmp_path):
+    """As KFP 2.17 gives it, read by TFX's own entry point."""
+    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
+    from tfx.types import standard_artifacts
+
+    session = '{"Provider":"minio","Params":{"secretName":"mlpipeline-minio-artifact"}}'
+    given = {
+        "name": "7",
+        "uri": str(tmp_path),
+        "type": {"instanceSchema": ""},
+        "metadata": {"display_name": "model", "store_session_info": session},
+    }
+    schema = "title: tfx.Model\ntype: object\nproperties:\n"
+    task = Task(
+        EVALUATOR,
+        {"inputs": {"artifacts": {"model": {"artifacts": [given]}}}},
+        {"artifacts": {"model": {"artifactType": {"instanceSchema": schema}}}},
+    )
+    task.fetch_inputs()
+    read = json_format.ParseDict(task.invocation, pipeline_spec_pb2.ExecutorInput())
+    inputs = kubeflow_v2_entrypoint_utils.parse_raw_artifact_dict(read.inputs.artifacts)
+    [model] = inputs["model"]
+    assert isinstance(model, standard_artifacts.Model)
+    assert model.uri == str(tmp_path)
+    assert model.get_string_custom_property("store_session_info") == session

@@ -159,6 +159,23 @@ def test_kfp_reads_it_back(path, package):
     assert config.pvc_mount[0].mount_path == "/scratch"
 
 
+def test_pages_of_pipelines_are_given_what_they_can_draw(path):
+    from kfp import components
+
+    declared = components.load_component_from_file(str(path)).pipeline_spec.components
+    drawn = {
+        (name, key): output.artifact_type.schema_title
+        for name, component in declared.items()
+        for key, output in component.output_definitions.artifacts.items()
+        if output.artifact_type.schema_title
+    }
+    assert drawn == {
+        ("Evaluator", "metrics"): "system.Metrics",
+        ("ModelReport", "confusion_matrix"): "system.ClassificationMetrics",
+        ("ModelReport", "report_page"): "system.HTML",
+    }
+
+
 def test_components_and_edges(package):
     edges = {name: producers(task) for name, task in tasks(package).items()}
     assert edges["ImportExampleGen"] == edges["ImportSchemaGen"] == {}

@@ -8,119 +8,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from google.protobuf import json_format
-from kfp.pipeline_spec import pipeline_spec_pb2
 
 from helpers.conditions import holds
+from helpers.kfp_calls import TASKS, TOKEN, assert_one_line, nodes, write_package
 from helpers.kfp_stub import Failure, Stub, serving
 from inception_finetune.kubeflow import client as client_module
 from inception_finetune.kubeflow import runs
-from inception_finetune.kubeflow.task_states import push_only_when_blessed
 
-TOKEN = "a-token-that-nobody-must-see"
-TASKS = ("ImportExampleGen", "Trainer", "Evaluator", "Pusher")
-OUR_VARIABLES = (
-    "KFP_ENDPOINT",
-    "KFP_NAMESPACE",
-    "KFP_EXISTING_TOKEN",
-    "KFP_IAP_CLIENT_ID",
-    "KFP_SSL_CA_CERT",
-    "KF_PIPELINES_ENDPOINT",
-    "KF_PIPELINES_IAP_OAUTH2_CLIENT_ID",
-    "KF_PIPELINES_SA_TOKEN_PATH",
-    "GOOGLE_APPLICATION_CREDENTIALS",
-)
-
-
-@pytest.fixture(autouse=True)
-def alone(tmp_path, monkeypatch) -> None:
-    """Nothing of this machine's own settings, and a home that shows what is stored in it."""
-    for name in OUR_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr(runs, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(runs, "MAX_PAUSE_SECONDS", 0.01)
-
-
-@pytest.fixture
-def stub():
-    with serving(Stub()) as running:
-        yield running
-
-
-@pytest.fixture
-def call(run_command):
-    """``call(*arguments)`` runs ``inception-finetune kubeflow`` and gives (status, out, err)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        status, out, err = run_command("kubeflow", *arguments)
-        assert TOKEN not in out + err
-        return status, out, err
-
-    return run
-
-
-@pytest.fixture
-def package(tmp_path) -> Path:
-    return write_package(tmp_path / "pipeline.yaml")
-
-
-def write_package(path: Path, image: str = "image@sha256:1") -> Path:
-    """Four tasks in a row, with a parameter of each kind."""
-    spec = pipeline_spec_pb2.PipelineSpec(schema_version="2.1.0", sdk_version="tfx-1.21.0")
-    spec.pipeline_info.name = "digits"
-    spec.default_pipeline_root = "gs://bucket/root"
-    kinds = pipeline_spec_pb2.ParameterType
-    parameters = spec.root.input_definitions.parameters
-    parameters["learning_rate"].parameter_type = kinds.NUMBER_DOUBLE
-    parameters["learning_rate"].default_value.number_value = 0.001
-    parameters["steps"].parameter_type = kinds.NUMBER_INTEGER
-    parameters["steps"].default_value.number_value = 100
-    parameters["every_class"].parameter_type = kinds.BOOLEAN
-    parameters["every_class"].default_value.bool_value = False
-    parameters["data"].parameter_type = kinds.STRING
-    parameters["classes"].parameter_type = kinds.LIST
-    parameters["classes"].is_optional = True
-    before: list[str] = []
-    executors = {}
-    for name in TASKS:
-        task = spec.root.dag.tasks[name]
-        task.task_info.name = name
-        task.component_ref.name = name
-        task.dependent_tasks.extend(before)
-        before = [name]
-        spec.components[name].executor_label = f"{name}_executor"
-        executors[f"{name}_executor"] = {"container": {"image": image, "command": ["true"]}}
-    spec.deployment_spec.update({"executors": executors})
-    content = json_format.MessageToDict(spec)
-    push_only_when_blessed(content)
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
-def nodes(**states: str) -> dict[str, str]:
-    """Argo's nodes for tasks in these states, with those that stand around them."""
-    made = {"digits-x7k2p": "RUNNING", "root-driver": "SUCCEEDED", "root": "RUNNING"}
-    for name, state in states.items():
-        made[f"{name}-driver"] = "SUCCEEDED"
-        made[name] = state
-        if state != "SKIPPED":
-            made["executor"] = state
-    return made
-
+pytestmark = pytest.mark.usefixtures("alone")
 
 ALL_SUCCEEDED = dict.fromkeys(TASKS, "SUCCEEDED")
 REFUSED = ALL_SUCCEEDED | {"Pusher": "SKIPPED"}
-
-
-def assert_one_line(result: tuple[int, str, str], *parts: str) -> None:
-    status, out, err = result
-    assert (status, out) == (1, "")
-    assert err.startswith("error: ") and err.count("\n") == 1, err
-    for part in parts:
-        assert part in err
 
 
 def test_a_first_submission_makes_all_that_a_run_needs(stub, call, package):
@@ -216,12 +114,6 @@ def test_many_users_on_one_cluster(call, package):
         assert (len(stub.experiments), len(stub.pipelines), len(stub.versions)) == (1, 1, 1)
         assert stub.experiments[0]["namespace"] == stub.pipelines[0]["namespace"] == "kubeflow"
         assert call("list", *arguments)[0] == 0
-
-
-@pytest.fixture
-def submitted(stub, call, package) -> Stub:
-    assert call("submit", "--host", stub.address, "--package", package, "data=x")[0] == 0
-    return stub
 
 
 def submit_and_wait(stub, call, package) -> tuple[int, str, str]:

@@ -92,6 +92,13 @@ def test_ends_as_the_local_run(compared, in_store):
     ]
 
 
+def test_pipelines_pages_get_the_metrics_and_the_page(compared, in_store):
+    shown = metadata(compared.tasks, "Evaluator", "metrics")
+    assert shown["accuracy"] == pytest.approx(measured(compared.tasks, in_store))
+    page = Path(in_store(compared.tasks["ModelReport"].outputs["report_page"]["uri"]))
+    assert page.read_text("utf-8").startswith("<!doctype html>")
+
+
 def test_every_place_is_in_the_store(compared):
     """Nothing names a file of a pod that is gone."""
     for task in compared.tasks.values():
