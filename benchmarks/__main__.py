@@ -33,7 +33,8 @@ def main(
         "cifar10",
         [
             f"dataset.archive={archive}",
-            f"image.size={image_size}",
+            *(f"image.size={image_size}", "image.central_crop=0.875", "image.views=[identity]"),
+            f"backbone.trainable_from={training.CUT}",
             f"root={output / 'bench'}",
             "backbone.handle=standin",
             "training={epochs: null, steps: 1, batch_size: 2}",

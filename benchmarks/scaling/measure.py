@@ -26,6 +26,7 @@ WATCHED: Final = 2.0  # seconds
 TEST_SHARE: Final = 6  # one picture of six is a test picture, as in CIFAR-10
 SETTINGS: Final = (
     "backbone.handle=standin",
+    "image={central_crop: 0.875, views: [identity]}",
     "backbone.trainable_from=Mixed_7a",
     "training={epochs: 1, batch_size: 64}",
     "gate.min_accuracy=0",

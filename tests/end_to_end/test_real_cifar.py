@@ -24,7 +24,8 @@ def test_one_epoch_learns_far_more_than_chance_and_the_gate_still_refuses(cifar_
                 f"cache={tmp_path / 'cache'}",
                 f"dataset.archive={cifar_archive}",
                 f"backbone.handle={tmp_path / 'backbone'}",
-                "image.size=75",
+                *("image.size=75", "image.views=[identity]"),
+                "backbone.trainable_from=Mixed_7a",
                 "training.epochs=1",
             ],
         )

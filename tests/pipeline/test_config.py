@@ -20,6 +20,7 @@ def test_the_article_preset_holds_the_articles_hyper_parameters():
     assert training.epochs is None and training.schedule == "constant"
     assert (config.backbone.trainable_from, config.backbone.fresh) == ("Mixed_7a", True)
     assert (config.image.size, config.gate.min_accuracy) == (299, 0.7985)
+    assert (config.image.central_crop, config.image.views) == (0.875, ("identity",))
 
 
 def test_overrides_win_over_file_and_file_over_preset(tmp_path):
@@ -100,7 +101,7 @@ def test_blocks_and_sizes_are_those_of_the_network():
     assert load_config("cifar10", settings).backbone.trainable_from == "Mixed_5b"
     with pytest.raises(
         UserError,
-        match=r"is Mixed_7a, which inception_v1 does not have. Set it to one of Mixed_3b, ",
+        match=r"is Mixed_6a, which inception_v1 does not have. Set it to one of Mixed_3b, ",
     ):
         load_config("cifar10", settings[:1])
     with pytest.raises(UserError, match="at least 32 for inception_v1, here it is 31"):
