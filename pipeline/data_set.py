@@ -68,10 +68,18 @@ def find_layout(config: Config) -> layout.Layout:
     """What the configured data is, once it lies here.
 
     Raises:
-      UserError: it cannot be fetched, or has another layout than `dataset.layout` says.
+      UserError: it cannot be fetched, has another layout than `dataset.layout` says, or lacks the
+        columns that are named.
     """
-    archives = Path(config.cache).resolve() / "unpacked"
-    return layout.layout_of(fetch_archive(config), config.dataset.layout, archives)
+    found = recognise(config)
+    layout.require_columns_used(found, config.dataset.columns)
+    return found
+
+
+def recognise(config: Config) -> layout.Layout:
+    """As `find_layout`, but named columns are for tables alone, and else no error."""
+    archives, dataset = Path(config.cache).resolve() / "unpacked", config.dataset
+    return layout.layout_of(fetch_archive(config), dataset.layout, archives, dataset.columns)
 
 
 def convert_dataset(

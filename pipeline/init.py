@@ -18,6 +18,7 @@ from inception_finetune.components.backbone.networks import NETWORKS
 from inception_finetune.components.backbone_comparison.comparison import Cost, costs
 from inception_finetune.components.dataset import show
 from inception_finetune.components.dataset.bad_examples import Policy
+from inception_finetune.components.dataset.settings import Dataset
 from inception_finetune.components.dataset.source import BrowsableSource
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import TEST, TRAIN, VALIDATION
@@ -57,16 +58,34 @@ class Estimate(NamedTuple):
     stored_bytes: float  # of the frozen trunk's answers
 
 
-def look(archive: str) -> Found:
-    """Reads every picture once; those that cannot be read are counted.
+def first_config(
+    archive: str, image_column: str | None = None, label_column: str | None = None
+) -> Config:
+    """Returns the defaults for a data set.
 
     Args:
       archive: what `dataset.archive` may name.
+      image_column: of a table, that of the pictures; None has it found.
+      label_column: the same of the classes.
+
+    Raises:
+      UserError: a value is out of its range.
+    """
+    given = {"archive": archive, "image_column": image_column, "label_column": label_column}
+    named = {key: value for key, value in given.items() if value is not None}
+    return load_config(None, [f"dataset.{key}={_quoted(value)}" for key, value in named.items()])
+
+
+def look(config: Config) -> Found:
+    """Reads every picture once; those that cannot be read are counted.
+
+    Args:
+      config: names the data set.
 
     Raises:
       UserError: it looks like no data set.
     """
-    config = load_config(None, [f"dataset.archive={yaml.safe_dump(archive).splitlines()[0]}"])
+    archive = config.dataset.archive
     layout = find_layout(config)
     source = read_source(layout, Policy("skip", max_bad_examples=2**62, on_leakage="allow"))
     kept = [index for index, one in enumerate(source.ids) if one not in source.skipped]
@@ -95,11 +114,11 @@ def require_free(target: Path) -> None:
         )
 
 
-def write_config(archive: str, found: Found, target: Path) -> Config:
+def write_config(dataset: Dataset, found: Found, target: Path) -> Config:
     """Writes a commented configuration.
 
     Args:
-      archive: as it was given.
+      dataset: names the data set, as it was given.
       found: of `look`.
       target: the YAML file; one that is there is replaced.
 
@@ -120,7 +139,8 @@ def write_config(archive: str, found: Found, target: Path) -> Config:
             f"{counts[most]:,} pictures of {visible(names[most])}, {counts[least]:,} of "
             f"{visible(names[least])}:"
         )
-    name = config_name(archive)
+    name = config_name(dataset.archive)
+    columns = {"image": dataset.image_column, "label": dataset.label_column}
     text = (
         Environment(
             loader=PackageLoader(__package__),
@@ -136,7 +156,8 @@ def write_config(archive: str, found: Found, target: Path) -> Config:
             file=shlex.quote(str(target)),
             name=name,
             root=f"build/{name}",
-            archive=_quoted(archive),
+            archive=_quoted(dataset.archive),
+            columns={what: _quoted(one) for what, one in columns.items() if one is not None},
             has_test=TEST in found.splits,
             has_validation=VALIDATION in found.splits,
             bad=len(found.source.skipped),

@@ -13,6 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from inception_finetune.components.dataset.bad_examples import Skipped
+from inception_finetune.components.dataset.column_names import (
+    FOUND,
+    ColumnNames,
+    describe_columns,
+    require_columns,
+)
 from inception_finetune.components.dataset.table import (
     LABEL_COLUMNS,
     PICTURE_COLUMNS,
@@ -55,12 +61,12 @@ def read_columns(layout: Layout, skipped: Skipped) -> Reader:
     from inception_finetune.components.dataset.contained import ContainedPicture, Reader
 
     paths = [path for _, path in layout.parts]
-    columns = _columns(_schema(paths[0]), paths[0])
+    columns = _columns(_schema(paths[0]), paths[0], layout.columns)
     root = layout.path if layout.path.is_dir() else layout.path.parent
 
     def pictures() -> Iterator[ContainedPicture]:
         for split, path in layout.parts:
-            if (other := _columns(_schema(path), path)) != columns:
+            if (other := _columns(_schema(path), path, layout.columns)) != columns:
                 raise UserError(
                     f"{path} has the columns {other.picture} and {other.label}, with "
                     f"{len(other.names)} named classes, and {paths[0]} has {columns.picture} and "
@@ -94,14 +100,34 @@ def require_whole(path: Path) -> None:
             pass
 
 
-def are_unlabelled(paths: Sequence[Path]) -> bool:
+def describe(path: Path, named: ColumnNames) -> str:
+    """Returns in words which columns of a file are used, and which are not.
+
+    Args:
+      path: of Parquet or Arrow.
+      named: columns that are named; the others are found.
+
+    Raises:
+      UserError: it is damaged, or its columns of pictures and classes cannot be told.
+    """
+    schema = _schema(path)
+    columns = _columns(schema, path, named)
+    others = [one for one in schema.names if one not in (columns.picture, columns.label)]
+    return describe_columns(columns.picture, repr(columns.label), others)
+
+
+def are_unlabelled(paths: Sequence[Path], named: ColumnNames = FOUND) -> bool:
     """Returns whether no row of some files has a class, as in tests that others keep secret.
+
+    Args:
+      paths: of Parquet or Arrow.
+      named: columns that are named; the others are found.
 
     Raises:
       UserError: a file is damaged.
     """
     for path in paths:
-        columns = _columns(_schema(path), path)
+        columns = _columns(_schema(path), path, named)
         for batch in _batches(path, [columns.label], rows=1 << 12):
             if any(one not in (None, _NO_LABEL, "") for one in batch.column(0).to_pylist()):
                 return False
@@ -167,11 +193,22 @@ def _rows(path: Path, columns: _Columns) -> Iterator[tuple[int, Any, Any]]:
             number += 1
 
 
-def _columns(schema: pa.Schema, path: Path) -> _Columns:
+def _columns(schema: pa.Schema, path: Path, named: ColumnNames) -> _Columns:
     import pyarrow as pa
 
+    require_columns(named, schema.names, path)
     described = _described(schema)
     types = {field.name: field.type for field in schema}
+    if named.image is not None and not _holds_bytes(types[named.image]):
+        raise UserError(
+            f"Column {named.image!r} of {path} holds {types[named.image]}, not the bytes of "
+            "pictures. Set dataset.image_column to one that does."
+        )
+    if named.label is not None and pa.types.is_nested(types[named.label]):
+        raise UserError(
+            f"Column {named.label!r} of {path} holds {types[named.label]}, not a class in each "
+            "row. Set dataset.label_column to one that does."
+        )
     by_name = {
         kind: [name for name in types if _kind(described.get(name)) == kind]
         for kind in ("Image", "ClassLabel")
@@ -182,8 +219,10 @@ def _columns(schema: pa.Schema, path: Path) -> _Columns:
         for name, kind in types.items()
         if folded(name) in LABEL_COLUMNS and not pa.types.is_nested(kind) and name not in pictures
     ]
-    picture = _one(pictures, PICTURE_COLUMNS, path, types, "pictures", "image")
-    label = _one(labels, LABEL_COLUMNS, path, types, "classes", "label")
+    pictures = [one for one in pictures if one != named.label]
+    labels = [one for one in labels if one != named.image]
+    picture = named.image or _one(pictures, PICTURE_COLUMNS, path, types, "pictures", "image")
+    label = named.label or _one(labels, LABEL_COLUMNS, path, types, "classes", "label")
     names = described.get(label, {}).get("names", ()) if label in by_name["ClassLabel"] else ()
     texts = tuple(unicodedata.normalize("NFC", one) for one in names if isinstance(one, str))
     if len(set(texts)) != len(names) or not all(one.isprintable() and one for one in texts):
@@ -211,7 +250,7 @@ def _one(
     several = f"may be {' or '.join(found)}" if found else "cannot be told"
     raise UserError(
         f"{path} has the columns {', '.join(list(types)[:20])}: which one holds the {what} "
-        f"{several}. Call it {name}."
+        f"{several}. Set dataset.{name}_column, or call it {name}."
     )
 
 

@@ -85,7 +85,8 @@ def contained_fingerprint(layout: Layout) -> str:
     """Returns a hash that changes with the files' sizes and times, their splits and the notes."""
     root = layout.path if layout.path.is_dir() else layout.path.parent
     named = [(split, str(path.relative_to(root))) for split, path in layout.parts]
-    digest = hashlib.sha256(json.dumps([layout.kind, named, layout.notes]).encode())
+    made_of = [layout.kind, named, layout.notes, *layout.columns.given]
+    digest = hashlib.sha256(json.dumps(made_of).encode())
     if layout.unpacked_from:
         digest.update(file_sha256(layout.unpacked_from))
         return digest.hexdigest()

@@ -104,6 +104,9 @@ def convert_listed(
         if VALIDATION in splits:
             validation_fraction = 0.0
         settings = Settings(validation_fraction, seed, examples_per_shard, test_fraction)
+        settings = replace(
+            settings, image_column=layout.columns.image, label_column=layout.columns.label
+        )
         fingerprint = listing.fingerprint if listing else contained_fingerprint(layout)
         made_of = (CONVERTER_VERSION, corrections.fingerprint(fingerprint), settings)
         existing = existing_conversion(directory, made_of)

@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from inception_finetune.components.dataset import class_folders
+from inception_finetune.components.dataset.column_names import (
+    FOUND,
+    ColumnNames,
+    UnknownColumnError,
+)
 from inception_finetune.components.dataset.list_text import LIST_SUFFIXES
 from inception_finetune.components.dataset.parts import Parts
 from inception_finetune.components.dataset.split_names import (
@@ -39,11 +44,11 @@ class _Candidate(NamedTuple):
     reason: str  # why it is not used; empty if it may be
 
 
-def is_list(source: Path) -> bool:
+def is_list(source: Path, columns: ColumnNames = FOUND) -> bool:
     """Returns whether a file is a list, or a folder holds one of pictures that lie in it."""
     if not source.is_dir():
         return source.suffix.lower() in LIST_SUFFIXES
-    usable = [one for one in _candidates(source) if not one.reason]
+    usable = [one for one in _candidates(source, columns) if not one.reason]
     return bool(usable) and not _says_the_same_as_folders(source, usable)
 
 
@@ -51,33 +56,38 @@ def has_lists(source: Path) -> bool:
     """Returns whether a file is named as a list, or a folder holds one that is, of whatever."""
     if not source.is_dir():
         return is_list(source)
-    return bool(_candidates(source))
+    return bool(_candidates(source, FOUND))
 
 
-def unused_lists(source: Path) -> list[str]:
+def unused_lists(source: Path, columns: ColumnNames = FOUND) -> list[str]:
     """Names the lists of a folder that cannot be used, each with the reason."""
     return [
         f"{one.path.name} ({one.reason})"
-        for one in _candidates(source)
+        for one in _candidates(source, columns)
         if one.reason and one.path.suffix.lower() != ".txt"
     ]
 
 
-def find_lists(source: Path) -> Parts:
+def find_lists(source: Path, columns: ColumnNames = FOUND) -> Parts:
     """Finds the lists of a folder, or takes the file as one.
 
+    Args:
+      source: the folder or file.
+      columns: that are named; the others are found.
+
     Raises:
+      UnknownColumnError: a list that is given by itself lacks a column that is named.
       UserError: several lists could be meant, or a list and class folders contradict each other.
     """
     if not source.is_dir():
-        table = open_table(source)
+        table = open_table(source, columns)
         if not table.labels:
             raise UserError(
                 f"List {source} has the columns {', '.join(table.header)}: none is known to hold "
-                "the classes. Call it label."
+                "the classes. Set dataset.label_column, or call it label."
             )
         return Parts(_form([table], source.parent), source, (("", source),))
-    candidates = _candidates(source)
+    candidates = _candidates(source, columns)
     usable = [one for one in candidates if not one.reason]
     if not usable:
         raise UserError(
@@ -106,19 +116,19 @@ def find_lists(source: Path) -> Parts:
     )
 
 
-def _candidates(folder: Path) -> list[_Candidate]:
+def _candidates(folder: Path, columns: ColumnNames) -> list[_Candidate]:
     return [
-        _candidate(path)
+        _candidate(path, columns)
         for path in entries(folder)
         if path.suffix.lower() in LIST_SUFFIXES and path.is_file()
     ]
 
 
-def _candidate(path: Path) -> _Candidate:
+def _candidate(path: Path, columns: ColumnNames) -> _Candidate:
     if _ANSWERS.search(path.stem):
         return _Candidate(path, None, (), "a form for answers")
     try:
-        table = open_table(path)
+        table = open_table(path, columns)
         if not table.labels:
             return _Candidate(path, table, (), "without classes")
         sample = tuple(
@@ -126,6 +136,8 @@ def _candidate(path: Path) -> _Candidate:
             for row in islice(rows(table), _SAMPLE)
             if row.label_name and (found := resolve(table, row.address))
         )
+    except UnknownColumnError as error:
+        return _Candidate(path, None, (), error.problem)
     except UserError:  # a text of any other kind
         return _Candidate(path, None, (), "no list of pictures")
     return _Candidate(path, table, sample, "" if sample else "none of its pictures is here")

@@ -1,6 +1,6 @@
 """Recognises the layout of a source on disk, and says what was recognised and guessed.
 
-This is the only place that decides what a source is. Each kind of layout is an entry of `_FORMS`:
+This is the only place that decides what a source is. Each kind of layout is an entry of `_forms`:
 how a source looks that is one, what finds its parts, and what must be there. `dataset.layout`
 names one of them, or leaves it to `layout_of` to take the first that a source looks like.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,6 +20,7 @@ from inception_finetune.components.dataset import (
     unpacked,
 )
 from inception_finetune.components.dataset.archive import META
+from inception_finetune.components.dataset.column_names import FOUND, ColumnNames
 from inception_finetune.components.dataset.list_text import LIST_SUFFIXES
 from inception_finetune.components.dataset.parts import Parts
 from inception_finetune.components.dataset.settings import Kind, Wanted
@@ -34,6 +36,7 @@ from inception_finetune.components.errors import UserError
 
 # Of these, the pictures lie inside of files, and are copied out of them before they are converted.
 CONTAINED: Final[tuple[Kind, ...]] = ("tfds", "webdataset", "parquet", "arrow")
+TABLES: Final[tuple[Kind, ...]] = ("list", "parquet", "arrow")  # these have columns with names
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Layout:
     unpacked_from: Path | None = None  # the archive that `path` was unpacked from
     source: Path | None = None  # what was given, where `path` lies in it
     chosen: bool = False  # by dataset.layout
+    columns: ColumnNames = FOUND  # that are named, of a table
 
     @property
     def shown(self) -> Path:
@@ -75,7 +79,8 @@ class Layout:
         """What a command prints of the source: ``Layout of X: class folders, 3 classes``."""
         of = self.source or self.path
         inside = f" in {self.path}" if self.path != of and self.unpacked_from is None else ""
-        chosen = f" (dataset.layout={self.kind})" if self.chosen else ""
+        settings = [*([f"dataset.layout={self.kind}"] if self.chosen else []), *self.columns.given]
+        chosen = f" ({', '.join(settings)})" if settings else ""
         return f"Layout of {of}: {self.form}{inside}{chosen}"
 
 
@@ -96,44 +101,49 @@ def _cifar(source: Path) -> Parts:
     return Parts("CIFAR-10's batches", source, (("", source),))
 
 
-# In this order: what is first here and looks like the source is taken.
-_FORMS: Final[dict[Kind, _Form]] = {
-    "cifar": _Form(_is_cifar, _is_cifar, _cifar, f"{META}, data_batch_1 and test_batch"),
-    "tfds": _Form(
-        shard_files.is_tfds,
-        shard_files.is_tfds,
-        shard_files.tfds,
-        "dataset_info.json, features.json and TFRecord files",
-    ),
-    "arrow": _Form(
-        shard_files.is_arrow,
-        shard_files.is_arrow,
-        shard_files.arrow,
-        "state.json, dataset_dict.json or *.arrow files",
-    ),
-    "records": _Form(
-        shard_files.is_records,
-        shard_files.is_records,
-        shard_files.records,
-        "TFRecord files of train and test, labels.txt",
-    ),
-    "parquet": _Form(
-        shard_files.is_parquet, shard_files.is_parquet, shard_files.parquet, "*.parquet files"
-    ),
-    "webdataset": _Form(
-        shard_files.is_webdataset,
-        shard_files.is_webdataset,
-        shard_files.webdataset,
-        "tar files that hold a picture and a .cls, .json or .txt of the same name",
-    ),
-    "list": _Form(
-        found_lists.is_list,
-        found_lists.has_lists,
-        found_lists.find_lists,
-        f"a list ({', '.join(LIST_SUFFIXES)}) with columns of pictures that exist and of classes",
-    ),
-    "pictures": _Form(Path.is_dir, Path.is_dir, class_folders.find_folders, "class folders"),
-}
+def _forms(columns: ColumnNames) -> dict[Kind, _Form]:
+    """Returns all kinds in this order: what is first here and looks like the source is taken."""
+    return {
+        "cifar": _Form(_is_cifar, _is_cifar, _cifar, f"{META}, data_batch_1 and test_batch"),
+        "tfds": _Form(
+            shard_files.is_tfds,
+            shard_files.is_tfds,
+            shard_files.tfds,
+            "dataset_info.json, features.json and TFRecord files",
+        ),
+        "arrow": _Form(
+            shard_files.is_arrow,
+            shard_files.is_arrow,
+            partial(shard_files.arrow, columns=columns),
+            "state.json, dataset_dict.json or *.arrow files",
+        ),
+        "records": _Form(
+            shard_files.is_records,
+            shard_files.is_records,
+            shard_files.records,
+            "TFRecord files of train and test, labels.txt",
+        ),
+        "parquet": _Form(
+            shard_files.is_parquet,
+            shard_files.is_parquet,
+            partial(shard_files.parquet, columns=columns),
+            "*.parquet files",
+        ),
+        "webdataset": _Form(
+            shard_files.is_webdataset,
+            shard_files.is_webdataset,
+            shard_files.webdataset,
+            "tar files that hold a picture and a .cls, .json or .txt of the same name",
+        ),
+        "list": _Form(
+            partial(found_lists.is_list, columns=columns),
+            found_lists.has_lists,
+            partial(found_lists.find_lists, columns=columns),
+            f"a list ({', '.join(LIST_SUFFIXES)}) with columns of pictures that exist and of "
+            "classes",
+        ),
+        "pictures": _Form(Path.is_dir, Path.is_dir, class_folders.find_folders, "class folders"),
+    }
 
 
 def require_known_suffix(source: str) -> None:
@@ -160,13 +170,19 @@ def require_known_suffix(source: str) -> None:
         )
 
 
-def layout_of(source: Path, wanted: Wanted = "auto", cache: Path | None = None) -> Layout:
+def layout_of(
+    source: Path,
+    wanted: Wanted = "auto",
+    cache: Path | None = None,
+    columns: ColumnNames = FOUND,
+) -> Layout:
     """Recognises the layout of a folder or file; an archive of files is unpacked for that.
 
     Args:
       source: the folder or file.
       wanted: the layout to take it for.
       cache: where archives are unpacked, once for each version; None is a temporary place.
+      columns: of a table, that are named; other layouts have none, and the result says so.
 
     Raises:
       UserError: `source` looks like no layout, or like two, or is not the one that is wanted.
@@ -176,7 +192,7 @@ def layout_of(source: Path, wanted: Wanted = "auto", cache: Path | None = None) 
         if unpacked.is_archive(source) and unpacked.content_of(source) == "files":
             folder = unpacked.unpack(source, cache)
             try:
-                inside = layout_of(folder, wanted)
+                inside = layout_of(folder, wanted, columns=columns)
             except UserError as error:
                 raise UserError(str(error).replace(str(folder), str(source))) from None
             return replace(
@@ -186,20 +202,44 @@ def layout_of(source: Path, wanted: Wanted = "auto", cache: Path | None = None) 
                 unpacked_from=source,
                 source=source,
             )
-    found = _wanted(source, wanted) if wanted != "auto" else _recognised(source)
+    found = _wanted(source, wanted, columns) if wanted != "auto" else _recognised(source, columns)
+    if found.kind in TABLES:
+        found = replace(found, columns=columns)
     return found if found.source else replace(found, source=source)
 
 
-def _recognised(source: Path) -> Layout:
-    for kind, form in _FORMS.items():
-        if kind == "pictures" and (inner := _only_folder(source)) and _is_layout(inner):
-            return _inside(inner, _recognised(inner))
+def require_columns_used(found: Layout, columns: ColumnNames) -> None:
+    """Checks that columns are named of a layout that has some.
+
+    Args:
+      found: what `layout_of` returned.
+      columns: that it was given.
+
+    Raises:
+      UserError: columns are named, and it is no table.
+    """
+    if not columns.given or found.columns == columns:
+        return
+    unused = found_lists.unused_lists(found.path, columns) if found.kind == "pictures" else []
+    lists = f" Not used there: {join_names(unused)}." if unused else ""
+    raise UserError(
+        f"{' and '.join(columns.given)} cannot be applied to {found.source}, which is read as "
+        f"{found.form}: columns are those of lists, Parquet and Arrow.{lists} Unset it, or set "
+        "dataset.layout."
+    )
+
+
+def _recognised(source: Path, columns: ColumnNames) -> Layout:
+    for kind, form in _forms(columns).items():
+        if kind == "pictures" and (inner := _only_folder(source)) and _is_layout(inner, columns):
+            return _inside(inner, _recognised(inner, columns))
         if form.looks_like(source):
-            unused = found_lists.unused_lists(source) if kind == "pictures" else []
+            unused = found_lists.unused_lists(source, columns) if kind == "pictures" else []
             if unused and len(_filled(source)) < 2:
                 raise UserError(
                     f"{source} holds fewer than two class folders, and no list that can be used: "
-                    f"{join_names(unused)}. Call the columns of a list filename and label."
+                    f"{join_names(unused)}. Call the columns of a list filename and label, or "
+                    "name them by dataset.image_column and dataset.label_column."
                 )
             try:
                 return _layout(kind, form.find(source))
@@ -213,8 +253,8 @@ def _recognised(source: Path) -> Layout:
     )
 
 
-def _wanted(source: Path, kind: Kind) -> Layout:
-    form = _FORMS[kind]
+def _wanted(source: Path, kind: Kind, columns: ColumnNames) -> Layout:
+    form = _forms(columns)[kind]
     if not form.may_be(source):
         inner = _only_folder(source) if source.is_dir() else None
         if inner is None or not form.may_be(inner):
@@ -224,7 +264,7 @@ def _wanted(source: Path, kind: Kind) -> Layout:
                 f"dataset.layout={kind} does not fit {source}, {holds}: it needs {form.needs}. "
                 "Give another layout, or auto."
             )
-        return _inside(inner, _wanted(inner, kind))
+        return _inside(inner, _wanted(inner, kind, columns))
     return replace(_layout(kind, form.find(source)), chosen=True)
 
 
@@ -249,7 +289,7 @@ def _filled(source: Path) -> list[Path]:
     return [top for top in folders(source) if next(files(top), None) is not None]
 
 
-def _is_layout(folder: Path) -> bool:
+def _is_layout(folder: Path, columns: ColumnNames) -> bool:
     return bool(folders(folder)) or any(
-        form.looks_like(folder) for kind, form in _FORMS.items() if kind != "pictures"
+        form.looks_like(folder) for kind, form in _forms(columns).items() if kind != "pictures"
     )

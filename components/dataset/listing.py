@@ -196,7 +196,7 @@ def _in_folder(layout: Layout, skipped: Skipped) -> Iterator[Entry]:
 
 def _in_list(layout: Layout, skipped: Skipped) -> Iterator[Entry]:
     for split_of_list, path in layout.parts:
-        table = open_table(path)
+        table = open_table(path, layout.columns)
         header = _unknown_header(table)
         here, root = path.resolve().parent, layout.path.resolve()
         root = root if root.is_dir() else here
@@ -239,7 +239,7 @@ def notes_on(layout: Layout, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _notes(layout: Layout, names: tuple[str, ...]) -> Iterator[str]:
     if layout.kind == "list":
-        tables = [open_table(path) for _, path in layout.parts]
+        tables = [open_table(path, layout.columns) for _, path in layout.parts]
         spellings = Counter(
             row.split for table in tables for row in rows(table) if split_of(row.split)
         )

@@ -25,6 +25,8 @@ class Settings:
     seed: int
     examples_per_shard: int
     test_fraction: float | None = None  # None where the archive has a test batch
+    image_column: str | None = None  # of a table; None where it was found
+    label_column: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from inception_finetune.components.dataset.bad_examples import OnBadExample, OnLeakage, Policy
+from inception_finetune.components.dataset.column_names import ColumnNames
 from inception_finetune.components.io.address import Address
 from inception_finetune.components.settings import Fraction, Section
 
@@ -19,6 +20,9 @@ class Dataset(Section):
     # "cifar10", "digits", or a path or URL of pictures in one of many forms: see docs/data.md.
     archive: Address = "cifar10"
     layout: Wanted = "auto"  # what `archive` is; "auto" recognises it
+    # Columns of a list, of Parquet or of Arrow, by their names; null has them found.
+    image_column: Annotated[str, Field(min_length=1)] | None = None
+    label_column: Annotated[str, Field(min_length=1)] | None = None
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")  # of the archive, when it is known
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1  # carved out of train
     test_fraction: Fraction = 0.1  # of a folder or list that names no test pictures
@@ -35,6 +39,20 @@ class Dataset(Section):
     # A table of labels that a person has corrected and images to leave out, as `data check` writes
     # it: columns id and correction.
     corrections: Address | None = None
+
+    @model_validator(mode="after")
+    def _columns_are_two(self) -> "Dataset":
+        if self.image_column is not None and self.image_column == self.label_column:
+            raise ValueError(
+                "image_column and label_column must be two columns, here both are "
+                f"{self.image_column!r}"
+            )
+        return self
+
+    @property
+    def columns(self) -> ColumnNames:
+        """The columns that are named."""
+        return ColumnNames(self.image_column, self.label_column)
 
     @property
     def policy(self) -> Policy:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from inception_finetune.components.dataset import unpacked
+from inception_finetune.components.dataset.column_names import FOUND, ColumnNames
 from inception_finetune.components.dataset.parts import Parts
 from inception_finetune.components.dataset.split_names import (
     join_names,
@@ -146,13 +147,18 @@ def is_parquet(source: Path) -> bool:
     )
 
 
-def parquet(source: Path) -> Parts:
+def parquet(source: Path, columns: ColumnNames = FOUND) -> Parts:
     """Finds the Parquet files of all splits.
 
+    Args:
+      source: the folder or file.
+      columns: that are named; the others are found.
+
     Raises:
-      UserError: there are several data sets, or a name may mean two splits.
+      UserError: there are several data sets, a name may mean two splits, or it cannot be told which
+        columns hold pictures and classes.
     """
-    return _files(source, (".parquet",), "Parquet")
+    return _with_columns(_files(source, (".parquet",), "Parquet", columns), columns)
 
 
 def is_arrow(source: Path) -> bool:
@@ -163,17 +169,26 @@ def is_arrow(source: Path) -> bool:
     return named or bool(_with_suffix(source, (".arrow",)))
 
 
-def arrow(source: Path) -> Parts:
+def arrow(source: Path, columns: ColumnNames = FOUND) -> Parts:
     """Finds the Arrow files of all splits.
 
+    Args:
+      source: the folder or file.
+      columns: that are named; the others are found.
+
     Raises:
-      UserError: files are missing, or a data set was saved with an index that reorders it.
+      UserError: files are missing, a data set was saved with an index that reorders it, or it
+        cannot be told which columns hold pictures and classes.
     """
+    return _with_columns(_arrow(source, columns), columns)
+
+
+def _arrow(source: Path, columns: ColumnNames) -> Parts:
     if (source / STATE_FILE).is_file():
         paths = _state_files(source)
         return Parts(_form("Arrow", [("", one) for one in paths]), source, _open(paths))
     if not (source / _SPLITS_FILE).is_file():
-        return _files(source, (".arrow",), "Arrow")
+        return _files(source, (".arrow",), "Arrow", columns)
     content = read_json(source / _SPLITS_FILE)
     names = content.get("splits") if isinstance(content, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -181,7 +196,14 @@ def arrow(source: Path) -> Parts:
             f"{source / _SPLITS_FILE} names no splits. Save the data set again with save_to_disk."
         )
     named = [(name, path) for name in names for path in _state_files(source / Path(name).name)]
-    return _shards(source, named, "Arrow files", "Arrow")
+    return _shards(source, named, "Arrow files", "Arrow", columns)
+
+
+def _with_columns(parts: Parts, columns: ColumnNames) -> Parts:
+    """Adds to what was recognised which columns are used."""
+    from inception_finetune.components.dataset.columns import describe
+
+    return parts._replace(form=f"{parts.form} ({describe(parts.parts[0][1], columns)})")
 
 
 def is_webdataset(source: Path) -> bool:
@@ -203,7 +225,9 @@ def webdataset(source: Path) -> Parts:
     return _files(source, _TARS, "WebDataset")
 
 
-def _files(source: Path, suffixes: tuple[str, ...], kind: str) -> Parts:
+def _files(
+    source: Path, suffixes: tuple[str, ...], kind: str, columns: ColumnNames = FOUND
+) -> Parts:
     if not source.is_dir():
         return Parts(f"{kind}, 1 file", source, (("", source),))
     paths = _with_suffix(source, suffixes)
@@ -214,10 +238,17 @@ def _files(source: Path, suffixes: tuple[str, ...], kind: str) -> Parts:
             f"{source} has {kind} files in several folders ({join_names(names)}), which may be "
             "data sets of their own. Give one of them as dataset.archive."
         )
-    return _shards(source, [(_stem(path, source), path) for path in paths], f"{kind} files", kind)
+    named_files = [(_stem(path, source), path) for path in paths]
+    return _shards(source, named_files, f"{kind} files", kind, columns)
 
 
-def _shards(source: Path, named: Sequence[tuple[str, Path]], kind: str, form: str) -> Parts:
+def _shards(
+    source: Path,
+    named: Sequence[tuple[str, Path]],
+    kind: str,
+    form: str,
+    columns: ColumnNames = FOUND,
+) -> Parts:
     """Sorts files into splits by their stems; those without one count where none has one."""
     found = [(split_in_stem(stem, path, form), path) for stem, path in named]
     tests = [path for split, path in found if split and split[0] == TEST]
@@ -226,7 +257,7 @@ def _shards(source: Path, named: Sequence[tuple[str, Path]], kind: str, form: st
     if form in ("Parquet", "Arrow") and tests and len(tests) < len(found) - len(others):
         from inception_finetune.components.dataset.columns import are_unlabelled
 
-        if are_unlabelled(tests):
+        if are_unlabelled(tests, columns):
             found = [one for one in found if one[1] not in tests]
             names = join_names([path.name for path in tests])
             secret = (f"not used, without classes: {names}",)

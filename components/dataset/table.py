@@ -16,6 +16,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from inception_finetune.components.dataset.column_names import (
+    FOUND,
+    ColumnNames,
+    describe_columns,
+    require_columns,
+)
 from inception_finetune.components.dataset.list_text import (
     LINE_SUFFIXES,
     PLAIN_SUFFIXES,
@@ -85,15 +91,18 @@ class Table:
         classes = f"columns {shown[0]!r} to {shown[-1]!r}" if shown[1:] else repr(shown[0])
         picture = self.picture if isinstance(self.picture, str) else names[self.picture]
         others = [name for i, name in enumerate(names) if i not in used and name not in used]
-        ignored = f", not looked at: {', '.join(others[:5])}" if others else ""
-        ignored += f" and {len(others) - 5} more" if others[5:] else ""
-        return f"pictures by {picture!r}, classes by {classes}{ignored}"
+        return describe_columns(picture, classes, others)
 
 
-def open_table(path: Path) -> Table:
+def open_table(path: Path, columns: ColumnNames = FOUND) -> Table:
     """Finds out how a list is to be read, by its first lines.
 
+    Args:
+      path: of the list.
+      columns: that are named; the others are found.
+
     Raises:
+      UnknownColumnError: it lacks a column that is named.
       UserError: it is not UTF-8 text, or no column can be told to hold the pictures.
     """
     by_key = path.suffix.lower() in LINE_SUFFIXES
@@ -105,22 +114,32 @@ def open_table(path: Path) -> Table:
     else:
         delimiter = find_delimiter(path)
         rows = [row for _, row in islice(read_fields(path, delimiter), _SAMPLE)]
-        header = _header(path, rows)
+        header = _named_header(path, rows, columns) if columns.given else _header(path, rows)
         sample = [dict(enumerate(row)) for row in (rows[1:] if header else rows)]  # type: ignore[misc]
         keys = range(len(header))
     picture: int | str = 0
     labels: tuple[int | str, ...] = (1,)
     split: int | str | None = 2
     if header or by_key:
-        found = _column(header, keys, PICTURE_COLUMNS)
-        label, split = (_column(header, keys, names) for names in (LABEL_COLUMNS, SPLIT_COLUMNS))
+        require_columns(columns, header, path)
+        by_name = dict(zip(header, keys, strict=True))
+        free = [(name, key) for name, key in zip(header, keys, strict=True) if name not in columns]
+        found, label, split = (
+            _column(free, names) if name is None else by_name[name]
+            for name, names in (
+                (columns.image, PICTURE_COLUMNS),
+                (columns.label, LABEL_COLUMNS),
+                (None, SPLIT_COLUMNS),
+            )
+        )
         rest = [key for key in keys if key not in (found, label, split)]
         if found is None and label is not None and len(rest) == 1:
             found, rest = rest[0], []
         if found is None:
             raise UserError(
                 f"List {path} has the columns {', '.join(header) or 'nothing'}: none is known to "
-                "name the pictures. Call it filename, and that of the classes label."
+                "name the pictures. Set dataset.image_column, or call it filename, and that of the "
+                "classes label."
             )
         picture = found
         if label is not None:
@@ -227,9 +246,18 @@ def _header(path: Path, sample: Sequence[Sequence[str]]) -> tuple[str, ...]:
             raise UserError(
                 f"List {path} begins with {', '.join(first[:5])!r}: no column is known to name "
                 "the pictures. Begin it with a line that calls it filename, and that of the "
-                "classes label."
+                "classes label, or name them by dataset.image_column and dataset.label_column."
             )
     return ()
+
+
+def _named_header(
+    path: Path, sample: Sequence[Sequence[str]], columns: ColumnNames
+) -> tuple[str, ...]:
+    """Returns the first line, which has the columns that are named."""
+    first = tuple(sample[0]) if sample else ()
+    require_columns(columns, first, path)
+    return first
 
 
 def folded(name: str) -> str:
@@ -237,11 +265,10 @@ def folded(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
-def _column(
-    header: Sequence[str], keys: Sequence[int | str], names: Sequence[str]
-) -> int | str | None:
-    columns = [folded(name) for name in header]
-    return next((keys[columns.index(name)] for name in names if name in columns), None)
+def _column(header: Sequence[tuple[str, int | str]], names: Sequence[str]) -> int | str | None:
+    """Returns the key of the first of `names` that is there, among columns of (name, key)."""
+    keys = {folded(name): key for name, key in reversed(header)}  # of equal names the first
+    return next((keys[name] for name in names if name in keys), None)
 
 
 def _is_one_hot(sample: Sequence[dict], keys: Sequence[int | str]) -> bool:

@@ -20,6 +20,12 @@ def init(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The YAML file; default: NAME.yaml.")
     ] = None,
+    image_column: Annotated[
+        str | None, typer.Option(help="Of a table: the column of the pictures; default: found.")
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="Of a table: the column of the classes; default: found.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
     verbose: Verbose = False,
 ):
@@ -31,7 +37,8 @@ def init(
     target = output or Path(f"{starting.config_name(pictures)}.yaml")
     if not force:
         starting.require_free(target)
-    found = starting.look(pictures)
+    config = starting.first_config(pictures, image_column, label_column)
+    found = starting.look(config)
     starting.print_found(found, console)
-    config = starting.write_config(pictures, found, target)
+    config = starting.write_config(config.dataset, found, target)
     starting.print_next(config, target, starting.estimate(config, found), console)

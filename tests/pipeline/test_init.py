@@ -91,6 +91,21 @@ def test_odd_names_are_read_back_as_they_are(init, tmp_path, name):
     assert load_config("a.yaml").dataset.archive == f"./{name}"
 
 
+def test_named_columns_are_written(init, tmp_path):
+    folder = write_folder(tmp_path / "pets")
+    rows = [(path, path.parent.name) for path in sorted((folder / "train").rglob("*.png"))]
+    text = "".join(f"{path.relative_to(tmp_path)},{name},0\n" for path, name in rows)
+    Path("pets.csv").write_text(f"wo,was: genau,label\n{text}")
+    status, printed, _ = init("pets.csv", "--image-column", "wo", "--label-column", "was: genau")
+    assert status == 0 and "0 cat" in printed and "1 dog" in printed
+    config = load_config("pets.yaml")
+    assert config.dataset.columns == ("wo", "was: genau")
+    assert convert_dataset(config, tmp_path / "records").label_names == ("cat", "dog")
+    status, _, error = init("pets.csv", "--label-column", "x", "-o", "b.yaml")
+    assert status == 1 and not Path("b.yaml").exists()
+    assert "pets.csv has no column 'x', but wo, was: genau, label. Set dataset.label_col" in error
+
+
 def test_no_pictures_are_one_line(init, tmp_path):
     (tmp_path / "empty").mkdir()
     status, _, error = init("empty")

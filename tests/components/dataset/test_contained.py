@@ -204,8 +204,11 @@ def test_rows_that_are_bad_are_left_out_by_name(tmp_path):
     ("columns", "told"),
     [
         ({"a": [b"x"], "b": [b"y"], "label": [1]}, "which one holds the pictures may be a or b"),
-        ({"image": [b"x"], "y2": [1]}, "which one holds the classes cannot be told. Call it label"),
-        ({"image": ["x"], "label": [1]}, "the pictures cannot be told. Call it image"),
+        (
+            {"image": [b"x"], "y2": [1]},
+            "holds the classes cannot be told. Set dataset.label_column",
+        ),
+        ({"image": ["x"], "label": [1]}, "the pictures cannot be told. Set dataset.image_column"),
     ],
 )
 def test_columns_that_cannot_be_told_are_named(tmp_path, columns, told):
@@ -259,7 +262,9 @@ def test_folders_that_save_to_disk_writes(tmp_path):
         (source / split / "state.json").write_text(json.dumps({"_data_files": files}))
         (source / split / "dataset_info.json").write_text("{}")
     (source / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
-    assert layout_of(source).form == "Arrow, 2 files of train, 2 files of test"
+    assert layout_of(source).form == (
+        "Arrow, 2 files of train, 2 files of test (pictures by 'image', classes by 'label')"
+    )
     converted(source)
     assert read_out(source) == expected()
     converted(source / "train", f"root={tmp_path}")

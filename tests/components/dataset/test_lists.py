@@ -166,7 +166,11 @@ def test_folders_whose_lists_cannot_be_used_say_why(tmp_path, files, told):
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("a.csv", "id,age,size\n1,2,3\n", "none is known to hold the classes. Call it label"),
+        (
+            "a.csv",
+            "id,age,size\n1,2,3\n",
+            "none is known to hold the classes. Set dataset.label_column",
+        ),
         ("a.csv", "x,y,z,w\n1,2,3,4\n", "Begin it with a line that calls it filename"),
         ("a.jsonl", '{"image": "a"}\n[1]\n', "Line 2 of list .* is no JSON object"),
         ("a.jsonl", '{"x": 1, "label": 2, "z": 3}\n', "none is known to name the pictures"),
