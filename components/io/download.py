@@ -179,6 +179,18 @@ def _announce_retry(state: RetryCallState) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def local_path(source: str) -> Path | None:
+    """Returns the path of what lies on this machine; None of what an http(s) URL names.
+
+    Args:
+      source: an http(s) URL, a ``file://`` URL or a path.
+
+    Raises:
+      UserError: there is nothing, or `source` is another address.
+    """
+    return None if is_remote(source) else _local(source, Checksums.of(None, None))
+
+
 def _local(source: str, checksums: Checksums) -> Path:
     url = urlsplit(source)
     if url.scheme == "file" and url.netloc in ("", "localhost"):

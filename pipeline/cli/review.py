@@ -24,7 +24,8 @@ def check_data(
         list[str],
         typer.Argument(
             metavar="NEW... [KEY=VALUE]...",
-            help="TFRecord files, folders of them, or what dataset.archive may name; overrides.",
+            help="TFRecord files, folders of them, or what dataset.archive may name, such as a "
+            "URL; overrides.",
         ),
     ],
     config: ConfigOption = "digits",
@@ -46,9 +47,7 @@ def check_data(
     load_tensorflow(verbose)
     from inception_finetune.pipeline.drift import check_data, report
 
-    check = check_data.check_data(
-        settings, [Path(place) for place in places], model=model, labelled=not unlabelled
-    )
+    check = check_data.check_data(settings, places, model=model, labelled=not unlabelled)
     console = Console(record=save is not None)
     report.print_check(check, console)
     if save:

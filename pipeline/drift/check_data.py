@@ -72,7 +72,7 @@ class DataCheck:
 
 
 def check_data(
-    config: Config, places: Sequence[Path], *, model: Path | None = None, labelled: bool = True
+    config: Config, places: Sequence[str], *, model: Path | None = None, labelled: bool = True
 ) -> DataCheck:
     """Compares the examples in `places` with those of the latest run.
 

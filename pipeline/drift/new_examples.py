@@ -22,9 +22,11 @@ from inception_finetune.components.dataset.tfrecord import frame, serialize_exam
 from inception_finetune.components.drift import records
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import IMAGE_ENCODED, LABEL, LABELS_FILE
+from inception_finetune.components.io.address import public_address
+from inception_finetune.components.io.download import local_path
 from inception_finetune.components.io.marked_folder import scratch_folder
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.data_set import find_layout, read_source
+from inception_finetune.pipeline.data_set import OWN, read_source, recognise
 
 # All that is bad in new data is a finding, and is counted; leaks are none.
 _COUNT_ALL: Final = Policy("skip", 1 << 62, "allow")
@@ -64,7 +66,7 @@ class NewExamples:
 
 @contextmanager
 def as_records(
-    config: Config, places: Sequence[Path], label_names: Sequence[str], *, labelled: bool
+    config: Config, places: Sequence[str], label_names: Sequence[str], *, labelled: bool
 ) -> Iterator[NewExamples]:
     """Makes TFRecords of all that `dataset.archive` could be; TFRecords are taken as they are.
 
@@ -72,8 +74,9 @@ def as_records(
     the number behind the last one, which the schema refuses.
 
     Args:
-      config: says where archives are unpacked.
-      places: files and folders.
+      config: says where downloads are kept and archives unpacked, and which columns of a table are
+        pictures and classes.
+      places: files and folders, and whatever else `dataset.archive` may be.
       label_names: the model's classes.
       labelled: whether examples have labels; else any folder of pictures will do.
 
@@ -81,20 +84,20 @@ def as_records(
       The examples; the made files are gone afterwards.
 
     Raises:
-      UserError: a place does not exist or is no data set.
+      UserError: a place does not exist, cannot be fetched or is no data set.
     """
     new = NewExamples()
     with scratch_folder("new-records-") as scratch:
         for number, place in enumerate(places):
-            if not place.exists():
-                raise UserError(f"No such file or folder: {place}. Check the path.")
-            if _holds_records(place):
-                new.files += records.record_files([place])
+            # What is not here is fetched as for a run.
+            path = None if place in OWN else local_path(place)
+            if path and _holds_records(path):
+                new.files += records.record_files([path])
                 continue
             target = scratch / f"{number}.tfrecord"
             examples = (
-                _pictures(place, new)
-                if not labelled and place.is_dir() and _has_pictures(place)
+                _pictures(path, new)
+                if not labelled and path and path.is_dir() and _has_pictures(path)
                 else _examples(config, place, label_names, new, labelled=labelled)
             )
             with target.open("wb") as file:
@@ -104,7 +107,7 @@ def as_records(
                 new.files.append(str(target))
         if not new.files:
             raise UserError(
-                f"No example of {', '.join(map(str, places))} can be read: "
+                f"No example of {', '.join(map(public_address, places))} can be read: "
                 f"{'; '.join(new.changes) or 'there is none'}. Give other data."
             )
         yield new
@@ -144,11 +147,12 @@ def _pictures(folder: Path, new: NewExamples) -> Iterator[dict[str, bytes | int]
 
 
 def _examples(
-    config: Config, place: Path, label_names: Sequence[str], new: NewExamples, *, labelled: bool
+    config: Config, place: str, label_names: Sequence[str], new: NewExamples, *, labelled: bool
 ) -> Iterator[dict[str, bytes | int]]:
-    given = {"archive": str(place), "layout": "auto", "sha256": None}
+    given = {"archive": place, "layout": "auto", "sha256": None}
     dataset = config.dataset.model_copy(update=given)
-    found = find_layout(config.model_copy(update={"dataset": dataset}))
+    # New data may be of another kind than those of training, whose columns the settings name.
+    found = recognise(config.model_copy(update={"dataset": dataset}))
     source = read_source(found, _COUNT_ALL)
     new.left_out |= source.skipped
     numbers = {name: number for number, name in enumerate(label_names)}

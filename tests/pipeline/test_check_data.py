@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 import tf_keras as keras
 from PIL import Image
 
+from helpers.web_server import serving
 from inception_finetune.components import features
 from inception_finetune.components.backbone.networks.inception_v3 import INCEPTION_V3
 
@@ -70,6 +72,27 @@ def test_held_out_pictures_raise_no_alarm(check, held_out, tmp_path):
     assert status == 0
     assert "unchanged: 360 new records are like those of training" in out
     assert "unchanged" in page.read_text() and "Embedding: 502 pictures" in err
+
+
+def test_a_url_of_an_archive_is_fetched(check, held_out, first_run):
+    from inception_finetune.components.evaluation.label_names import read_label_names
+    from inception_finetune.components.io.record_index import COMPRESSION
+
+    names = read_label_names(first_run.pushed)
+    files = [str(path) for path in held_out.iterdir()]
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        records = tf.data.TFRecordDataset(files, COMPRESSION).as_numpy_iterator()
+        for number, record in enumerate(records):
+            feature = tf.train.Example.FromString(record).features.feature
+            [encoded] = feature[features.IMAGE_ENCODED].bytes_list.value
+            [label] = feature[features.LABEL].int64_list.value
+            archive.writestr(f"{names[label]}/{number}.png", encoded)
+    with serving(whole.getvalue()) as server:
+        status, out, err = check(f"{server.address}/new.zip")
+    assert status == 0
+    assert "unchanged: 360 new records are like those of training" in out
+    assert "new.zip: class folders, 10 classes, no splits, in the archive" in err
 
 
 @pytest.mark.parametrize(
