@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
@@ -125,7 +126,9 @@ def tfds(source: Path) -> Parts:
     if (form := str(info.get("fileFormat", "tfrecord"))).lower() != "tfrecord":
         raise UserError(
             f"{source} holds files of the format {form}, and TFRecords are read. Prepare the data "
-            "set with file_format=tfrecord."
+            "set with file_format=tfrecord, or where tensorflow-datasets is installed run: tfds "
+            f"convert_format --dataset_dir={shlex.quote(str(source))} --out_file_format=tfrecord "
+            "--out_dir=NEW"
         )
     paths = [path for path in entries(source) if ".tfrecord" in path.name]
     if not paths:

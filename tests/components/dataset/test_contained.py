@@ -327,8 +327,11 @@ def test_folders_of_tfds(tmp_path):
     converted(source)
     assert read_out(source) == expected()
     other = write_tfds(tmp_path / "b", "train", file_format="array_record")
-    with pytest.raises(UserError, match="files of the format array_record, and TFRecords are read"):
+    with pytest.raises(UserError, match="the format array_record, and TFRecords are read.") as told:
         layout_of(other)
+    assert str(told.value).endswith(
+        f"tfds convert_format --dataset_dir={other} --out_file_format=tfrecord --out_dir=NEW"
+    )
 
 
 def test_tfds_with_train_alone(tmp_path):
