@@ -39,7 +39,7 @@ test-faults: setup ## all that can break, into docs/reliability.md (30 minutes; 
 	REWRITE_REPORT=1 $(RUN) pytest -m "faults or not faults" tests/faults
 
 # With Debian's chromium; as root it is installed where it is missing.
-test-review: setup ## the review page in headless Chromium, comparisons, drift, the notebook (5 minutes)
+test-review: setup ## the review page in headless Chromium, comparisons, drift, the notebook, the first hour (6 minutes)
 	command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core)
 	$(RUN) pytest -m review
 
