@@ -69,8 +69,13 @@ def run_until_a_task_runs() -> tuple[subprocess.Popen, list[psutil.Process]]:
         if any(_is_task(process) for process in processes):
             return tests, processes
         time.sleep(0.5)
-    os.killpg(tests.pid, signal.SIGKILL)
-    raise AssertionError(f"no task started:\n{tests.stdout.read()[-4000:]}")
+    raise AssertionError(f"no task started:\n{aborted(tests)}")
+
+
+def aborted(tests: subprocess.Popen) -> str:
+    """Ends tests that hang; returns the last they said, with where each thread stood."""
+    tests.send_signal(signal.SIGABRT)  # pytest's faulthandler prints the stacks
+    return tests.communicate(timeout=60)[0][-8000:]
 
 
 def _is_task(process: psutil.Process) -> bool:
@@ -84,7 +89,10 @@ def _is_task(process: psutil.Process) -> bool:
 def test_after_ctrl_c():
     tests, processes = run_until_a_task_runs()
     os.killpg(tests.pid, signal.SIGINT)
-    told, _ = tests.communicate(timeout=120)
+    try:
+        told, _ = tests.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        pytest.fail(f"they go on:\n{aborted(tests)}")
     assert tests.returncode == pytest.ExitCode.INTERRUPTED, told[-4000:]
     assert not psutil.wait_procs(processes, timeout=10)[1]
     assert traces() == {"mounts": [], "control groups": [], "folders": []}
