@@ -48,7 +48,7 @@ test-kubeflow: setup ## the Kubeflow package, replayed task by task beside a loc
 
 # With Debian's podman, runc and debootstrap; as root they are installed where they are missing.
 CONTAINERS := podman runc debootstrap
-test-containers: setup ## the image, built by a real engine, and the package in its containers (20 minutes, 15 more at first)
+test-containers: setup ## the image, built by a real engine, and the package in its containers (6 minutes, 8 more at first)
 	which $(CONTAINERS) >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends $(CONTAINERS) netavark)
 	$(RUN) pytest -m containers -s tests/kubeflow/containers
 
@@ -61,7 +61,7 @@ build/flink/jars: tests/flink/pom.xml
 test-flink: setup build/flink/jars ## the pipeline on a real Apache Flink, and killed TaskManagers (15 minutes)
 	$(RUN) pytest -m flink tests/flink -s
 
-test-networks: setup ## every network through the whole pipeline (15 minutes)
+test-networks: setup ## every network through the whole pipeline (9 minutes)
 	$(RUN) pytest -m networks -s
 
 # What to install where this checkout is not: the packages of the lock, without their dependencies'
