@@ -52,6 +52,10 @@ _LEGEND: Final = (
     "An image: kB of stored features, M× millions of multiplications, ms of the frozen blocks as "
     "measured. M parameters are trained, the head's included.\n"
 )
+_CAUTION: Final = (
+    "A linear probe loses nothing by an advised cut, the cheapest of its kind. With thousands "
+    "of pictures, training from an earlier block on can be more accurate."
+)
 
 
 class Samples(NamedTuple):
@@ -238,7 +242,7 @@ def _print(comparison: Comparison, console: Console) -> None:
 
 
 def advice_lines(comparison: Comparison) -> list[str]:
-    """A sentence for each backbone, and one on which of them where there are several."""
+    """A sentence for each backbone, one on which of them where there are several, and a caution."""
     lines = [advice(candidate) for candidate in comparison.candidates]
     if len(lines) > 1:
         chosen = advised_candidate(comparison.candidates)
@@ -247,6 +251,7 @@ def advice_lines(comparison: Comparison) -> list[str]:
             f"the best one's interval it takes the fewest multiplications, "
             f"{chosen.multiplications / 1e6:,.0f} million an image."
         )
+    lines.append(_CAUTION)
     return lines
 
 

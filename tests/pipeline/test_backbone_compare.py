@@ -204,6 +204,7 @@ def test_the_command_prints_and_writes_every_cut(run_command, module, records, p
     assert all(row["frozen_up_to"] in out for row in rows)
     assert "InceptionV1, mine: linear probes advise backbone.trainable_from=" in out
     assert "Of these networks they advise" in " ".join(out.split())
+    assert "training from an earlier block on can be more accurate" in " ".join(out.split())
 
 
 def test_a_bad_place_or_network_is_one_line_before_any_work(run_command, module, tmp_path):
