@@ -272,8 +272,23 @@ def test_google_cloud_storage_is_read_by_generations(pets, tmp_path, monkeypatch
         config = configure(tmp_path, "gs://bucket/data/pets/")
         copy = fetch_archive(config)
         assert content(copy) == content(pets)
-        server.put("data/pets/train/ant/0.png", b"other")
+        other = content(pets)["train/ant/0.png"][::-1]  # of the same size and date
+        server.put("data/pets/train/ant/0.png", other)
         capsys.readouterr()
-        assert (fetch_archive(config) / "train/ant/0.png").read_bytes() == b"other"
+        assert (fetch_archive(config) / "train/ant/0.png").read_bytes() == other
         line = "gs://bucket/data/pets/: 1 objects copied, 0 removed, 17 kept\n"
         assert line in capsys.readouterr().err
+
+
+def test_commands_take_an_address(s3, pets, tmp_path, run_command):
+    upload(s3, pets)
+    settings = [f"dataset.archive={PETS}", f"cache={tmp_path / 'cache'}"]
+    status, out, _ = run_command("data", "fetch", *settings)
+    assert status == 0 and content(Path(out.strip())) == content(pets)
+    grid = tmp_path / "grid.png"
+    status, out, err = run_command("data", "show", *settings, "--picture", grid)
+    assert status == 0 and grid.exists() and "folders train/CLASS, test/CLASS, 3 classes" in err
+    status, _, err = run_command("data", "fetch", settings[0] + "-lost", settings[1])
+    assert (
+        status != 0 and err == f"error: No such file or folder: {PETS}-lost. Check the address.\n"
+    )
