@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
@@ -21,12 +21,14 @@ from inception_finetune.components.dataset import (
     list_text,
     listing,
     records,
-    unpacked,
 )
 from inception_finetune.components.dataset.settings import Dataset
 from inception_finetune.components.dataset.source import BrowsableSource, Source
+from inception_finetune.components.dataset.unpacked import require_whole_archive
 from inception_finetune.components.io.address import public_address
 from inception_finetune.components.io.download import download, is_remote
+from inception_finetune.components.io.object_store import is_in_store
+from inception_finetune.components.io.store_copy import copy_from_store
 from inception_finetune.components.shown_text import visible
 from inception_finetune.pipeline.beam_options import pipeline_arguments
 from inception_finetune.pipeline.config import Config
@@ -40,7 +42,11 @@ LONGEST_NAME = 100  # characters of a downloaded file's name that are kept
 
 
 def fetch_archive(config: Config) -> Path:
-    """The archive's local path, downloaded or made where it is not there yet."""
+    """The archive's local path, downloaded, copied or made where it is not there yet.
+
+    Raises:
+      UserError: it does not exist, cannot be fetched, or can be seen not to be a data set.
+    """
     source, sha256 = config.dataset.archive, config.dataset.sha256
     cache = Path(config.cache).resolve()
     archives = cache / "archives"
@@ -50,18 +56,25 @@ def fetch_archive(config: Config) -> Path:
     if source == "cifar10":
         with cache_lock(cache):
             return download(CIFAR10_URL, archives / "cifar-10-python.tar.gz", md5=CIFAR10_MD5)
+    address = hashlib.sha256(source.encode()).hexdigest()[:12]
+    check = None if sha256 else _check_of(public_address(source))
+    if is_in_store(source):
+        with cache_lock(cache):
+            return copy_from_store(source, archives / address, sha256=sha256, check=check)
     if not is_remote(source):
         return download(source, archives, sha256=sha256)  # it is used where it lies
-    address = hashlib.sha256(source.encode()).hexdigest()[:12]
     name = PurePosixPath(urlsplit(source).path).name
-    # Without a checksum, only its own end tells a whole archive from half of one, or from a page.
-    suffix = PurePosixPath(name).suffix.lower()
-    is_of_columns = suffix in (".parquet", ".arrow")
-    check = columns.require_whole if is_of_columns else unpacked.require_whole_archive
     target = archives / f"{address}-{name[-LONGEST_NAME:]}"
     with cache_lock(cache):
-        known = None if sha256 or suffix in list_text.LIST_SUFFIXES else check
-        return download(source, target, sha256=sha256, check=known, revalidate=True)
+        return download(source, target, sha256=sha256, check=check, revalidate=True)
+
+
+def _check_of(name: str) -> Callable[[Path], None] | None:
+    """Returns what tells a whole file of this name from half of one, or from a page."""
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in list_text.LIST_SUFFIXES:
+        return None
+    return columns.require_whole if suffix in (".parquet", ".arrow") else require_whole_archive
 
 
 def find_layout(config: Config) -> layout.Layout:

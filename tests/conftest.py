@@ -4,10 +4,12 @@ import io
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
+from helpers.object_store import serving_s3
 from helpers.paths import SHARED
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -25,6 +27,13 @@ def standin(tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("backbone") / "standin"
     make_standin(directory, seed=0)
     return directory
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[dict[str, str]]:
+    """The environment by which S3 on loopback is found."""
+    with serving_s3() as environment:
+        yield environment
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ Wanted = Literal["auto", Kind]
 class Dataset(Section):
     """Where the images come from, how they are split, and what happens to bad ones."""
 
-    # "cifar10", "digits", or a path or URL of pictures in one of many forms: see docs/data.md.
+    # "cifar10", "digits", or a path, URL, s3:// or gs:// of pictures in one of many forms: see
+    # docs/data.md.
     archive: Address = "cifar10"
     layout: Wanted = "auto"  # what `archive` is; "auto" recognises it
     # Columns of a list, of Parquet or of Arrow, by their names; null has them found.

@@ -1,1 +1,1 @@
-"""Files: resumable downloads, safe archives, TFRecords with random access, exported models."""
+"""Files: downloads, copies of stores, archives, TFRecords with random access, exported models."""

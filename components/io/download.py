@@ -198,7 +198,8 @@ def _local(source: str, checksums: Checksums) -> Path:
     elif "://" in source:
         raise UserError(
             f"{public_address(source)!r} is not a source that can be read: only paths and "
-            "http(s):// or file:// URLs can. Give one of these."
+            "http(s):// or file:// URLs can, and s3:// and gs:// addresses as dataset.archive. "
+            "Give one of these."
         )
     else:
         path = Path(source).expanduser()

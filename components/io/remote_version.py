@@ -65,21 +65,34 @@ def is_current(
             offered, length = version_of(response), response.headers.get("Content-Length")
     except (requests.RequestException, ValueError) as error:
         reason = str(getattr(error.args[0], "reason", None) or error) if error.args else str(error)
-        return _use_copy(shown, target, without_secrets(" ".join(reason.split())[:200].rstrip(".")))
+        return use_copy(shown, target, without_secrets(" ".join(reason.split())[:200].rstrip(".")))
     if status == 304 or (status == 200 and version and offered == version):
         return True
     if status != 200:
-        return _use_copy(shown, target, f"the server answered {status} {reason}")
+        return use_copy(shown, target, f"the server answered {status} {reason}")
     is_same_length = length == str(target.stat().st_size)
     if is_known and not version and not offered and is_same_length:
-        return _use_copy(shown, target, "the server gives neither its version nor its date")
+        return use_copy(shown, target, "the server gives neither its version nor its date")
     change = "has changed" if is_known else "may have changed"
     _say(f"{shown} {change} since {target} was downloaded: it is downloaded again")
     return False
 
 
-def _use_copy(shown: str, target: Path, reason: str) -> bool:
-    _say(f"whether {shown} has changed cannot be told: {reason}; the copy {target} is used")
+def use_copy(shown: str, target: Path, reason: str) -> bool:
+    """Says that a copy is used though it may not be what the server has now.
+
+    Args:
+      shown: address of the server's file, as it may be shown.
+      target: the copy.
+      reason: why that cannot be told.
+
+    Returns:
+      True: the copy counts as current.
+    """
+    _say(
+        f"whether {shown} has changed cannot be told: {reason.rstrip('.')}; the copy {target} is "
+        "used"
+    )
     return True
 
 

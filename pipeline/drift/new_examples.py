@@ -25,8 +25,9 @@ from inception_finetune.components.features import IMAGE_ENCODED, LABEL, LABELS_
 from inception_finetune.components.io.address import public_address
 from inception_finetune.components.io.download import local_path
 from inception_finetune.components.io.marked_folder import scratch_folder
+from inception_finetune.components.io.object_store import is_in_store
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.data_set import OWN, read_source, recognise
+from inception_finetune.pipeline.data_set import OWN, fetch_archive, read_source, recognise
 
 # All that is bad in new data is a finding, and is counted; leaks are none.
 _COUNT_ALL: Final = Policy("skip", 1 << 62, "allow")
@@ -88,8 +89,10 @@ def as_records(
     """
     new = NewExamples()
     with scratch_folder("new-records-") as scratch:
-        for number, place in enumerate(places):
+        for number, given in enumerate(places):
             # What is not here is fetched as for a run.
+            in_store = is_in_store(given)
+            place = str(fetch_archive(_of_place(config, given))) if in_store else given
             path = None if place in OWN else local_path(place)
             if path and _holds_records(path):
                 new.files += records.record_files([path])
@@ -149,10 +152,8 @@ def _pictures(folder: Path, new: NewExamples) -> Iterator[dict[str, bytes | int]
 def _examples(
     config: Config, place: str, label_names: Sequence[str], new: NewExamples, *, labelled: bool
 ) -> Iterator[dict[str, bytes | int]]:
-    given = {"archive": place, "layout": "auto", "sha256": None}
-    dataset = config.dataset.model_copy(update=given)
     # New data may be of another kind than those of training, whose columns the settings name.
-    found = recognise(config.model_copy(update={"dataset": dataset}))
+    found = recognise(_of_place(config, place))
     source = read_source(found, _COUNT_ALL)
     new.left_out |= source.skipped
     numbers = {name: number for number, name in enumerate(label_names)}
@@ -167,3 +168,8 @@ def _examples(
                     new.unknown[name] += 1
                 example[LABEL] = numbers.get(name, len(numbers))
             yield example
+
+
+def _of_place(config: Config, place: str) -> Config:
+    given = {"archive": place, "layout": "auto", "sha256": None}
+    return config.model_copy(update={"dataset": config.dataset.model_copy(update=given)})

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from inception_finetune.components.dataset import tree
 from inception_finetune.components.dataset.tree import PICTURE_SUFFIXES
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.io.address import public_address, without_secrets
+from inception_finetune.components.io.address import public_address
+from inception_finetune.components.io.object_store import listing_error, open_store
 
 STDIN: Final = "-"  # instead of a picture or a list: a list on standard input
 _RECORDS: Final = (".tfrecord", ".gz")
@@ -118,9 +119,7 @@ def _in_store(place: str) -> Iterator[PictureFile]:
     ):
         return iter([PictureFile(name, place)])
     try:
-        from fsspec.core import url_to_fs
-
-        store, path = url_to_fs(place)
+        store, path = open_store(place)
         if glob.has_magic(path):
             matches = store.glob(path, detail=True)
             paths = sorted(one for one in matches if matches[one]["type"] != "directory")
@@ -133,9 +132,7 @@ def _in_store(place: str) -> Iterator[PictureFile]:
     except UserError:
         raise
     except Exception as error:  # each store raises its own
-        raise UserError(
-            f"{name} cannot be listed ({in_short(error)}). Check the address and the credentials."
-        ) from error
+        raise listing_error(name, error) from error
     files = (_of_store(store, found) for found in paths)
     return _require_some(files, name)
 
@@ -172,10 +169,3 @@ def _addresses(lines: Iterable[bytes], folder: str) -> Iterator[PictureFile]:
         yield PictureFile(
             public_address(address), address if remote else str(Path(folder, address))
         )
-
-
-def in_short(error: Exception) -> str:
-    """Returns why an address could not be opened: one short line without secrets."""
-    reason = getattr(error, "strerror", None)
-    text = reason or f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return without_secrets(str(text))[:200]

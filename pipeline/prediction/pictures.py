@@ -10,7 +10,8 @@ from typing import Final
 from inception_finetune.components.dataset.picture_formats import as_png_or_jpeg
 from inception_finetune.components.dataset.probe import FILE_TOO_LARGE, LARGEST_FILE
 from inception_finetune.components.errors import UserError
-from inception_finetune.pipeline.prediction.addresses import PictureFile, in_short
+from inception_finetune.components.io.object_store import short_reason
+from inception_finetune.pipeline.prediction.addresses import PictureFile
 
 _READERS: Final = 8  # threads: a store answers each request late, and many at a time
 _AHEAD: Final = 16  # files that are read before they are asked for
@@ -81,7 +82,7 @@ def _read_bytes(file: PictureFile) -> bytes | str:
             with Path(file.location).open("rb") as opened:
                 encoded = opened.read(LARGEST_FILE + 1)
     except Exception as error:  # noqa: BLE001 (each store raises its own; NUL is a ValueError)
-        return f"it cannot be read ({in_short(error)})"
+        return f"it cannot be read ({short_reason(error)})"
     if len(encoded) > LARGEST_FILE:
         return FILE_TOO_LARGE
     stored = as_png_or_jpeg(encoded)

@@ -1,14 +1,11 @@
-"""An object store on this machine's loopback, as MinIO is to a cluster, and KFP's stubbed API."""
+"""KFP's stubbed API, and an environment without this machine's own settings."""
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from helpers.kfp_calls import TOKEN, write_package
 from helpers.kfp_stub import Stub, serving
-from helpers.object_store import BUCKET
 
 OUR_VARIABLES = (
     "KFP_ENDPOINT",
@@ -21,34 +18,6 @@ OUR_VARIABLES = (
     "KF_PIPELINES_SA_TOKEN_PATH",
     "GOOGLE_APPLICATION_CREDENTIALS",
 )
-
-
-@pytest.fixture(scope="session")
-def object_store() -> Iterator[dict[str, str]]:
-    """The environment by which it is found; it is empty but for one bucket."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    environment = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "replay",
-        "AWS_SECRET_ACCESS_KEY": "replay",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    client = boto3.client(
-        "s3",
-        endpoint_url=environment["AWS_ENDPOINT_URL"],
-        aws_access_key_id="replay",
-        aws_secret_access_key="replay",
-        region_name="us-east-1",
-    )
-    client.create_bucket(Bucket=BUCKET)
-    yield environment
-    server.stop()
 
 
 @pytest.fixture
