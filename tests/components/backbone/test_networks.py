@@ -15,7 +15,11 @@ from inception_finetune.components.backbone.keras_network import (
     fill,
     named_variables,
 )
-from inception_finetune.components.backbone.load import load_backbone, probe_images
+from inception_finetune.components.backbone.load import (
+    differences,
+    load_backbone,
+    probe_images,
+)
 from inception_finetune.components.backbone.network import ALL, HEAD, sizes
 from inception_finetune.components.backbone.networks import NETWORKS
 from inception_finetune.components.backbone.standin import make_standin
@@ -107,7 +111,13 @@ def test_it_works_at_its_smallest_size_and_not_below(backbone):
 
 def test_a_module_is_written_recognised_and_reproduced(loaded, backbone):
     assert loaded.backbone is backbone
-    assert loaded.relative_difference <= 1e-4
+    # Float32 rounds differently by processor: what the network itself shows of that, run eagerly
+    # and as a graph, is all that is allowed beyond 1e-5.
+    images = probe_images(loaded.probe_size) * 2 - 1
+    graph = tf.function(lambda batch: loaded.network(batch, training=False))
+    eager = loaded.network(images, training=False).numpy()
+    rounding, _ = differences(graph(tf.constant(images)).numpy(), eager)
+    assert loaded.relative_difference <= max(1e-5, 2 * rounding)
     assert loaded.network.output_shape == (None, backbone.features)
 
 
