@@ -50,7 +50,8 @@ def metrics(values: Mapping[str, float]) -> dict[str, Any]:
     """Makes the artifact of metrics.
 
     Args:
-      values: by the metric's name; NaN, which JSON has no number for, is left out.
+      values: by the metric's name; those that are not finite, which JSON has no numbers for, are
+        left out, and named in the task's log.
 
     Returns:
       What an ExecutorOutput says of it.
@@ -59,6 +60,8 @@ def metrics(values: Mapping[str, float]) -> dict[str, Any]:
     for name, value in sorted(values.items()):
         if math.isfinite(value):
             artifact.log_metric(name, value)
+        else:
+            print(f"{name}: left out of Pipelines' pages, since it is {value}", flush=True)
     return {"metadata": artifact.metadata}
 
 

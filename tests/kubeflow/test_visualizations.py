@@ -124,7 +124,11 @@ def test_a_matrix_of_many_classes_is_left_out_and_said(
     )
 
 
-def test_what_was_not_measured_is_no_metric():
+def test_what_was_not_measured_is_no_metric(capsys):
     """NaN and infinity are no JSON; KFP's launcher would refuse the whole file."""
     made = visualizations.metrics({"recall": float("nan"), "accuracy": 0.5, "a": float("inf")})
     assert made == {"metadata": {"accuracy": 0.5}}
+    assert capsys.readouterr().out.splitlines() == [
+        "a: left out of Pipelines' pages, since it is inf",
+        "recall: left out of Pipelines' pages, since it is nan",
+    ]
