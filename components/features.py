@@ -26,11 +26,13 @@ TEST: Final = "test"
 SPLITS: Final = (TRAIN, VALIDATION, TEST)
 
 LABELS_FILE: Final = "labels.txt"  # one "<id>:<name>" a line, ids from 0 without a gap
+CONFIDENCE_FILE: Final = "confidence.json"  # what was fitted to the answers of a model
 # Folder beside an exported SavedModel that TensorFlow Serving leaves alone: labels and origin.
 EXTRA_ASSETS: Final = "assets.extra"
 
 # Stored predictions, as `components.test_predictions` writes them, beside LABEL and IMAGE_ID.
 CANDIDATE: Final = "candidate/probabilities"  # float32 [classes], the model that was just trained
+CANDIDATE_UNKNOWN: Final = "candidate/unknown"  # int64, 0 or 1, where that model says it
 BASELINE: Final = "baseline/probabilities"  # the same of the last blessed model, if there was one
 
 PREDICT_PIXELS: Final = "predict_pixels"  # the signature that is converted to other formats
@@ -41,3 +43,6 @@ LABEL_ID: Final = "label_id"  # int64 [B], the most probable class
 LABEL_NAME: Final = "label_name"  # string [B]
 EMBEDDING: Final = "embedding"  # float32 [B, D], what the head is given
 ERROR: Final = "error"  # string [B], "" where the picture could be read
+IN_SET: Final = "in_set"  # bool [B, classes], whether a class is in the prediction set
+DISTANCE: Final = "distance"  # float32 [B] in [0, 1], of the embedding to those of the training
+UNKNOWN: Final = "unknown"  # bool [B], whether it is larger than that of known pictures

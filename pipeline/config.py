@@ -28,7 +28,7 @@ from inception_finetune.components.settings import Section
 from inception_finetune.pipeline.beam_options import Beam
 from inception_finetune.pipeline.kubeflow_settings import Kubeflow
 from inception_finetune.pipeline.settings_text import parse, parse_override, shown
-from inception_finetune.trainer.settings import TrainingSection, Tuning
+from inception_finetune.trainer.settings import ConfidenceSection, TrainingSection, Tuning
 
 PRESETS = resources.files(__package__).joinpath("presets")
 _NAMED = 10  # problems in a message
@@ -48,6 +48,7 @@ class Config(Section):
     backbone: BackboneSection = BackboneSection()
     training: TrainingSection = TrainingSection()
     tuning: Tuning = Tuning()
+    confidence: ConfidenceSection = ConfidenceSection()
     gate: Gate = Gate()
     export: ExportSection = ExportSection()
     drift: Drift = Drift()

@@ -37,7 +37,11 @@ from inception_finetune.pipeline.code_fingerprint import code_fingerprint
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.inputs import Inputs
 from inception_finetune.trainer.execution import Execution
-from inception_finetune.trainer.settings import TrainerSettings, TunerSettings
+from inception_finetune.trainer.settings import (
+    ConfidenceSection,
+    TrainerSettings,
+    TunerSettings,
+)
 
 
 def create_pipeline(
@@ -112,8 +116,10 @@ def create_pipeline(
     trainer_settings = _trainer_settings(config, inputs)
     tuner = []
     if config.tuning.trials:
+        # What is fitted to the answers of a trained model says nothing of how to train it.
+        searched = trainer_settings.model_copy(update={"confidence": ConfidenceSection()})
         tuner_settings = TunerSettings(
-            trainer=trainer_settings,
+            trainer=searched,
             tuning=config.tuning,
             code_fingerprint=code_fingerprint(Step.TUNER),
         )
@@ -236,6 +242,7 @@ def _trainer_settings(config: Config, inputs: Inputs) -> TrainerSettings:
         views=config.image.train_views,
         served_views=config.image.served_views,
         label_names=inputs.label_names,
+        confidence=config.confidence,
         code_fingerprint=code_fingerprint(Step.TRAINER),
     )
 

@@ -13,6 +13,7 @@ from inception_finetune.components.backbone import cut
 from inception_finetune.components.backbone.networks import NETWORKS
 
 if TYPE_CHECKING:
+    from inception_finetune.components.evaluation.confidence import FittedConfidence
     from inception_finetune.trainer.model import Classifier
     from inception_finetune.trainer.settings import TrainerSettings
 
@@ -21,7 +22,10 @@ REVISION_VARIABLE = "INCEPTION_FINETUNE_REVISION"
 
 
 def write_extra_assets(
-    directory: Path, settings: "TrainerSettings", classifier: "Classifier"
+    directory: Path,
+    settings: "TrainerSettings",
+    classifier: "Classifier",
+    confidence: "FittedConfidence",
 ) -> None:
     """Writes what a reviewer needs to know of a model.
 
@@ -29,6 +33,7 @@ def write_extra_assets(
       directory: the model's ``assets.extra``.
       settings: those that it was trained with.
       classifier: its network.
+      confidence: what was fitted to its answers.
     """
     directory.mkdir(parents=True, exist_ok=True)
     rows = cut.variable_report(
@@ -37,6 +42,7 @@ def write_extra_assets(
     (directory / "variables.txt").write_text(cut.render_report(rows), "utf-8")
     (directory / "settings.json").write_text(settings.model_dump_json(indent=2), "utf-8")
     (directory / "provenance.json").write_text(json.dumps(provenance(), indent=2), "utf-8")
+    (directory / features.CONFIDENCE_FILE).write_text(confidence.model_dump_json(indent=2), "utf-8")
     labels = "".join(f"{index}:{name}\n" for index, name in enumerate(settings.label_names))
     (directory / features.LABELS_FILE).write_text(labels, "utf-8")
 

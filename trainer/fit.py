@@ -45,7 +45,7 @@ def fit(
     settings: TrainerSettings,
     directory: str,
     execution: Execution,
-) -> None:
+) -> model.Trainee:
     """Trains `classifier` from where the checkpoints in `directory` stand.
 
     To be called in the scope of the strategy that `classifier` was made in.
@@ -58,6 +58,9 @@ def fit(
       settings: of the training.
       directory: of checkpoints and logs.
       execution: how it is carried out.
+
+    Returns:
+      What was trained, with the weights that `classifier` was given.
 
     Raises:
       UserError: the train split is smaller than one batch, a batch cannot be divided among the
@@ -143,6 +146,7 @@ def fit(
     board.close()
     _embed(trainee, validation, pictures, settings, log_directory(directory))
     model.finish_training(trainee, classifier)
+    return trainee
 
 
 @contextmanager

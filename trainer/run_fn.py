@@ -10,6 +10,7 @@ from inception_finetune.components import features
 from inception_finetune.components.io.marked_folder import scratch_folder
 from inception_finetune.trainer import devices, examples, execution, fit, signatures
 from inception_finetune.trainer.classifier import make_classifier
+from inception_finetune.trainer.confidence import fit_confidence
 from inception_finetune.trainer.extra_assets import write_extra_assets
 from inception_finetune.trainer.owned_folder import owned_folder
 from inception_finetune.trainer.settings import TrainerSettings, apply_hyperparameters
@@ -50,21 +51,23 @@ def run_fn(fn_args: FnArgs) -> None:
     ):
         with strategy.scope():
             classifier = make_classifier(settings)
-            fit.fit(
+            trainee = fit.fit(
                 classifier,
                 *inputs,
                 settings,
                 place,
                 execution_settings,
             )
+        said, facts = fit_confidence(trainee, inputs.train, inputs.validation, settings)
         target = Path(fn_args.serving_model_dir)
         serving = signatures.ServingModel(
             classifier.embedding,
             transform,
             settings.label_names,
             settings.served_views,
+            said,
             central_crop=settings.central_crop,
         )
         signatures.export(serving, str(target))
-        write_extra_assets(target / features.EXTRA_ASSETS, settings, classifier)
+        write_extra_assets(target / features.EXTRA_ASSETS, settings, classifier, facts)
         fit.publish_logs(place, fn_args.model_run_dir)

@@ -79,6 +79,16 @@ class TrainingSection(Training):
         return Training.model_validate(self.model_dump(include=set(Training.model_fields)))
 
 
+class ConfidenceSection(Section):
+    """What the exported model says of its own answers; all of it is fitted on validation."""
+
+    temperature: bool = True  # that probabilities are brought to agree with accuracy by
+    # How often the prediction set is to hold the truth; null for no sets.
+    coverage: Annotated[float, Field(gt=0, lt=1)] | None = 0.9
+    # How often a picture of the classes may be called unknown; null for no such answer.
+    false_unknown: Annotated[float, Field(gt=0, lt=1)] | None = 0.05
+
+
 class Tuning(Section):
     """A random search for values of `Training`, scored on the validation split."""
 
@@ -137,12 +147,13 @@ class TrainerSettings(Section):
     views: TrainViews
     served_views: tuple[str, ...]  # whose answers the exported model averages
     label_names: tuple[str, ...]
+    confidence: ConfidenceSection
     code_fingerprint: str  # sha256 of the code that trains: TFX sees only the dotted path
 
     @property
     def identity(self) -> str:
-        """All settings as JSON, except for the backbone's path: its fingerprint identifies it."""
-        return self.model_dump_json(exclude={"backbone_directory"})
+        """The settings that weights depend on, as JSON; the backbone is in by its fingerprint."""
+        return self.model_dump_json(exclude={"backbone_directory", "confidence"})
 
 
 def apply_hyperparameters(settings: TrainerSettings, values: Mapping[str, Any]) -> TrainerSettings:

@@ -9,9 +9,11 @@ import tf_keras as keras
 
 from inception_finetune.components import features
 from inception_finetune.components.dataset.png import encode_png
+from inception_finetune.components.evaluation.confidence import Novelty
 from inception_finetune.components.image import decoding
 from inception_finetune.components.image.pixels import crop_and_scale
 from inception_finetune.components.image.views import IDENTITY, VIEWS
+from inception_finetune.trainer.confidence import UNFITTED, Confidence
 
 # Images that are decoded and classified at a time, whatever the size of the caller's batch, so
 # that memory is bounded: 32 x 299 x 299 x 3 float32 is 34 MB, its activations some 20 times that.
@@ -33,6 +35,7 @@ class ServingModel(tf.Module):
         transform: tft.TFTransformOutput,
         label_names: Sequence[str],
         views: Sequence[str] = (IDENTITY,),
+        confidence: Confidence = UNFITTED,
         *,
         central_crop: float,
     ) -> None:
@@ -43,19 +46,18 @@ class ServingModel(tf.Module):
           transform: the graph that preprocesses images.
           label_names: of all classes.
           central_crop: share of each side that `transform` keeps, in (0, 1].
-          views: keys of `VIEWS`; probabilities are the mean of those that are given to these.
+          views: keys of `VIEWS`; probabilities are the mean of those that are given to these,
+            before the temperature.
+          confidence: what is said of the answers.
         """
         super().__init__(name="serving_model")
         # Only its variables are tracked: were the Keras model itself an attribute, saving would
         # trace each of its 300 layers once more, which takes ten times as long.
         self.network_variables = network.weights
-        self._embed = lambda images: network(images, training=False)[0]
-        self._classify = lambda images: (
-            tf.add_n(
-                [tf.nn.softmax(network(VIEWS[view](images), training=False)[1]) for view in views]
-            )
-            / len(views)
-        )
+        self._network = lambda images: network(images, training=False)
+        self._views = tuple(views)
+        self._confidence = confidence
+        self._distance = None if confidence.novelty is None else _Distance(confidence.novelty)
         self._width = network.output_shape[0][-1]
         self._size = network.input_shape[1]
         self._central_crop = central_crop
@@ -115,7 +117,9 @@ class ServingModel(tf.Module):
 
         Returns:
           ``probabilities`` ``[B, classes]`` float32, ``label_id`` ``[B]`` int64, ``label_name`` and
-          ``error`` ``[B]`` strings.
+          ``error`` ``[B]`` strings; as they were fitted, ``in_set`` ``[B, classes]`` bool, and
+          ``distance`` ``[B]`` float32 with ``unknown`` ``[B]`` bool. What could not be read has no
+          class in its set, the distance 0, and is not unknown.
         """
         return self._answer(images, decoding.are_whole(images))
 
@@ -131,7 +135,7 @@ class ServingModel(tf.Module):
           ``probabilities`` ``[B, classes]`` float32.
         """
         images = crop_and_scale(pixels, self._size, self._central_crop)
-        return {features.PROBABILITIES: self._classify(images)}
+        return {features.PROBABILITIES: self._classify(images)[0]}
 
     def embed_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Embeds images of any size.
@@ -144,18 +148,22 @@ class ServingModel(tf.Module):
           strings.
         """
         whole = decoding.are_whole(images)
-        vectors = self._in_chunks(tf.where(whole, images, _BLANK), self._embed, self._width)
+        vectors = self._in_chunks(
+            tf.where(whole, images, _BLANK), lambda images: self._network(images)[0], self._width
+        )
         return {
             features.EMBEDDING: tf.where(whole[:, tf.newaxis], vectors, 0.0),
             features.ERROR: tf.where(whole, "", _ERROR),
         }
 
     def _answer(self, images: tf.Tensor, whole: tf.Tensor) -> dict[str, tf.Tensor]:
-        probabilities = self._in_chunks(
-            tf.where(whole, images, _BLANK), self._classify, len(self._label_names)
+        classes = len(self._label_names)
+        answers = self._in_chunks(
+            tf.where(whole, images, _BLANK), self._answers, classes + (self._distance is not None)
         )
+        probabilities = answers[:, :classes]
         label_id = tf.argmax(probabilities, axis=-1, output_type=tf.int64)
-        return {
+        found = {
             features.PROBABILITIES: tf.where(whole[:, tf.newaxis], probabilities, 0.0),
             features.LABEL_ID: tf.where(whole, label_id, -1),
             features.LABEL_NAME: tf.where(
@@ -163,6 +171,32 @@ class ServingModel(tf.Module):
             ),
             features.ERROR: tf.where(whole, "", _ERROR),
         }
+        if self._confidence.smallest_in_set is not None:
+            in_set = probabilities >= self._confidence.smallest_in_set
+            in_set |= tf.one_hot(label_id, classes, True, False)
+            found[features.IN_SET] = in_set & whole[:, tf.newaxis]
+        if self._confidence.novelty is not None:
+            distance = tf.where(whole, answers[:, classes], 0.0)
+            found[features.DISTANCE] = distance
+            found[features.UNKNOWN] = distance > self._confidence.novelty.threshold
+        return found
+
+    def _answers(self, images: tf.Tensor) -> tf.Tensor:
+        """Probabilities ``[B, classes]`` and, where it is measured, the distance beside them."""
+        probabilities, vector = self._classify(images)
+        if self._distance is None:
+            return probabilities
+        return tf.concat([probabilities, self._distance(vector)[:, tf.newaxis]], axis=1)
+
+    def _classify(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns probabilities ``[B, classes]``, and the embedding ``[B, D]``."""
+        outputs = {view: self._network(VIEWS[view](images)) for view in self._views}
+        vector, _ = outputs.get(IDENTITY) or self._network(images)
+        logits = [logits for _, logits in outputs.values()]
+        # The logarithm of the mean; of one view, its logits but for a constant. The logarithm of
+        # probabilities would lose much in 8 bits.
+        mean = logits[0] if len(logits) == 1 else tf.reduce_logsumexp(tf.nn.log_softmax(logits), 0)
+        return tf.nn.softmax(mean / self._confidence.temperature), vector
 
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Transforms labelled tf.Examples as they are for training.
@@ -199,6 +233,22 @@ class ServingModel(tf.Module):
             parallel_iterations=1,
         )
         return tf.ensure_shape(chunks.concat()[:count], [None, width])
+
+
+class _Distance(tf.Module):
+    """Embeddings ``[B, features]`` to their distances, ``[B]``, as `Novelty.distances` has them."""
+
+    def __init__(self, novelty: Novelty) -> None:
+        super().__init__(name="distance")
+        # Variables: constants would be stored once for each signature.
+        self._center = tf.Variable(novelty.center, trainable=False)
+        self._basis = tf.Variable(novelty.basis, trainable=False)
+
+    def __call__(self, vectors: tf.Tensor) -> tf.Tensor:
+        centred = vectors - self._center
+        squares = tf.reduce_sum(centred**2, axis=1)
+        inside = tf.reduce_sum(tf.matmul(centred, self._basis) ** 2, axis=1)
+        return tf.sqrt(tf.math.divide_no_nan(tf.maximum(squares - inside, 0.0), squares))
 
 
 def export(model: ServingModel, directory: str) -> None:

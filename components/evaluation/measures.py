@@ -187,21 +187,46 @@ def calibration(
 
     Bins hold confidences in (low, high], as in Guo et al.
     """
+    return calibration_of(count_confidences(confidences, hits, bins))
+
+
+def count_confidences(
+    confidences: npt.NDArray[np.floating], hits: npt.NDArray[np.bool_], bins: int = CALIBRATION_BINS
+) -> npt.NDArray[np.float64]:
+    """Counts answers by bins of confidence; counts of parts of the answers can be added.
+
+    Args:
+      confidences: ``[N]`` in [0, 1].
+      hits: ``[N]``, whether each answer is right.
+      bins: of equal width.
+
+    Returns:
+      ``[3, bins]``: answers, the sum of their confidences, and how many are right.
+    """
     edges = np.linspace(0, 1, bins + 1)
     place = np.clip(np.digitize(confidences, edges, right=True) - 1, 0, bins - 1)
-    found, error = [], 0.0
-    for index in range(bins):
-        inside = place == index
-        images = int(inside.sum())
-        mean = float(confidences[inside].mean()) if images else None
-        right = float(hits[inside].mean()) if images else None
-        if mean is not None and right is not None:
-            error += images / len(hits) * abs(mean - right)
-        low, high = float(edges[index]), float(edges[index + 1])
-        found.append(
-            CalibrationBin(low=low, high=high, images=images, confidence=mean, accuracy=right)
+    return np.stack(
+        [np.bincount(place, of, bins) for of in (np.ones(len(place)), confidences, hits)]
+    )
+
+
+def calibration_of(counts: npt.NDArray[np.float64]) -> Calibration:
+    """The calibration of at least one answer, from what `count_confidences` returns."""
+    images, confidence, right = counts
+    filled = np.maximum(images, 1)
+    edges = np.linspace(0, 1, len(images) + 1)
+    found = tuple(
+        CalibrationBin(
+            low=float(edges[index]),
+            high=float(edges[index + 1]),
+            images=int(images[index]),
+            confidence=float(confidence[index] / filled[index]) if images[index] else None,
+            accuracy=float(right[index] / filled[index]) if images[index] else None,
         )
-    return Calibration(expected_error=error, bins=tuple(found))
+        for index in range(len(images))
+    )
+    error = float(np.abs(confidence - right).sum() / images.sum())
+    return Calibration(expected_error=error, bins=found)
 
 
 def _or_none(value: float) -> float | None:

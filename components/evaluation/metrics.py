@@ -85,6 +85,13 @@ def _cross_entropy(labels: Labels, probabilities: Probabilities) -> float:
     return float(-np.log(of_truth).mean())
 
 
+def _calibration_error(labels: Labels, probabilities: Probabilities) -> float:
+    from inception_finetune.components.evaluation.measures import calibration
+
+    hits = probabilities.argmax(axis=1) == labels
+    return calibration(probabilities.max(axis=1), hits).expected_error
+
+
 def _balanced_accuracy(truth: Labels, answered: Labels, images: Weights | None) -> float:
     """The mean recall of the classes that there are images of."""
     return float(_recalls(truth, answered, images).mean())
@@ -159,6 +166,15 @@ METRICS: Final = {
             largest=None,
             tfma_class="SparseCategoricalCrossentropy",
             measure=_cross_entropy,
+        ),
+        Metric(
+            name="calibration_error",
+            title="calibration error",
+            higher_is_better=False,
+            largest=1.0,
+            tfma_class="CalibrationError",
+            tfma_module=OWN_TFMA_METRICS,
+            measure=_calibration_error,
         ),
         _over_classes("balanced_accuracy", "balanced accuracy", _balanced_accuracy),
         _over_classes("macro_f1", "macro F1", _macro_f1),

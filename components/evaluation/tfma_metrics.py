@@ -6,6 +6,7 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import numpy.typing as npt
 from tensorflow_model_analysis.metrics import metric_util
 from tensorflow_model_analysis.metrics.metric_types import (
     DerivedMetricComputation,
@@ -20,7 +21,12 @@ from tensorflow_model_analysis.metrics.multi_class_confusion_matrix_metrics impo
 )
 from tensorflow_model_analysis.proto import config_pb2
 
-from inception_finetune.components.evaluation.measures import loss_p_value
+from inception_finetune.components.evaluation.measures import (
+    CALIBRATION_BINS,
+    calibration_of,
+    count_confidences,
+    loss_p_value,
+)
 from inception_finetune.components.evaluation.metrics import ACCURACY_LOSS, METRICS
 
 
@@ -55,6 +61,69 @@ def _over_classes(
         return {key: measure(truth, answered, np.array(list(matrix.values())))}
 
     return [*matrices, DerivedMetricComputation(keys=[key], result=result)]
+
+
+class CalibrationError(Metric):
+    """The expected calibration error, over bins of confidence."""
+
+    def __init__(self, name: str) -> None:
+        """`name` is the metric's."""
+        super().__init__(metric_util.merge_per_key_computations(_calibration_error), name=name)
+
+
+def _calibration_error(
+    name: str,
+    eval_config: config_pb2.EvalConfig,
+    model_name: str = "",
+    output_name: str = "",
+    example_weighted: bool = False,
+) -> MetricComputations:
+    key = MetricKey(
+        name=name,
+        model_name=model_name,
+        output_name=output_name,
+        example_weighted=example_weighted,
+    )
+    combiner = _CountConfidences(key, eval_config)
+    return [MetricComputation(keys=[key], preprocessors=None, combiner=combiner)]
+
+
+class _CountConfidences(beam.CombineFn):
+    """Counts answers, their confidences and those that are right, by bins of confidence."""
+
+    def __init__(self, key: MetricKey, config: config_pb2.EvalConfig) -> None:
+        self._key = key
+        self._config = config
+
+    def create_accumulator(self) -> npt.NDArray[np.float64]:
+        return np.zeros([3, CALIBRATION_BINS])
+
+    def add_input(
+        self, counts: npt.NDArray[np.float64], element: StandardMetricInputs
+    ) -> npt.NDArray[np.float64]:
+        label, shares = _answer(element, self._config, self._key.model_name)
+        return counts + count_confidences(np.array([shares.max()]), shares.argmax() == [label])
+
+    def merge_accumulators(
+        self, accumulators: Iterable[npt.NDArray[np.float64]]
+    ) -> npt.NDArray[np.float64]:
+        return np.sum(list(accumulators), axis=0)
+
+    def extract_output(self, counts: npt.NDArray[np.float64]) -> dict[MetricKey, float]:
+        error = calibration_of(counts).expected_error if counts.any() else float("nan")
+        return {self._key: error}
+
+
+def _answer(
+    element: StandardMetricInputs, config: config_pb2.EvalConfig, model: str | None
+) -> tuple[int, npt.NDArray[np.floating]]:
+    """Returns the true class of an image, and the model's probabilities, ``[classes]``."""
+    label, shares, _ = next(
+        metric_util.to_label_prediction_example_weight(
+            element, eval_config=config, model_name=model or "", flatten=False
+        )
+    )
+    return int(label.item()), shares
 
 
 class AccuracyLoss(Metric):
@@ -141,9 +210,5 @@ class _CompareAnswers(beam.CombineFn):
         return {self._key: p_value}
 
     def _is_right(self, element: StandardMetricInputs, model: str) -> bool:
-        label, shares, _ = next(
-            metric_util.to_label_prediction_example_weight(
-                element, eval_config=self._config, model_name=model, flatten=False
-            )
-        )
-        return bool(shares.argmax() == label.item())
+        label, shares = _answer(element, self._config, model)
+        return bool(shares.argmax() == label)

@@ -14,6 +14,7 @@ from tfx.utils import path_utils
 
 from inception_finetune.components import features
 from inception_finetune.components.evaluation import learning_curve, measures
+from inception_finetune.components.evaluation.confidence import FittedConfidence
 from inception_finetune.components.evaluation.verdict import read_verdict
 from inception_finetune.components.model_report import card, facts, page
 from inception_finetune.components.model_report.costs import step_costs
@@ -69,6 +70,9 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
     content = facts.collect(
         chosen,
         answers,
+        fitted=FittedConfidence.model_validate(
+            facts.read_json(f"{extra}/{features.CONFIDENCE_FILE}")
+        ),
         verdict=read_verdict(evaluation.uri, chosen.label_names),
         curves=curves,
         data=data,

@@ -4,22 +4,27 @@ import datetime
 import io
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
+from scipy import special
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from inception_finetune.components import features
 from inception_finetune.components.anomaly_gate.component import read_anomalies
 from inception_finetune.components.dataset.class_counts import class_counts
 from inception_finetune.components.evaluation import measures
+from inception_finetune.components.evaluation.confidence import FittedConfidence, prediction_sets
 from inception_finetune.components.evaluation.label_names import listed
 from inception_finetune.components.evaluation.verdict import Verdict
 from inception_finetune.components.model_report.costs import StepCost
 from inception_finetune.components.model_report.settings import PAIRS, ReportSettings
 from inception_finetune.components.settings import Section
 from inception_finetune.components.test_predictions.store import Predictions
+
+_SMALLEST: Final = float(np.finfo(np.float32).tiny)  # for the logarithm of a probability
 
 
 class SplitFacts(Section):
@@ -53,6 +58,17 @@ class Lineage(Section):
     artifacts: dict[str, str]  # input of the report -> where it lies
 
 
+class Confidence(Section):
+    """What the model says of its own answers, and what comes of it on the test pictures."""
+
+    fitted: FittedConfidence
+    before: measures.Calibration  # with a temperature of 1
+    covered: measures.Accuracy | None  # pictures whose prediction set holds the truth
+    set_size: float | None  # the mean number of classes in a set
+    single: float | None  # share of the sets that hold one class
+    unknown: measures.Accuracy | None  # pictures that are called unknown
+
+
 class Facts(Section):
     """The content of the page and the card."""
 
@@ -71,6 +87,7 @@ class Facts(Section):
     confusion: tuple[measures.Confusion, ...]  # the most frequent first, at most PAIRS
     confused_pairs: int  # all of them
     calibration: measures.Calibration
+    confidence: Confidence
     curves: tuple[dict[str, float], ...]  # a row for each epoch of training
     data: Data
     steps: tuple[StepCost, ...]
@@ -96,6 +113,7 @@ def collect(
     settings: ReportSettings,
     predictions: Predictions,
     *,
+    fitted: FittedConfidence,
     verdict: Verdict,
     curves: Iterable[dict[str, float]],
     data: Data,
@@ -111,6 +129,7 @@ def collect(
     Args:
       settings: of the report.
       predictions: of the candidate, and of the last blessed model where there is a comparable one.
+      fitted: what was fitted to the candidate's answers.
       verdict: Evaluator's.
       curves: a row for each epoch of training.
       data: of the data set.
@@ -149,6 +168,7 @@ def collect(
         confusion=confused[:PAIRS],
         confused_pairs=len(confused),
         calibration=measures.calibration(predictions.candidate.max(axis=1), hits),
+        confidence=confidence(fitted, predictions, hits),
         curves=tuple(curves),
         data=data,
         steps=steps,
@@ -164,6 +184,35 @@ def collect(
             config=settings.config,
             artifacts=artifacts,
         ),
+    )
+
+
+def confidence(
+    fitted: FittedConfidence, predictions: Predictions, hits: npt.NDArray[np.bool_]
+) -> Confidence:
+    """Measures what was fitted on validation pictures on the test pictures.
+
+    Args:
+      fitted: to the candidate's answers.
+      predictions: the candidate's.
+      hits: ``[N]``, which of them are right.
+    """
+    shares = predictions.candidate
+    # The temperature taken back: probabilities are a softmax of logits over it.
+    before = special.softmax(np.log(np.maximum(shares, _SMALLEST)) * fitted.temperature, axis=1)
+    covered = size = single = None
+    if fitted.smallest_in_set is not None:
+        sets = prediction_sets(shares, fitted.smallest_in_set)
+        covered = measures.accuracy(sets[np.arange(len(sets)), predictions.labels])
+        sizes = sets.sum(axis=1)
+        size, single = float(sizes.mean()), float((sizes == 1).mean())
+    return Confidence(
+        fitted=fitted,
+        before=measures.calibration(before.max(axis=1), hits),
+        covered=covered,
+        set_size=size,
+        single=single,
+        unknown=None if predictions.unknown is None else measures.accuracy(predictions.unknown),
     )
 
 

@@ -62,20 +62,23 @@ class ExportedModels(ModelHandler[bytes, Prediction, Signatures]):
           UserError: an image cannot be decoded.
         """
         try:
-            answers = {
-                key: signature(examples=tf.constant(batch))[features.PROBABILITIES].numpy()
-                for key, signature in model.items()
+            outputs = {
+                key: signature(examples=tf.constant(batch)) for key, signature in model.items()
             }
-            answers |= {key: answers[key][:, order] for key, order in self._orders.items()}
         except tf.errors.InvalidArgumentError as error:
             raise undecodable_image(batch) or error from error
+        answers = {key: output[features.PROBABILITIES].numpy() for key, output in outputs.items()}
+        answers |= {key: answers[key][:, order] for key, order in self._orders.items()}
+        unknown = outputs[features.CANDIDATE].get(features.UNKNOWN)
         advance(len(batch))
         for index, serialized in enumerate(batch):
             feature = tf.train.Example.FromString(serialized).features.feature
             [identity] = feature[features.IMAGE_ID].bytes_list.value
             [label] = feature[features.LABEL].int64_list.value
             rows: dict[str, np.ndarray] = {key: rows[index] for key, rows in answers.items()}
-            yield Prediction(identity, label, rows)
+            yield Prediction(
+                identity, label, rows, None if unknown is None else bool(unknown[index])
+            )
 
     def get_metrics_namespace(self) -> str:
         """Under which Beam counts."""

@@ -17,6 +17,7 @@ class Prediction(NamedTuple):
     id: bytes
     label: int  # the truth
     probabilities: dict[str, npt.NDArray[np.float32]]
+    unknown: bool | None = None  # what the candidate calls it; None where it does not say
 
 
 class Predictions(NamedTuple):
@@ -26,6 +27,9 @@ class Predictions(NamedTuple):
     labels: npt.NDArray[np.int64]  # [N], the truth
     candidate: npt.NDArray[np.float32]  # [N, classes], rows sum to 1
     baseline: npt.NDArray[np.float32] | None  # the same of the last blessed model, if there was one
+    unknown: npt.NDArray[np.bool_] | None = (
+        None  # [N], what the candidate calls so, where it says it
+    )
 
 
 def encode(prediction: Prediction) -> bytes:
@@ -36,6 +40,8 @@ def encode(prediction: Prediction) -> bytes:
     feature[features.LABEL].int64_list.value.append(prediction.label)
     for key, probabilities in prediction.probabilities.items():
         feature[key].float_list.value.extend(probabilities)
+    if prediction.unknown is not None:
+        feature[features.CANDIDATE_UNKNOWN].int64_list.value.append(prediction.unknown)
     return bytes(example.SerializeToString())
 
 
@@ -60,6 +66,7 @@ def read_predictions(uri: str) -> Predictions:
         np.array([row.label for row in rows], np.int64),
         arrays[features.CANDIDATE],
         arrays.get(features.BASELINE),
+        None if rows[0].unknown is None else np.array([row.unknown for row in rows], np.bool_),
     )
 
 
@@ -73,4 +80,7 @@ def _decode(record: bytes) -> Prediction:
             for key in (features.CANDIDATE, features.BASELINE)
             if key in feature
         },
+        bool(feature[features.CANDIDATE_UNKNOWN].int64_list.value[0])
+        if features.CANDIDATE_UNKNOWN in feature
+        else None,
     )

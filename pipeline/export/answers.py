@@ -89,11 +89,11 @@ def _answer(model: Path, pictures: Path, result: Path) -> None:
         for name in sorted(archive.namelist()):
             encoded = archive.read(name)
             started = time.perf_counter()
-            [row], [error] = opened.answer([encoded])
+            answers = opened.answer([encoded])
             seconds.append(time.perf_counter() - started)
-            if error:
+            if error := answers.errors[0]:
                 raise UserError(f"Model {model} cannot read test picture {int(name)}: {error}.")
-            rows.append(row)
+            rows.append(answers.shares[0])
     np.savez(
         result,
         probabilities=np.stack(rows),

@@ -12,6 +12,7 @@ from inception_finetune.components.image.decoding_without_tensorflow import (
     UnreadablePictureError,
     decode,
 )
+from inception_finetune.pipeline.prediction.answers import Answers
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,15 +35,14 @@ class ExportedModel:
         self.metadata = self._file.metadata
         self.label_names = self.metadata.label_names
 
-    def answer(self, encoded: Sequence[bytes]) -> tuple["npt.NDArray[np.float32]", list[str]]:
+    def answer(self, encoded: Sequence[bytes]) -> Answers:
         """Classifies pictures, one at a time: they differ in size.
 
         Args:
           encoded: content of each file.
 
         Returns:
-          Probabilities ``[N, classes]`` float32, and why each picture cannot be read; "" where it
-          can.
+          Their probabilities, and why some cannot be read.
 
         Raises:
           UserError: the file fails, or answers with another number of classes than it names.
@@ -56,7 +56,7 @@ class ExportedModel:
                 errors[place] = str(error)
                 continue
             shares[place] = self._ask(pixels)
-        return shares, errors
+        return Answers(shares, errors)
 
     def _ask(self, pixels: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.float32]":
         try:

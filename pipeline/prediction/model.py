@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
+from typing import Any, Final
 
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError, in_short
 from inception_finetune.components.evaluation.label_names import read_label_names
 from inception_finetune.components.features import LABELS_FILE
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
+from inception_finetune.pipeline.prediction.answers import Answers
 
 SIGNATURE: Final = "predict_images"
 
@@ -43,15 +39,14 @@ class PushedModel:
                 "pushed."
             )
 
-    def answer(self, encoded: Sequence[bytes]) -> tuple["npt.NDArray[np.float32]", list[str]]:
+    def answer(self, encoded: Sequence[bytes]) -> Answers:
         """Classifies pictures.
 
         Args:
           encoded: content of each file.
 
         Returns:
-          Probabilities ``[N, classes]`` float32, and why each picture cannot be read; "" where it
-          can.
+          What the model says of each.
 
         Raises:
           UserError: the model fails, or answers with another number of classes than it names.
@@ -72,4 +67,9 @@ class PushedModel:
                 f"Model {self.directory} tells {classes} classes apart, and its {LABELS_FILE} "
                 f"names {names}. Push it again, or give another --model DIR."
             )
-        return probabilities, [error.decode() for error in answer[features.ERROR].numpy()]
+        in_set, unknown = (
+            answer[key].numpy() if key in answer else None
+            for key in (features.IN_SET, features.UNKNOWN)
+        )
+        errors = [error.decode() for error in answer[features.ERROR].numpy()]
+        return Answers(probabilities, errors, in_set, unknown)

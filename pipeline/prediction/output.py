@@ -18,6 +18,7 @@ from inception_finetune.components.shown_text import plain, visible
 from inception_finetune.pipeline.prediction.formats import Format
 from inception_finetune.pipeline.prediction.predict import Prediction
 from inception_finetune.pipeline.prediction.rows import (
+    SET,
     columns,
     is_text,
     parquet_schema,
@@ -130,7 +131,11 @@ class TableWriter:
             if prediction.error:
                 label, last = plain("not read", style="red"), plain(prediction.error)
             else:
-                label = plain(f"{prediction.label_id} {prediction.label_name}")
+                label = plain(
+                    f"{prediction.label_id} {prediction.label_name}"
+                    f"{', or unknown' if prediction.unknown else ''}",
+                    style="yellow" if prediction.unknown else "",
+                )
                 ranked = prediction.ranked(self._top)
                 last = plain(", ".join(f"{name} {share:.3f}" for name, share in ranked))
             cells = [self._name(prediction.picture.name), label]
@@ -195,7 +200,9 @@ class _CsvRows:
         self._buffer.truncate()
 
     def _cell(self, name: str, value: Any) -> Any:
-        if value is None or not is_text(name):
+        if name == SET and value is not None:
+            value = json.dumps(value, ensure_ascii=False)
+        elif value is None or not is_text(name):
             return value
         text = visible(value)
         if value.startswith(_FORMULA):

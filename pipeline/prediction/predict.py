@@ -3,12 +3,13 @@
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from inception_finetune.components.shown_text import visible
+from inception_finetune.pipeline.prediction.answers import Answers
 from inception_finetune.pipeline.prediction.pictures import Picture
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ class Model(Protocol):
     label_names: tuple[str, ...]
     directory: "Path"  # or the file
 
-    def answer(self, encoded: Sequence[bytes]) -> tuple[npt.NDArray[np.float32], list[str]]:
-        """Probabilities ``[N, classes]`` of N pictures, and why each cannot be read."""
+    def answer(self, encoded: Sequence[bytes]) -> Answers:
+        """Classifies N pictures."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,26 @@ class Prediction:
     label_names: Sequence[str]
     shares: npt.NDArray[np.float32]  # [classes], the probabilities; all 0 where there is an error
     error: str = ""  # why the picture could not be read
+    # None where the model does not say it, or the picture could not be read.
+    prediction_set: tuple[str, ...] | None = None  # names of the classes, by their ids
+    unknown: bool | None = None  # whether it is unlike the pictures of the training
+
+    @classmethod
+    def of(cls, picture: Picture, names: Sequence[str], answers: Answers, place: int) -> Self:
+        """Returns the prediction of one of the pictures that were answered."""
+        error = picture.error or answers.errors[place]
+        in_set, unknown = answers.in_set, answers.unknown
+        members = None
+        if in_set is not None and not error:
+            members = tuple(name for name, one in zip(names, in_set[place], strict=True) if one)
+        return cls(
+            picture,
+            names,
+            answers.shares[place],
+            error,
+            members,
+            None if unknown is None or error else bool(unknown[place]),
+        )
 
     @property
     def label_id(self) -> int:
@@ -96,10 +117,10 @@ def predict(model: Model, pictures: Iterable[Picture]) -> Iterator[list[Predicti
       UserError: the model does not answer.
     """
     for batch in _batches(pictures):
-        shares, errors = model.answer([picture.encoded for picture in batch])
+        answers = model.answer([picture.encoded for picture in batch])
         yield [
-            Prediction(picture, model.label_names, row, picture.error or error)
-            for picture, row, error in zip(batch, shares, errors, strict=True)
+            Prediction.of(picture, model.label_names, answers, place)
+            for place, picture in enumerate(batch)
         ]
 
 

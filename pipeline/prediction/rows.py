@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 PICTURE: Final = "picture"
 TRUTH: Final = "truth"
 ERROR: Final = "error"
-_NUMBERS: Final = ("label_id", "probability")  # columns that are no text, by how they begin
+UNKNOWN: Final = "unknown"
+SET: Final = "prediction_set"
+# Columns that are no text, by how they begin.
+_NO_TEXT: Final = ("label_id", "probability", UNKNOWN, SET)
 
 
 def columns(top: int) -> list[str]:
@@ -20,18 +23,18 @@ def columns(top: int) -> list[str]:
       top: classes in a row, at least 1.
 
     Returns:
-      ``picture``, ``truth``, ``error``, ``label_id``, ``label``, ``probability``, and for each
-      further class ``label_2``, ``probability_2`` and so on.
+      ``picture``, ``truth``, ``error``, ``label_id``, ``label``, ``probability``, ``unknown``,
+      ``prediction_set``, and for each further class ``label_2``, ``probability_2`` and so on.
     """
     further = [
         f"{name}_{place}" for place in range(2, top + 1) for name in ("label", "probability")
     ]
-    return [PICTURE, TRUTH, ERROR, "label_id", "label", "probability", *further]
+    return [PICTURE, TRUTH, ERROR, "label_id", "label", "probability", UNKNOWN, SET, *further]
 
 
 def is_text(column: str) -> bool:
     """Returns whether a column holds text."""
-    return not column.startswith(_NUMBERS)
+    return not column.startswith(_NO_TEXT)
 
 
 def row_of(prediction: Prediction, top: int) -> dict[str, Any]:
@@ -42,7 +45,8 @@ def row_of(prediction: Prediction, top: int) -> dict[str, Any]:
       top: classes in a row; what the model does not have is None.
 
     Returns:
-      None stands for an unknown truth, for no error, and where there is one, for all answers.
+      None stands for an unknown truth, for no error, and where there is one, for all answers; and
+      for what the model does not say.
       Probabilities have the digits that tell a float32 from its neighbours.
     """
     row: dict[str, Any] = dict.fromkeys(columns(top))
@@ -52,6 +56,9 @@ def row_of(prediction: Prediction, top: int) -> dict[str, Any]:
         row[ERROR] = prediction.error
         return row
     row["label_id"] = prediction.label_id
+    row[UNKNOWN] = prediction.unknown
+    if prediction.prediction_set is not None:
+        row[SET] = list(prediction.prediction_set)
     for place, (label, share) in enumerate(prediction.ranked(top), start=1):
         end = "" if place == 1 else f"_{place}"
         row[f"label{end}"], row[f"probability{end}"] = label, float(str(share))
@@ -67,10 +74,10 @@ def utf8_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def parquet_schema(top: int) -> "pa.Schema":
-    """Returns Parquet's types of the columns: text, int32 and float32."""
+    """Returns Parquet's types of the columns."""
     import pyarrow as pa
 
-    types = {"label_id": pa.int32()}
+    types = {"label_id": pa.int32(), UNKNOWN: pa.bool_(), SET: pa.list_(pa.string())}
     return pa.schema(
         [
             (name, pa.string() if is_text(name) else types.get(name, pa.float32()))

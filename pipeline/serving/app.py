@@ -231,8 +231,8 @@ class Server:
                 stored = as_png_or_jpeg(body)
                 if isinstance(stored, str):
                     raise RequestError(400, stored)
-                [row], [error] = model.answer([stored.encoded])
-                return Prediction(Picture("", body, None), model.label_names, row, error)
+                answers = model.answer([stored.encoded])
+                return Prediction.of(Picture("", body, None), model.label_names, answers, 0)
 
             found = await self._compute(version, work)
         self._metrics.pictures.inc()
@@ -243,9 +243,12 @@ class Server:
             {"label": label, "probability": float(str(share))}
             for label, share in found.ranked(int(top[:6]))
         ]
-        return web.json_response(
-            {"model": self._name, "version": version.number, "classes": classes}
-        )
+        answer = {"model": self._name, "version": version.number, "classes": classes}
+        if found.prediction_set is not None:
+            answer["prediction_set"] = found.prediction_set
+        if found.unknown is not None:
+            answer["unknown"] = found.unknown
+        return web.json_response(answer)
 
     def _asked(self, request: web.Request) -> tuple[str, int | None]:
         number = request.match_info.get("version")

@@ -12,7 +12,7 @@ from inception_finetune.components.trunk_features.record import TrunkOutput, enc
 from inception_finetune.trainer import input_fn, model
 from inception_finetune.trainer.execution import Execution
 from inception_finetune.trainer.input_fn import FeatureSource
-from inception_finetune.trainer.settings import TrainerSettings, Training
+from inception_finetune.trainer.settings import ConfidenceSection, TrainerSettings, Training
 
 CLASSES, CHANNELS = 3, 8
 
@@ -84,6 +84,7 @@ def settings_for(**training) -> TrainerSettings:
         views=TrainViews(),
         served_views=("identity",),
         label_names=("cat", "dog", "owl"),
+        confidence=ConfidenceSection(),
         code_fingerprint="",
     )
 

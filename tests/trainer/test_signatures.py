@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
+from scipy import special
 
 from inception_finetune.components import features
 from inception_finetune.components.dataset.png import encode_png
+from inception_finetune.components.evaluation.confidence import Novelty
 from inception_finetune.trainer import signatures
+from inception_finetune.trainer.confidence import Confidence
 
 LABELS = ("cat", "dog", "ship")
 
@@ -77,6 +80,48 @@ def test_every_batch_size_gives_the_same_answer_for_each_image(served, examples,
     answer = served["predict_images"](images=tf.constant(encoded))
     levels = [examples.levels[i % 10] for i in range(count)]
     np.testing.assert_allclose(answer[features.PROBABILITIES], expected(levels), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def confident(transform_output):
+    """`served`, with a temperature of 2, sets from a probability of 0.3 on, and a distance.
+
+    What its head is given, the three colours' means, varies in the first alone.
+    """
+    novelty = Novelty(np.array([-1, -1, -1], "f4"), np.eye(3, 1, dtype="f4"), threshold=0.5)
+    image = keras.Input([75, 75, 3])
+    network = keras.Model(image, Brightness()(image))
+    said = Confidence(temperature=2.0, smallest_in_set=0.3, novelty=novelty)
+    return signatures.ServingModel(
+        network, transform_output, LABELS, confidence=said, central_crop=0.875
+    )
+
+
+def test_a_temperature_softens_probabilities_and_changes_no_label(confident, served, examples):
+    encoded = tf.constant(examples.encoded)
+    hot, cold = confident.predict_images(encoded), served["predict_images"](images=encoded)
+    logits = np.log(cold[features.PROBABILITIES])
+    np.testing.assert_allclose(
+        hot[features.PROBABILITIES], special.softmax(logits / 2, axis=1), atol=1e-5
+    )
+    np.testing.assert_array_equal(hot[features.LABEL_ID], cold[features.LABEL_ID])
+    assert not {features.IN_SET, features.DISTANCE, features.UNKNOWN} & set(cold)
+
+
+def test_sets_and_what_is_unknown_are_said_of_readable_pictures(confident, examples):
+    red = np.zeros([75, 75, 3], np.uint8)
+    red[..., 0] = 255
+    light = examples.encoded[np.argmax(examples.levels)]
+    encoded = [encode_png(red), encode_png(red[..., ::-1]), b"no picture", light]
+    answer = confident.predict_images(tf.constant(encoded))
+    shares = answer[features.PROBABILITIES].numpy()
+    np.testing.assert_array_equal(answer[features.IN_SET], shares >= 0.3)
+    assert answer[features.IN_SET].numpy().sum(axis=1)[:3].tolist() == [1, 1, 0]
+    # From black, the first lies in the direction of the training's, the second across it, and a
+    # grey one in all three.
+    expected = [0.0, 1.0, 0.0, np.sqrt(2 / 3)]
+    np.testing.assert_allclose(answer[features.DISTANCE], expected, atol=1e-3)
+    assert answer[features.UNKNOWN].numpy().tolist() == [False, True, False, True]
 
 
 class LeftHalf(keras.layers.Layer):

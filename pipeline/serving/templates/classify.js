@@ -69,6 +69,11 @@ function show(card, answer) {
     bar.appendChild(document.createElement("i")).style.width = `${100 * probability}%`;
     card.querySelector("ol").append(row);
   }
+  const notes = [];
+  if (answer.unknown) notes.push("Unlike the pictures of the training: it may be none of these.");
+  const set = answer.prediction_set;
+  if (set && set.length > 1) notes.push(`Not sure: one of ${set.join(", ")}.`);
+  card.querySelector(".notes").textContent = notes.join(" ");
   card.querySelector(".version").textContent = `${answer.model}, version ${answer.version}`;
 }
 

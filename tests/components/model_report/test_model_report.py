@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import special
 from sklearn import metrics
 
 from helpers.reports import dense, earliest
 from inception_finetune.components.backbone.networks import NETWORKS
 from inception_finetune.components.evaluation import measures
+from inception_finetune.components.evaluation.confidence import FittedConfidence
 from inception_finetune.components.evaluation.metrics import METRICS
 from inception_finetune.components.model_report import card, pictures
-from inception_finetune.components.model_report.facts import Facts
+from inception_finetune.components.model_report.facts import Facts, confidence
 from inception_finetune.components.model_report.settings import Report
 from inception_finetune.components.test_predictions.store import Predictions, read_predictions
 from inception_finetune.components.web_page.data_address import data_address
@@ -64,6 +66,44 @@ def test_the_numbers_are_those_of_scikit_learn(facts, stored):
         for name, value in (("precision", row.precision), ("recall", row.recall)):
             assert (value or 0.0) == pytest.approx(expected[name])
         assert (row.f1 or 0.0) == pytest.approx(expected["f1-score"])
+
+
+@pytest.mark.e2e
+def test_what_the_model_says_of_its_answers_is_measured_on_the_test_pictures(facts, stored):
+    found, shares = facts.confidence, stored.candidate
+    assert found.fitted.pictures == facts.data.splits["validation"].images
+    of_truth = shares[np.arange(len(shares)), stored.labels]
+    hits = shares.argmax(axis=1) == stored.labels
+    covered = (of_truth >= found.fitted.smallest_in_set) | hits
+    assert found.covered.correct == covered.sum()
+    assert 1 <= found.set_size <= 10 and (found.single == 1) == (found.set_size == 1)
+    assert found.unknown.images == len(shares) and found.unknown.correct == stored.unknown.sum()
+    # Two answers of one temperature: the logits' differences are their logarithms' times it.
+    before = np.float64(shares) ** found.fitted.temperature
+    before /= before.sum(axis=1, keepdims=True)
+    expected = measures.calibration(before.max(axis=1), hits).expected_error
+    assert found.before.expected_error == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_temperature_is_taken_back_for_the_calibration_before_it():
+    logits = np.random.default_rng(0).normal(scale=3, size=(500, 4))
+    labels = logits.argmax(axis=1)
+    labels[:200] = (labels[:200] + 1) % 4
+    cold, hot = (np.float32(special.softmax(logits / one, axis=1)) for one in (1, 3))
+    fitted = FittedConfidence(
+        pictures=500,
+        temperature=3,
+        coverage=None,
+        smallest_in_set=None,
+        false_unknown=None,
+        unknown_from=None,
+    )
+    hits = cold.argmax(axis=1) == labels
+    ids = tuple(map(str, range(500)))
+    found = confidence(fitted, Predictions(ids, labels, hot, None), hits)
+    expected = measures.calibration(cold.max(axis=1), hits).expected_error
+    assert found.before.expected_error == pytest.approx(expected, rel=1e-4)
+    assert (found.covered, found.set_size, found.unknown) == (None, None, None)
 
 
 @pytest.mark.e2e

@@ -10,10 +10,17 @@ from PIL import Image
 
 from inception_finetune.components import features
 from inception_finetune.components.evaluation import measures
+from inception_finetune.components.evaluation.confidence import FittedConfidence
 from inception_finetune.components.evaluation.verdict import Threshold, Verdict
 from inception_finetune.components.io.record_index import COMPRESSION
 from inception_finetune.components.model_report import card, page
-from inception_finetune.components.model_report.facts import Data, Facts, Lineage, SplitFacts
+from inception_finetune.components.model_report.facts import (
+    Data,
+    Facts,
+    Lineage,
+    SplitFacts,
+    confidence,
+)
 from inception_finetune.components.model_report.settings import Report
 from inception_finetune.components.test_predictions.store import Predictions
 
@@ -59,6 +66,16 @@ def made(classes: int) -> tuple[Facts, Predictions]:
         Threshold(slice=f"label={i}", metric="accuracy", bound=0.5, value=i / classes)
         for i in range(classes)
     )
+    ids = tuple(f"test:{number}" for number in range(IMAGES))
+    answers = Predictions(ids, labels, shares, None, labels == 0)
+    fitted = FittedConfidence(
+        pictures=IMAGES,
+        temperature=2.0,
+        coverage=0.9,
+        smallest_in_set=0.3,
+        false_unknown=0.05,
+        unknown_from=0.5,
+    )
     facts = Facts(
         name="many",
         created="2026-01-01T00:00:00+00:00",
@@ -79,6 +96,7 @@ def made(classes: int) -> tuple[Facts, Predictions]:
         confusion=confused[:2000],
         confused_pairs=len(confused),
         calibration=measures.calibration(shares.max(axis=1), hits),
+        confidence=confidence(fitted, answers, hits),
         curves=(),
         data=Data(splits=dict.fromkeys(features.SPLITS, split), anomalies=()),
         steps=(),
@@ -98,8 +116,7 @@ def made(classes: int) -> tuple[Facts, Predictions]:
             artifacts={"Trainer": "here"},
         ),
     )
-    ids = tuple(f"test:{number}" for number in range(IMAGES))
-    return facts, Predictions(ids, labels, shares, None)
+    return facts, answers
 
 
 @pytest.fixture(scope="module")

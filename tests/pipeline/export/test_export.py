@@ -56,9 +56,9 @@ def test_every_format_is_written_and_measured(pushed, asked, tmp_path):
         assert row.answers.milliseconds > 0 and row.size > 1000
     # TensorFlow's process takes hundreds of MB, and none of the others loads it.
     assert all(row.answers.peak_bytes < model.answers.peak_bytes / 2 for row in rows[1:])
-    shares, errors = ExportedModel(onnx.file).answer([b"no picture", *asked.encoded])
-    assert "a whole PNG or JPEG" in errors[0] and not any(errors[1:])
-    np.testing.assert_array_equal(shares[1:], onnx.answers.probabilities)
+    said = ExportedModel(onnx.file).answer([b"no picture", *asked.encoded])
+    assert "a whole PNG or JPEG" in said.errors[0] and not any(said.errors[1:])
+    np.testing.assert_array_equal(said.shares[1:], onnx.answers.probabilities)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,12 @@ def prediction(name: str, *shares: float, truth: str | None = None, error: str =
     return Prediction(Picture(name, b"", truth), NAMES, np.array(shares, np.float32), error)
 
 
+def unsure(one: Prediction, *names: str) -> Prediction:
+    return replace(one, prediction_set=names, unknown=True)
+
+
 ROWS = [
-    prediction("shots/dog/1.png", 0.1, 0.7, 0.2, truth="dog"),
+    unsure(prediction("shots/dog/1.png", 0.1, 0.7, 0.2, truth="dog"), "dog", "=owl"),
     prediction(ODD, 0, 0, 0, error="it is damaged"),
     prediction(BYTES, 1 / 3, 0, 2 / 3),
     prediction("-4+4.png", 1, 0, 0),
@@ -54,9 +59,12 @@ def test_json_lines_keep_names_and_show_nothing_unprintable(tmp_path):
         "label_id": 1,
         "label": "dog",
         "probability": 0.7,
+        "unknown": True,
+        "prediction_set": ["dog", "=owl"],
         "label_2": "=owl",
         "probability_2": 0.2,
     }
+    assert rows[2]["unknown"] is rows[2]["prediction_set"] is None  # this model does not say
     assert rows[1] == dict.fromkeys(rows[0]) | {"picture": ODD, "error": "it is damaged"}
     assert rows[2]["picture"] == BYTES
     assert np.float32(rows[2]["probability"]) == np.float32(2 / 3)
@@ -73,6 +81,8 @@ def test_csv_is_safe_for_terminals_and_spreadsheets_and_says_what_it_changed(tmp
     ]
     assert (rows[0]["label"], rows[0]["label_2"], rows[2]["label"]) == ("dog", "'=owl", "'=owl")
     assert (rows[0]["probability"], rows[0]["label_id"], rows[0]["error"]) == ("0.7", "1", "")
+    assert (rows[0]["unknown"], rows[0]["prediction_set"]) == ("True", '["dog", "=owl"]')
+    assert (rows[2]["unknown"], rows[2]["prediction_set"]) == ("", "")
     assert (rows[1]["label"], rows[1]["label_id"], rows[1]["error"]) == ("", "", "it is damaged")
 
 
@@ -91,6 +101,8 @@ def test_parquet_has_types_and_groups_of_rows(tmp_path, monkeypatch):
     assert [row["label_id"] for row in rows] == [1, None, 2, 0]
     assert np.float32(rows[2]["probability"]) == np.float32(2 / 3)
     kinds = {field.name: str(field.type) for field in file.schema_arrow}
+    assert kinds["unknown"] == "bool" and kinds["prediction_set"].startswith("list<")
+    assert rows[0]["unknown"] and rows[0]["prediction_set"] == ["dog", "=owl"]
     assert kinds["label_id"] == "int32" and kinds["probability_2"] == "float"
 
 
@@ -137,7 +149,8 @@ def test_names_are_not_broken_where_there_is_no_terminal():
     assert any(LONG in line for line in lines)
     assert len(lines) == 3 + 5 + 1
     assert any(r'a\x1b[2J\n\u202e,".png' in line and "not read" in line for line in lines)
-    assert any("dog 0.700, =owl 0.200" in line and "1 dog" in line for line in lines)
+    assert any("dog 0.700, =owl 0.200" in line and "1 dog, or unknown" in line for line in lines)
+    assert sum("unknown" in line for line in lines) == 1
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])

@@ -230,7 +230,7 @@ def test_an_old_version_is_let_go_with_its_last_request(brightness_model, tmp_pa
             push(brightness_model, tmp_path, 2)
             await versions.look()
             assert versions.current and versions.current.number == 2
-            assert old.state == "UNLOADING" and len(model.answer([encoded(0)])[1]) == 1
+            assert old.state == "UNLOADING" and len(model.answer([encoded(0)]).errors) == 1
             kept = weakref.ref(model)
             del model
             gc.collect()
