@@ -5,6 +5,7 @@ measures it, and stands beside; nothing is chosen by it.
 """
 
 import json
+import shutil
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.data import load_pictures, with_long_tail, write_folders
 from inception_finetune.components.evaluation.learning_curve import FILE, read_history
 from inception_finetune.components.evaluation.metrics import ACCURACY
 from inception_finetune.components.steps import Step
@@ -43,6 +45,11 @@ _INGREDIENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "sgd": ("training.optimizer=sgd", "training.learning_rate=0.02"),
     "averaged weights": ("training.ema_momentum=0.99",),
     "smoothing": ("training.label_smoothing=0.1",),
+    "balanced weights": ("training.class_weights=balanced",),
+    "effective weights": ("training.class_weights=effective",),
+    "balanced sampling": ("training.balanced_sampling=1.0",),
+    "half balanced sampling": ("training.balanced_sampling=0.5",),
+    "focal loss": ("training.focal_gamma=2.0",),
     "served flip": ("image.served_views=[identity, flip_left_right]",),
 }
 # What each changes of the configuration that is given.
@@ -71,17 +78,31 @@ def main(
     config: Annotated[str, typer.Option(help="Preset or YAML file.")] = "cifar10",
     recipe: Annotated[list[str] | None, typer.Option(help="Of RECIPES; repeatable.")] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each recipe.")] = 3,
+    long_tail: Annotated[
+        float | None,
+        typer.Option(help="Train pictures of the first class over those of the last."),
+    ] = None,
     output: Annotated[Path, typer.Option(help="Receives one JSON object a line.")] = Path(
         "build/accuracy.jsonl"
     ),
 ) -> None:
-    """Accuracy and cost of training recipes on a data set, as a table."""
+    """Accuracy and cost of training recipes on a data set, as a table.
+
+    With --long-tail, the train pictures of `dataset.archive`, of CIFAR's form, are thinned out; all
+    test pictures stay, so that accuracy is the mean recall of the classes.
+    """
     names = list(recipe or RECIPES)
     if unknown := [name for name in names if name not in RECIPES]:
         raise typer.BadParameter(f"{', '.join(unknown)}: choose from {', '.join(RECIPES)}")
     load_tensorflow(verbose=False)
     results: list[Result] = []
     output.parent.mkdir(parents=True, exist_ok=True)
+    if long_tail is not None:
+        folder = output.with_name(f"long-tail-{long_tail:g}")
+        shutil.rmtree(folder, ignore_errors=True)
+        pictures = load_pictures(load_config(config, overrides or ()))
+        write_folders(with_long_tail(pictures, long_tail), folder)
+        overrides = [*(overrides or ()), f"dataset.archive={folder}"]
     with output.open("a", encoding="utf-8") as lines:
         for name in names:
             for seed in range(seeds):

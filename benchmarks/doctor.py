@@ -8,19 +8,17 @@ import io
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 import numpy as np
-import numpy.typing as npt
 import typer
 from PIL import Image, ImageEnhance, ImageOps
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.data import load_archive
+from benchmarks.data import as_png, load_pictures, write_folders
 from inception_finetune.components import features
 from inception_finetune.components.data_check.findings import Findings
-from inception_finetune.components.dataset.archive import Archive
 from inception_finetune.pipeline.cli.options import load_tensorflow
 from inception_finetune.pipeline.config import Config, load_config
 from inception_finetune.pipeline.data_check import check_data_set
@@ -31,12 +29,6 @@ _ALL: Final = 1 << 30  # pictures that are looked at
 def _jpeg(picture: Image.Image, quality: int) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
-
-
-def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -60,23 +52,14 @@ def _resized(picture: Image.Image, share: float) -> Image.Image:
 ALTERATIONS: Final[Mapping[str, Callable[[Image.Image], bytes]]] = {
     "JPEG of quality 75": lambda one: _jpeg(one, 75),
     "JPEG of quality 40": lambda one: _jpeg(one, 40),
-    "brightness × 1.2": lambda one: _png(ImageEnhance.Brightness(one).enhance(1.2)),
-    "size × 0.75 and back": lambda one: _png(_resized(one, 0.75)),
-    "crop of 90 %": lambda one: _png(_cropped(one, 0.9)),
-    "crop of 80 %": lambda one: _png(_cropped(one, 0.8)),
-    "shift by 2 pixels": lambda one: _png(_shifted(one, 2)),
-    "shift by 4 pixels": lambda one: _png(_shifted(one, 4)),
-    "mirrored": lambda one: _png(ImageOps.mirror(one)),
+    "brightness × 1.2": lambda one: as_png(ImageEnhance.Brightness(one).enhance(1.2)),
+    "size × 0.75 and back": lambda one: as_png(_resized(one, 0.75)),
+    "crop of 90 %": lambda one: as_png(_cropped(one, 0.9)),
+    "crop of 80 %": lambda one: as_png(_cropped(one, 0.8)),
+    "shift by 2 pixels": lambda one: as_png(_shifted(one, 2)),
+    "shift by 4 pixels": lambda one: as_png(_shifted(one, 4)),
+    "mirrored": lambda one: as_png(ImageOps.mirror(one)),
 }
-
-
-class Pictures(NamedTuple):
-    """All pictures of an archive."""
-
-    images: npt.NDArray[np.uint8]  # [N, H, W, 3]
-    labels: npt.NDArray[np.int64]  # [N]
-    splits: list[str]  # train or test
-    label_names: tuple[str, ...]
 
 
 def main(
@@ -91,7 +74,7 @@ def main(
     """Precision and recall of `data check`, on faults that are planted in an archive's pictures."""
     load_tensorflow(False)
     chosen = load_config(config, [*(overrides or []), f"root={folder}"])
-    pictures = _pictures(load_archive(chosen))
+    pictures = load_pictures(chosen)
     console, random = Console(), np.random.default_rng(0)
 
     count = len(pictures.labels)
@@ -99,11 +82,11 @@ def main(
     labels = pictures.labels.copy()
     labels[changed] += random.integers(1, len(pictures.label_names), len(changed))
     labels %= len(pictures.label_names)
-    names = _write(pictures._replace(labels=labels), folder / "labels")
+    names = write_folders(pictures._replace(labels=labels), folder / "labels")
     found = _check(chosen, folder / "labels")
     console.print(_labels_table(found, {names[place] for place in changed}))
 
-    names = _write(pictures, folder / "copies")
+    names = write_folders(pictures, folder / "copies")
     test = [place for place, split in enumerate(pictures.splits) if split == features.TEST]
     planted = {}
     for number, place in enumerate(random.permutation(test)[:copies]):
@@ -116,29 +99,6 @@ def main(
         planted[f"{features.TRAIN}/{label}/{path.name}"] = (name, names[place])
     found = _check(chosen, folder / "copies")
     console.print(_copies_table(found, planted))
-
-
-def _pictures(archive: Archive) -> Pictures:
-    return Pictures(
-        np.concatenate([batch.images for batch in archive.batches]),
-        np.concatenate([np.asarray(batch.labels, np.int64) for batch in archive.batches]),
-        [batch.split for batch in archive.batches for _ in batch.labels],
-        archive.label_names,
-    )
-
-
-def _write(pictures: Pictures, folder: Path) -> list[str]:
-    """Writes ``SPLIT/CLASS/NUMBER.png``; returns the path of each below `folder`, its id."""
-    names = []
-    for number, (image, label, split) in enumerate(
-        zip(pictures.images, pictures.labels, pictures.splits, strict=True)
-    ):
-        name = f"{split}/{pictures.label_names[label]}/{number:06}.png"
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_png(Image.fromarray(image)))
-        names.append(name)
-    return names
 
 
 def _check(config: Config, folder: Path) -> Findings:
