@@ -21,12 +21,11 @@ from inception_finetune.components.backbone_comparison.block_outputs import (
 from inception_finetune.components.drift.records import read_records
 from inception_finetune.components.image.decoding import decode
 from inception_finetune.components.image.settings import Image
+from inception_finetune.components.image.statistics import PictureStatistics, brightness_of
 from inception_finetune.components.progress import Advance
 from inception_finetune.components.trunk_features.handler import batch_size
 
 GREY_SIDE: Final = 40  # pixels of the small copies
-_SHARPNESS_SIDE: Final = 128  # pixels, of the longer side that sharpness is measured at
-_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _EARLY: Final = 16  # share of the image's side that copies' features still have
 
 
@@ -106,9 +105,9 @@ def measure(
             labels.append(feature[features.LABEL].int64_list.value[0])
             splits.append(split)
         for one in encoded:
-            row, small = _statistics(decode(tf.constant(one)).numpy())
-            rows.append(row)
-            grey.append(small)
+            brightness_there = brightness_of(decode(tf.constant(one)).numpy())
+            rows.append(PictureStatistics.of(brightness_there))
+            grey.append(_small(brightness_there))
         value = tf.cast(transform(tf.constant(encoded)), dtype)
         for block in needed:
             value = functions[block.name](value)
@@ -142,19 +141,7 @@ def _batches(
             yield split, batch
 
 
-def _statistics(
-    image: npt.NDArray[np.uint8],
-) -> tuple[tuple[float, ...], npt.NDArray[np.uint8]]:
-    """Returns height, width, brightness, contrast and sharpness, and the small grey copy."""
-    height, width, _ = image.shape
-    brightness = (image @ _LUMA).astype(np.uint8)
-    picture = PillowImage.fromarray(brightness)
-    small = np.asarray(picture.resize((GREY_SIDE, GREY_SIDE), PillowImage.Resampling.BOX))
-    picture.thumbnail((_SHARPNESS_SIDE, _SHARPNESS_SIDE))
-    values = np.asarray(picture, np.float32)
-    sharpness = 0.0
-    if min(values.shape) > 2 and (variance := float(values.var())) > 0:
-        centre = values[1:-1, 1:-1]
-        around = values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:]
-        sharpness = float((around - 4 * centre).var()) / variance
-    return (height, width, float(brightness.mean()), float(brightness.std()), sharpness), small
+def _small(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Returns the small copy of a picture's brightness, ``[GREY_SIDE, GREY_SIDE]``."""
+    picture = PillowImage.fromarray(grey)
+    return np.asarray(picture.resize((GREY_SIDE, GREY_SIDE), PillowImage.Resampling.BOX))

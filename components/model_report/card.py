@@ -153,12 +153,20 @@ def _considerations(facts: Facts) -> dict[str, Any]:
         f"Measured on {test.images} test images of the data set that it was trained on; pictures "
         "from elsewhere may be harder.",
     ]
+    if facts.confidence.unknown:
+        limits.append("Of pictures that show something else, a part is called unknown, not all.")
     if facts.test_use_sentence:
         limits.append(facts.test_use_sentence)
     known = [row for row in facts.classes if row.recall is not None]
     if known:
         worst = min(known, key=lambda row: row.recall or 0.0)
         limits.append(f"Weakest class: {worst.name}, of which {worst.recall:.1%} are recognised.")
+    limits += [
+        f"Recognised less than others: {one.kind} pictures ({one.rule}), "
+        f"{one.accuracy.value:.1%} of {one.accuracy.images} against {one.others:.1%}."
+        for one in facts.slices
+        if one.is_worse
+    ]
     if facts.lineage.backbone == STANDIN:
         limits.append("The network is not pretrained: it has seen the train split alone.")
     if not facts.verdict.blessed:

@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
@@ -15,14 +16,16 @@ from tfx.utils import path_utils
 from inception_finetune.components import features
 from inception_finetune.components.evaluation import learning_curve, measures
 from inception_finetune.components.evaluation.confidence import FittedConfidence
+from inception_finetune.components.evaluation.slices import Slice, picture_slices
 from inception_finetune.components.evaluation.verdict import read_verdict
-from inception_finetune.components.model_report import card, facts, page
+from inception_finetune.components.model_report import card, facts, page, pictures
 from inception_finetune.components.model_report.costs import step_costs
 from inception_finetune.components.model_report.settings import (
     CARD_JSON,
     CARD_MARKDOWN,
     CONFUSION,
     FACTS,
+    MEASURED_PICTURES,
     PAGE,
     ReportSettings,
 )
@@ -73,6 +76,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         fitted=FittedConfidence.model_validate(
             facts.read_json(f"{extra}/{features.CONFIDENCE_FILE}")
         ),
+        slices=_slices(answers, examples.uri),
         verdict=read_verdict(evaluation.uri, chosen.label_names),
         curves=curves,
         data=data,
@@ -95,6 +99,17 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
     for name, text in files.items():
         with tf.io.gfile.GFile(f"{model_report.uri}/{name}", "w") as file:
             file.write(text)
+
+
+def _slices(answers: Predictions, examples_uri: str) -> tuple[Slice, ...]:
+    """Of the test images, or of as many as take seconds to decode, drawn at random."""
+    count = len(answers.ids)
+    drawn = np.sort(np.random.default_rng(0).permutation(count)[:MEASURED_PICTURES])
+    ids = [answers.ids[place] for place in drawn]
+    measured = pictures.measure_pictures(examples_uri, ids)
+    found, formats = zip(*(measured[identity] for identity in ids), strict=True)
+    hits = (answers.candidate.argmax(axis=1) == answers.labels)[drawn]
+    return picture_slices(found, formats, hits)
 
 
 def _confusion_csv(answers: Predictions, names: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from inception_finetune.components.dataset.class_counts import class_counts
 from inception_finetune.components.evaluation import measures
 from inception_finetune.components.evaluation.confidence import FittedConfidence, prediction_sets
 from inception_finetune.components.evaluation.label_names import listed
+from inception_finetune.components.evaluation.slices import Slice
 from inception_finetune.components.evaluation.verdict import Verdict
 from inception_finetune.components.model_report.costs import StepCost
 from inception_finetune.components.model_report.settings import PAIRS, ReportSettings
@@ -84,6 +85,7 @@ class Facts(Section):
     most_frequent: float  # accuracy of always saying the class that is most frequent in train
     references: dict[str, float]
     classes: tuple[measures.ClassScores, ...]
+    slices: tuple[Slice, ...]  # kinds of pictures
     confusion: tuple[measures.Confusion, ...]  # the most frequent first, at most PAIRS
     confused_pairs: int  # all of them
     calibration: measures.Calibration
@@ -114,6 +116,7 @@ def collect(
     predictions: Predictions,
     *,
     fitted: FittedConfidence,
+    slices: tuple[Slice, ...],
     verdict: Verdict,
     curves: Iterable[dict[str, float]],
     data: Data,
@@ -130,6 +133,7 @@ def collect(
       settings: of the report.
       predictions: of the candidate, and of the last blessed model where there is a comparable one.
       fitted: what was fitted to the candidate's answers.
+      slices: accuracy on kinds of pictures.
       verdict: Evaluator's.
       curves: a row for each epoch of training.
       data: of the data set.
@@ -165,6 +169,7 @@ def collect(
         most_frequent=float((predictions.labels == most_frequent).mean()),
         references=settings.report.references,
         classes=classes,
+        slices=slices,
         confusion=confused[:PAIRS],
         confused_pairs=len(confused),
         calibration=measures.calibration(predictions.candidate.max(axis=1), hits),

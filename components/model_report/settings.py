@@ -18,6 +18,7 @@ TEST_USE: Final = "test_use"  # property of the artifact: the model's number on 
 # What the page and the facts hold at most, whatever the number of classes and images.
 MATRIX_CLASSES: Final = 40  # that a whole confusion matrix is drawn for
 PAIRS: Final = 2000  # confused pairs; more than the cells of the largest matrix
+MEASURED_PICTURES: Final = 10_000  # whose brightness and the like are measured
 LIKELIEST: Final = 10  # classes of each picture, by probability
 THRESHOLDS: Final = 40  # bounds of the gate, those nearest to being broken or beyond
 

@@ -96,6 +96,7 @@ def made(classes: int) -> tuple[Facts, Predictions]:
         confusion=confused[:2000],
         confused_pairs=len(confused),
         calibration=measures.calibration(shares.max(axis=1), hits),
+        slices=(),
         confidence=confidence(fitted, answers, hits),
         curves=(),
         data=Data(splits=dict.fromkeys(features.SPLITS, split), anomalies=()),
