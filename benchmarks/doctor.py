@@ -33,8 +33,10 @@ def _jpeg(picture: Image.Image, quality: int) -> bytes:
 
 
 def _cropped(picture: Image.Image, share: float) -> Image.Image:
-    margin = round(picture.width * (1 - share) / 2)
-    return ImageOps.crop(picture, margin).resize(picture.size, Image.Resampling.BICUBIC)
+    width, height = picture.size
+    left, top = width * (1 - share) / 2, height * (1 - share) / 2
+    box = (left, top, width - left, height - top)
+    return picture.resize(picture.size, Image.Resampling.BICUBIC, box)
 
 
 def _shifted(picture: Image.Image, pixels: int) -> Image.Image:
