@@ -161,11 +161,16 @@ def transform_output(transform_at):
 
 @pytest.fixture(scope="session")
 def brightness_model(transform_output, tmp_path_factory) -> Path:
-    """Answers by the mean pixel: light, grey, dark; the names try rich's markup."""
+    """Answers by the mean pixel: light, grey, dark; the names try rich's markup.
+
+    A class is in the prediction set from 0.3 on, and pictures that are far from grey are unknown.
+    """
     import tensorflow as tf
     import tf_keras as keras
 
+    from inception_finetune.components.evaluation.confidence import Novelty
     from inception_finetune.trainer import signatures
+    from inception_finetune.trainer.confidence import Confidence
 
     class Brightness(keras.layers.Layer):
         def call(self, images):
@@ -177,8 +182,13 @@ def brightness_model(transform_output, tmp_path_factory) -> Path:
     vector = keras.layers.GlobalAveragePooling2D()(image)
     network = keras.Model(image, [vector, Brightness()(image)])
     labels = ("[red]", "[/]", "dark")
+    grey = np.full([3, 1], 1 / np.sqrt(3), np.float32)
+    black = np.full(3, -1.5, np.float32)  # and darker, so that grey itself has a direction
+    confidence = Confidence(1.0, 0.3, Novelty(black, grey, threshold=0.15))
     signatures.export(
-        signatures.ServingModel(network, transform_output, labels, central_crop=0.875),
+        signatures.ServingModel(
+            network, transform_output, labels, confidence=confidence, central_crop=0.875
+        ),
         str(directory),
     )
     (directory / "assets.extra").mkdir()

@@ -87,6 +87,19 @@ def test_chosen_pictures_are_answered_in_order(page, pictures):
     assert card.locator("img").evaluate("image => image.naturalWidth") == 640
     assert page.locator("article").nth(0).locator("img").is_hidden()
     assert card.locator(".version").inner_text() == "digits, version 3"
+    assert (
+        "Unlike the pictures of the training" in card.locator(".notes").inner_text()
+    )  # it is blue
+    assert page.locator("article").nth(1).locator(".notes").is_hidden()
+
+
+def test_a_doubtful_picture_gets_the_names_that_it_may_have(page, tmp_path):
+    Image.new("RGB", (32, 32), (127, 128, 127)).save(tmp_path / "grey.png")
+    page.set_input_files("#files", tmp_path / "grey.png")
+    page.wait_for_selector("article")
+    assert len(shown(page)) == 1
+    said = page.locator(".notes").inner_text()
+    assert said == "Not sure: one of [red], [/], dark."
 
 
 def test_a_dropped_picture_is_answered(page):

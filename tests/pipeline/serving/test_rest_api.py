@@ -50,12 +50,14 @@ def b64(data: bytes) -> dict[str, str]:
 def assert_same(rows, predicted) -> None:
     assert len(rows) == len(predicted) == 10
     for row, one in zip(rows, predicted, strict=True):
-        assert set(row) == {"label_id", "label_name", "probabilities", "error"}
-        assert (row["label_id"], row["label_name"], row["error"]) == (
-            one.label_id,
-            one.label_name,
-            "",
-        )
+        said = {"label_id": one.label_id, "label_name": one.label_name, "error": ""}
+        said["unknown"] = one.unknown
+        assert {key: row[key] for key in said} == said
+        assert set(row) - set(said) == {"probabilities", "in_set", "distance"}
+        names = [
+            name for name, inside in zip(one.label_names, row["in_set"], strict=True) if inside
+        ]
+        assert tuple(names) == one.prediction_set
         assert row["probabilities"] == pytest.approx(list(one.probabilities.values()), abs=1e-6)
 
 
@@ -199,6 +201,8 @@ def test_a_picture_by_itself(server, pictures, predicted):
             {"label": label, "probability": pytest.approx(float(share), abs=1e-6)}
             for label, share in likeliest
         ],
+        "prediction_set": list(predicted[0].prediction_set),
+        "unknown": predicted[0].unknown,
     }
 
 
