@@ -18,5 +18,6 @@ class Step(StrEnum):
     BASELINE = "baseline"
     TEST_PREDICTIONS = "TestPredictions"
     EVALUATOR = "Evaluator"
+    INFRA_VALIDATOR = "InfraValidator"
     MODEL_REPORT = "ModelReport"
     PUSHER = "Pusher"

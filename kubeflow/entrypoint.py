@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from inception_finetune.components.errors import ExitStatus, UserError
+from inception_finetune.components.infra_validator.settings import RESULT, ServerCheck
 from inception_finetune.components.shown_text import visible
 from inception_finetune.kubeflow import storage
 from inception_finetune.kubeflow.parameters import DATA, SERVING, resolve
@@ -179,7 +180,16 @@ class Task:
         local.unlink(missing_ok=True)
 
     def verdict_lines(self) -> list[str]:
-        """Returns what Evaluator has decided, and why; its own log does not say. Else nothing."""
+        """Returns what Evaluator or InfraValidator has decided, and why. Else nothing.
+
+        Their own logs do not say.
+        """
+        for place in self._outputs.values():
+            result = Path(storage.local_copy(place)) / RESULT
+            if result.is_file():
+                return [
+                    visible(ServerCheck.model_validate_json(result.read_text("utf-8")).sentence)
+                ]
         if not self._is_evaluator:
             return []
         verdict = self._verdict

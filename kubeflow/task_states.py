@@ -4,7 +4,8 @@ The API lists the nodes of the Argo workflow behind a run. A task is two of them
 which resolves its inputs and looks into the cache, and ``X``, which runs its container.
 
 A node has a state and times, but no outputs. So the package lets Pusher run only if Evaluator has
-blessed the model; if it has not, the run succeeds with Pusher skipped, which the API shows.
+blessed the model, and InfraValidator where there is one; if not, the run succeeds with Pusher
+skipped, which the API shows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,8 @@ CANCELED = "canceled"
 FINISHED = {SUCCEEDED, FAILED, SKIPPED, CANCELED}
 STYLES = {SUCCEEDED: "green", FAILED: "bold red", RUNNING: "cyan", STARTING: "cyan"}
 # In CEL, over the ExecutorInput of Pusher. TFX writes numbers of metadata as doubles.
-BLESSED = "inputs.artifacts['model_blessing'].artifacts[0].metadata['blessed'] == 1.0"
+BLESSED = "inputs.artifacts['{}'].artifacts[0].metadata['blessed'] == 1.0"
+BLESSINGS = ("model_blessing", "infra_blessing")  # of Evaluator, and of InfraValidator if it runs
 UNKNOWN = "unknown"  # also of a node that Argo left out
 _UNSPECIFIED = "RUNTIME_STATE_UNSPECIFIED"
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -47,7 +49,9 @@ def push_only_when_blessed(package: dict[str, Any]) -> None:
     Args:
       package: the PipelineSpec as a dictionary; changed in place.
     """
-    package["root"]["dag"]["tasks"][Step.PUSHER]["triggerPolicy"] = {"condition": BLESSED}
+    pusher = package["root"]["dag"]["tasks"][Step.PUSHER]
+    keys = [key for key in BLESSINGS if key in pusher["inputs"]["artifacts"]]
+    pusher["triggerPolicy"] = {"condition": " && ".join(map(BLESSED.format, keys))}
 
 
 def is_pushed(tasks: Iterable[TaskState]) -> bool | None:

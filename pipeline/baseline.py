@@ -12,6 +12,7 @@ from tfx.utils import path_utils
 
 from inception_finetune.components.evaluation.label_names import why_incomparable
 from inception_finetune.components.pusher.serving_folder import WITHDRAWN
+from inception_finetune.pipeline.history.server_refusals import find_refused_models
 
 
 def latest_other_blessed_model(candidate: types.BaseChannel) -> Resolver:
@@ -32,7 +33,8 @@ class LatestOtherBlessedModel(LatestBlessedModelStrategy):
     evaluated: its comparison with itself says nothing, and it makes an unchanged run evaluate and
     push again.
 
-    Models that `rollback` withdrew are passed over: what serves is an older one.
+    Models that `rollback` withdrew or InfraValidator refused are passed over: what serves is an
+    older one.
 
     Where the latest one knows other classes it becomes `incomparable_model`, and there is no
     `model`. No older one is looked for: it is not what serves, and nobody would expect the bound
@@ -44,11 +46,13 @@ class LatestOtherBlessedModel(LatestBlessedModelStrategy):
     ) -> dict[str, list[types.Artifact]] | None:
         """The artifacts by key; lists are empty where there is nothing to compare with."""
         candidates = input_dict["candidate"]
-        candidate_ids = {artifact.id for artifact in candidates}
+        passed_over = {artifact.id for artifact in candidates}
+        if store is not None:
+            passed_over |= find_refused_models(store)
         others = [
             model
             for model in input_dict["model"]
-            if model.id not in candidate_ids and not model.has_custom_property(WITHDRAWN)
+            if model.id not in passed_over and not model.has_custom_property(WITHDRAWN)
         ]
         resolved = super().resolve_artifacts(
             store, {"model": others, "model_blessing": input_dict["model_blessing"]}

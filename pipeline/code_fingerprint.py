@@ -21,8 +21,13 @@ _ENTRY_MODULES: Final = {
     Step.TRAINER: "trainer.run_fn",
     Step.TEST_PREDICTIONS: "components.test_predictions.component",
     Step.EVALUATOR: "components.evaluation.tfma_metrics",
+    Step.INFRA_VALIDATOR: "components.infra_validator.component",
     Step.MODEL_REPORT: "components.model_report.component",
 }
+
+
+# Of the server that InfraValidator starts, by its command.
+_SERVER: Final = "pipeline.serving.server"
 
 
 def code_fingerprint(step: Step) -> str:
@@ -30,8 +35,17 @@ def code_fingerprint(step: Step) -> str:
 
     Comments and layout do not count. Nothing of the code is imported.
     """
+    return _fingerprint(code_modules(step))
+
+
+def server_fingerprint() -> str:
+    """The same of our server, which a step starts by its command."""
+    return _fingerprint(_modules(_SERVER))
+
+
+def _fingerprint(code: frozenset[str]) -> str:
     digest = hashlib.sha256()
-    modules = sorted(code_modules(step))
+    modules = sorted(code)
     for module in modules:
         digest.update(f"{module}\0{_normalised(_source(module))}\0".encode())
     for package in sorted({module.rpartition(".")[0] for module in modules}):
@@ -43,7 +57,11 @@ def code_fingerprint(step: Step) -> str:
 
 def code_modules(step: Step) -> frozenset[str]:
     """The step's entry module, and all modules of ours that it imports, directly or not."""
-    entry = f"{_ROOT}.{_ENTRY_MODULES[step]}"
+    return _modules(_ENTRY_MODULES[step])
+
+
+def _modules(name: str) -> frozenset[str]:
+    entry = f"{_ROOT}.{name}"
     return frozenset({entry} | _imports().find_upstream_modules(entry))
 
 

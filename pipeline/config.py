@@ -23,6 +23,7 @@ from inception_finetune.components.errors import UserError
 from inception_finetune.components.evaluation.settings import Gate
 from inception_finetune.components.export.settings import ExportSection
 from inception_finetune.components.image.settings import Image
+from inception_finetune.components.infra_validator.settings import InfraSection
 from inception_finetune.components.model_report.settings import Report
 from inception_finetune.components.settings import Section
 from inception_finetune.pipeline.beam_options import Beam
@@ -50,6 +51,7 @@ class Config(Section):
     tuning: Tuning = Tuning()
     confidence: ConfidenceSection = ConfidenceSection()
     gate: Gate = Gate()
+    infra: InfraSection = InfraSection()
     export: ExportSection = ExportSection()
     drift: Drift = Drift()
     report: Report = Report()

@@ -20,6 +20,7 @@ from inception_finetune.pipeline.history.lost_files import (
 )
 from inception_finetune.pipeline.history.outcome import Outcome, read_outcome
 from inception_finetune.pipeline.history.runs import record
+from inception_finetune.pipeline.history.server_refusals import forget_refusals
 from inception_finetune.pipeline.inputs import Inputs, prepare_inputs
 from inception_finetune.pipeline.locks import pipeline_lock
 from inception_finetune.pipeline.pipeline import create_pipeline, execution
@@ -65,6 +66,7 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
     carried_out = in_environment(execution(config))
     with as_user_error(), heartbeat(say) as begin, announced, in_memory_beam(), carried_out:
         _report_lost(invalidate_artifacts_with_missing_files(config))
+        forget_refusals(config)
         try:
             _runner(config).run(pipeline)
         except BaseException:

@@ -23,6 +23,8 @@ from inception_finetune.components.anomaly_gate.component import AnomalyGate
 from inception_finetune.components.dataset.class_counts import counting_options
 from inception_finetune.components.evaluation.eval_config import SIGNATURE, eval_config
 from inception_finetune.components.example_gen.component import ImportExampleGen
+from inception_finetune.components.infra_validator.component import InfraValidator
+from inception_finetune.components.infra_validator.settings import NONE, SERVE, InfraSettings
 from inception_finetune.components.model_report.component import ModelReport
 from inception_finetune.components.model_report.settings import ReportSettings
 from inception_finetune.components.pusher.component import Pusher
@@ -33,7 +35,7 @@ from inception_finetune.components.trunk_features.component import TrunkFeatures
 from inception_finetune.components.trunk_features.settings import TrunkSettings
 from inception_finetune.pipeline.baseline import latest_other_blessed_model
 from inception_finetune.pipeline.beam_options import pipeline_arguments, step_arguments
-from inception_finetune.pipeline.code_fingerprint import code_fingerprint
+from inception_finetune.pipeline.code_fingerprint import code_fingerprint, server_fingerprint
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.inputs import Inputs
 from inception_finetune.trainer.execution import Execution
@@ -155,9 +157,21 @@ def create_pipeline(
         baseline_model=baseline.outputs["model"],
         eval_config=eval_config(config.gate, code_fingerprint(Step.EVALUATOR)),
     )
+    infra_validator = []
+    if config.infra.server != NONE:
+        infra_validator = [
+            InfraValidator(
+                model=trainer.outputs["model"],
+                examples=examples,
+                predictions=test_predictions.outputs["predictions"],
+                settings=_infra_settings(config).model_dump_json(),
+            )
+        ]
+    infra_blessing = infra_validator[0].outputs["blessing"] if infra_validator else None
     pusher = Pusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=infra_blessing,
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=inputs.serving)
         ),
@@ -172,6 +186,7 @@ def create_pipeline(
         model_run=trainer.outputs["model_run"],
         predictions=test_predictions.outputs["predictions"],
         evaluation=evaluator.outputs["evaluation"],
+        infra_blessing=infra_blessing,
         settings=_report_settings(config, inputs).model_dump_json(),
     )
     components = [
@@ -187,6 +202,7 @@ def create_pipeline(
         baseline,
         test_predictions,
         evaluator,
+        *infra_validator,
         model_report,
         pusher,
     ]
@@ -244,6 +260,15 @@ def _trainer_settings(config: Config, inputs: Inputs) -> TrainerSettings:
         label_names=inputs.label_names,
         confidence=config.confidence,
         code_fingerprint=code_fingerprint(Step.TRAINER),
+    )
+
+
+def _infra_settings(config: Config) -> InfraSettings:
+    return InfraSettings(
+        name=config.name,
+        infra=config.infra,
+        code_fingerprint=code_fingerprint(Step.INFRA_VALIDATOR),
+        server_fingerprint=server_fingerprint() if config.infra.server == SERVE else "",
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from inception_finetune.components import features
 from inception_finetune.components.backbone import cut
 from inception_finetune.components.backbone.networks import NETWORKS
+from inception_finetune.components.io.warm_up import write_warm_up
 
 if TYPE_CHECKING:
     from inception_finetune.components.evaluation.confidence import FittedConfidence
@@ -27,7 +28,7 @@ def write_extra_assets(
     classifier: "Classifier",
     confidence: "FittedConfidence",
 ) -> None:
-    """Writes what a reviewer needs to know of a model.
+    """Writes what a reviewer needs to know of a model, and what a server warms up with.
 
     Args:
       directory: the model's ``assets.extra``.
@@ -45,6 +46,7 @@ def write_extra_assets(
     (directory / features.CONFIDENCE_FILE).write_text(confidence.model_dump_json(indent=2), "utf-8")
     labels = "".join(f"{index}:{name}\n" for index, name in enumerate(settings.label_names))
     (directory / features.LABELS_FILE).write_text(labels, "utf-8")
+    write_warm_up(directory, settings.image_size)
 
 
 def provenance() -> dict[str, object]:

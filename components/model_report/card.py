@@ -175,5 +175,7 @@ def _considerations(facts: Facts) -> dict[str, Any]:
         limits += [f"Gate: {refusal}." for refusal in refusals[:_REFUSALS]]
         if len(refusals) > _REFUSALS:
             limits.append(f"Gate: {len(refusals) - _REFUSALS} more bounds are broken; see {FACTS}.")
+    if facts.server_check and facts.server_check.refusal:
+        limits.append(f"The server check refused this model: {facts.server_check.refusal}")
     limits += [f"{remark[:1].upper()}{remark[1:]}." for remark in facts.remarks]
     return {"limitations": [{"description": text} for text in limits]}

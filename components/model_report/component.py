@@ -18,6 +18,7 @@ from inception_finetune.components.evaluation import learning_curve, measures
 from inception_finetune.components.evaluation.confidence import FittedConfidence
 from inception_finetune.components.evaluation.slices import Slice, picture_slices
 from inception_finetune.components.evaluation.verdict import read_verdict
+from inception_finetune.components.infra_validator.component import read_server_check
 from inception_finetune.components.model_report import card, facts, page, pictures
 from inception_finetune.components.model_report.costs import step_costs
 from inception_finetune.components.model_report.settings import (
@@ -48,6 +49,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
     model_report: OutputArtifact[File],
     settings: Parameter[str],
     trunk_features: InputArtifact[standard_artifacts.Examples] = None,
+    infra_blessing: InputArtifact[standard_artifacts.InfraBlessing] = None,
 ) -> None:
     """Reads what the steps before it wrote; computes nothing that needs a model.
 
@@ -66,6 +68,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         Step.TRAINER: model,
         Step.TEST_PREDICTIONS: predictions,
         Step.EVALUATOR: evaluation,
+        **({Step.INFRA_VALIDATOR: infra_blessing} if infra_blessing else {}),
     }
     extra = f"{path_utils.serving_model_path(model.uri)}/{features.EXTRA_ASSETS}"
     curves = learning_curve.read_history(f"{model_run.uri}/{learning_curve.FILE}")
@@ -81,6 +84,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         curves=curves,
         data=data,
         not_compared=measured["not_compared"],
+        server_check=read_server_check(infra_blessing.uri) if infra_blessing else None,
         test_use=count_use(chosen.metadata, examples.uri, model, model_report),
         steps=step_costs(
             chosen.metadata, made, _images(data, measured["models"], int(steps), chosen.config)

@@ -20,6 +20,7 @@ from inception_finetune.components.evaluation.confidence import FittedConfidence
 from inception_finetune.components.evaluation.label_names import listed
 from inception_finetune.components.evaluation.slices import Slice
 from inception_finetune.components.evaluation.verdict import Verdict
+from inception_finetune.components.infra_validator.settings import ServerCheck
 from inception_finetune.components.model_report.costs import StepCost
 from inception_finetune.components.model_report.settings import PAIRS, ReportSettings
 from inception_finetune.components.settings import Section
@@ -95,6 +96,7 @@ class Facts(Section):
     steps: tuple[StepCost, ...]
     peak_memory_bytes: int  # of the process that asked the models, TensorFlow included
     lineage: Lineage
+    server_check: ServerCheck | None = None  # None where there was none, as in older reports
 
     @property
     def test_use_sentence(self) -> str | None:
@@ -122,6 +124,7 @@ def collect(
     data: Data,
     not_compared: str | None,
     test_use: int | None,
+    server_check: ServerCheck | None,
     steps: tuple[StepCost, ...],
     peak_memory_bytes: int,
     provenance: dict[str, Any],
@@ -139,6 +142,7 @@ def collect(
       data: of the data set.
       not_compared: why there is no comparison though a model was blessed before.
       test_use: how many models were measured on these test pictures, where that is counted.
+      server_check: what came of asking a real server, where one was asked.
       steps: their costs.
       peak_memory_bytes: of the process that ran the models.
       provenance: what the Trainer recorded: revision, Python, packages.
@@ -178,6 +182,7 @@ def collect(
         data=data,
         steps=steps,
         peak_memory_bytes=peak_memory_bytes,
+        server_check=server_check,
         lineage=Lineage(
             archive=settings.config["dataset"]["archive"],
             dataset_fingerprint=settings.dataset_fingerprint,

@@ -189,6 +189,7 @@ def _compile(config: str, directory: Path) -> Path:
 def _exit_unless_pushed(pushed: bool, link: str) -> None:
     if not pushed:
         Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[bold red]not blessed, not pushed:[/] the log of Evaluator has the reasons: {link}"
+            f"[bold red]not blessed, not pushed:[/] the logs of Evaluator and InfraValidator have "
+            f"the reasons: {link}"
         )
         raise typer.Exit(ExitStatus.REFUSED)

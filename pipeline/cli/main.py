@@ -84,6 +84,9 @@ def run(config: ConfigOption = "digits", overrides: Overrides = None, verbose: V
     outcome.print_outcome(result, settings, Console())
     if not result.blessed:
         print_failure("not blessed, not pushed:", "; ".join(result.refusals))
+    if result.server_refusal:
+        print_failure("not pushed, refused by the server check:", result.server_refusal)
+    if not result.blessed or result.server_refusal:
         raise typer.Exit(ExitStatus.REFUSED)
     if result.withdrawn:
         print_failure("not pushed:", "this model was withdrawn by `rollback`. Train another one.")

@@ -28,6 +28,7 @@ class Outcome:
     remarks: tuple[str, ...]  # on the verdict: what was not compared or tested, or may be chance
     pushed: Path | None  # the version that serves now; None where this model was not pushed
     withdrawn: bool  # by `rollback`, after it had been pushed
+    server_refusal: str | None = None  # why InfraValidator refused it, if it did
 
 
 def read_outcome(config: Config) -> Outcome:
@@ -66,6 +67,7 @@ def outcome_of(run: Run) -> Outcome:
         remarks=tuple(facts["remarks"]),
         pushed=run.pushed,
         withdrawn=run.withdrawn,
+        server_refusal=(facts.get("server_check") or {}).get("refusal"),
     )
 
 

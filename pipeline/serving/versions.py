@@ -16,7 +16,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from inception_finetune.components.dataset.png import encode_png
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.features import CHANNELS
+from inception_finetune.components.features import CHANNELS, EXTRA_ASSETS
 from inception_finetune.components.shown_text import visible
 from inception_finetune.pipeline.prediction.model import PushedModel
 from inception_finetune.pipeline.serving.metrics import Metrics
@@ -57,14 +57,18 @@ class Version:
         return self._model
 
     def load(self) -> None:
-        """Loads the model and asks it about a picture, from any thread.
+        """Loads the model, warms it up and asks it about a picture, from any thread.
 
         Raises:
           UserError: it cannot be loaded, or does not answer.
         """
         import numpy as np
 
+        from inception_finetune.components.io.warm_up import read_warm_up
+
         model = PushedModel(self.directory)
+        for signature, inputs in read_warm_up(self.directory / EXTRA_ASSETS):
+            model.loaded.signatures[signature](**inputs)
         model.answer([encode_png(np.zeros([1, 1, CHANNELS], np.uint8))])
         self._model = model
 

@@ -52,7 +52,7 @@ def run(config: Config):
 
 
 def test_the_steps_have_the_names_that_the_rest_of_the_code_knows_them_by():
-    assert {*STEPS, "Tuner"} == set(Step)
+    assert {*STEPS, "Tuner", "InfraValidator"} == set(Step)
 
 
 def ran(outcome) -> list[str]:
@@ -308,6 +308,44 @@ def test_a_worse_model_than_the_blessed_one_is_refused_and_not_pushed(config, fi
     assert both.baseline is not None
     accuracy = (both.baseline.argmax(axis=1) == both.labels).mean()
     assert accuracy == pytest.approx(first.metrics["accuracy"])
+
+
+def test_what_no_server_can_serve_is_not_pushed_and_is_checked_again(config, first, run_command):
+    """By its memory; then, as after any refusal, nobody has to change the model."""
+    from inception_finetune.components.infra_validator.component import read_server_check
+
+    versions = set(first.pushed.parent.iterdir())
+    settings = config.model_dump(mode="json")
+    settings["infra"] |= {"server": "serve", "max_memory": 0.3}
+    file = Path(config.root) / "infra.yaml"
+    file.write_text(yaml.safe_dump(settings), "utf-8")
+    for again in (False, True):
+        status, out, err = run_command("run", "--config", file)
+        assert status == 3 and set(first.pushed.parent.iterdir()) == versions
+        last = err.splitlines()[-1]
+        assert last.startswith("not pushed, refused by the server check: the server used 0.3")
+        assert "more than infra.max_memory=0.3" in last
+        refused = read_outcome(Config.model_validate(settings))
+        expected = ["InfraValidator", "ModelReport", "Pusher"]
+        # The second time none of its inputs has changed.
+        assert ran(refused) == expected, again
+        assert refused.blessed and refused.pushed is None
+    [report] = sorted(_newest(config, "ModelReport/model_report").glob("report.html"))
+    assert "Refused, not pushed: the server used" in report.read_text("utf-8")
+
+    settings["infra"]["max_memory"] = None
+    passed = run(Config.model_validate(settings))
+    assert passed.pushed.parent == first.pushed.parent and passed.pushed not in versions
+    found = read_server_check(str(_newest(config, "InfraValidator/blessing")))
+    assert found.blessed and found.pictures == 8 and found.largest_difference < 1e-4
+    assert "requests of one picture" in (
+        _newest(config, "ModelReport/model_report") / "report.html"
+    ).read_text("utf-8")
+
+
+def _newest(config: Config, output: str) -> Path:
+    folders = (Path(config.root) / "artifacts" / output).iterdir()
+    return max(folders, key=lambda path: int(path.name))
 
 
 def test_how_a_training_is_carried_out_trains_nothing_again(config, first, tmp_path):

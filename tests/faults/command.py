@@ -40,6 +40,7 @@ class Command:
             *("run", "--config", NAME, f"root={place / 'root'}", f"cache={place / 'cache'}"),
             *("image.size=32", "image.central_crop=1.0", "backbone.network=scratch_cnn"),
             *("training.epochs=1", "gate.min_accuracy=0.0", "gate.max_accuracy_loss=0.9"),
+            "infra.server=none",
             f"dataset.seed={seed}",  # another one, and every step runs again
             *more,
         ]

@@ -43,7 +43,7 @@ class Place:
             *("run", "--config", "digits", f"root={self.root}", f"cache={self.cache}"),
             *("backbone.handle=standin", "backbone.trainable_from=head", "feature_cache=true"),
             *("training.epochs=null", "training.steps=30", "training.learning_rate=0.01"),
-            *("gate.min_accuracy=0.1", "gate.max_accuracy_loss=0.9"),
+            *("gate.min_accuracy=0.1", "gate.max_accuracy_loss=0.9", "infra.server=none"),
         ]
 
     def start(self, *overrides: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:

@@ -144,7 +144,7 @@ def test_a_refused_model_ends_with_3(stub, call, package):
     status, _, err = submit_and_wait(stub, call, package)
     assert status == 3
     assert err.splitlines()[-1] == (
-        "not blessed, not pushed: the log of Evaluator has the reasons: "
+        "not blessed, not pushed: the logs of Evaluator and InfraValidator have the reasons: "
         f"{stub.address}/#/runs/details/run-0"
     )
 

@@ -171,7 +171,7 @@ def blessed_once(tmp_path_factory):
                 [
                     *(f"root={place}/root", f"cache={place}/cache", f"dataset.archive={archive}"),
                     *("image.size=32", "training.epochs=1", "training.batch_size=8"),
-                    *("gate.min_accuracy=0", *overrides),
+                    *("gate.min_accuracy=0", "infra.server=none", *overrides),
                 ],
             )
         )

@@ -22,6 +22,7 @@ from inception_finetune.pipeline.history.runs import open_store
 _SMALL = (
     *("image.size=32", "image.central_crop=1.0", "backbone.network=scratch_cnn"),
     *("training.epochs=1", "gate.min_accuracy=0.0", "gate.max_accuracy_loss=0.9"),
+    "infra.server=none",
 )
 
 

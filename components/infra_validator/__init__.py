@@ -1,0 +1,1 @@
+"""InfraValidator: the model is asked through a real server before it is pushed."""
