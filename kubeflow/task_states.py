@@ -26,7 +26,7 @@ FINISHED = {SUCCEEDED, FAILED, SKIPPED, CANCELED}
 STYLES = {SUCCEEDED: "green", FAILED: "bold red", RUNNING: "cyan", STARTING: "cyan"}
 # In CEL, over the ExecutorInput of Pusher. TFX writes numbers of metadata as doubles.
 BLESSED = "inputs.artifacts['{}'].artifacts[0].metadata['blessed'] == 1.0"
-BLESSINGS = ("model_blessing", "infra_blessing")  # of Evaluator, and of InfraValidator if it runs
+BY_EVALUATOR, BY_INFRA_VALIDATOR = "model_blessing", "infra_blessing"  # inputs of Pusher
 UNKNOWN = "unknown"  # also of a node that Argo left out
 _UNSPECIFIED = "RUNTIME_STATE_UNSPECIFIED"
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -50,7 +50,9 @@ def push_only_when_blessed(package: dict[str, Any]) -> None:
       package: the PipelineSpec as a dictionary; changed in place.
     """
     pusher = package["root"]["dag"]["tasks"][Step.PUSHER]
-    keys = [key for key in BLESSINGS if key in pusher["inputs"]["artifacts"]]
+    keys = [BY_EVALUATOR]
+    if BY_INFRA_VALIDATOR in pusher.get("inputs", {}).get("artifacts", {}):
+        keys.append(BY_INFRA_VALIDATOR)
     pusher["triggerPolicy"] = {"condition": " && ".join(map(BLESSED.format, keys))}
 
 

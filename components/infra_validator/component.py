@@ -20,7 +20,6 @@ from inception_finetune.components.infra_validator.settings import (
     MODEL_ID,
     RESULT,
     InfraSettings,
-    ServerCheck,
 )
 from inception_finetune.components.io.marked_folder import scratch_folder
 from inception_finetune.components.io.record_index import COMPRESSION, order_key
@@ -56,12 +55,6 @@ def InfraValidator(  # noqa: N802 - TFX component names are classes' names
             file.write(text)
     blessing.set_int_custom_property(BLESSED, int(found.blessed))
     blessing.set_int_custom_property(MODEL_ID, model.id)
-
-
-def read_server_check(uri: str) -> ServerCheck:
-    """What InfraValidator wrote to its artifact at `uri`."""
-    with tf.io.gfile.GFile(f"{uri}/{RESULT}") as file:
-        return ServerCheck.model_validate_json(file.read())
 
 
 def _pictures(examples_uri: str, predictions_uri: str, count: int) -> Iterator[StoredAnswer]:

@@ -18,7 +18,7 @@ from inception_finetune.components.evaluation import learning_curve, measures
 from inception_finetune.components.evaluation.confidence import FittedConfidence
 from inception_finetune.components.evaluation.slices import Slice, picture_slices
 from inception_finetune.components.evaluation.verdict import read_verdict
-from inception_finetune.components.infra_validator.component import read_server_check
+from inception_finetune.components.infra_validator.settings import RESULT, ServerCheck
 from inception_finetune.components.model_report import card, facts, page, pictures
 from inception_finetune.components.model_report.costs import step_costs
 from inception_finetune.components.model_report.settings import (
@@ -71,6 +71,10 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         **({Step.INFRA_VALIDATOR: infra_blessing} if infra_blessing else {}),
     }
     extra = f"{path_utils.serving_model_path(model.uri)}/{features.EXTRA_ASSETS}"
+    server_check = None
+    if infra_blessing:
+        found = facts.read_json(f"{infra_blessing.uri}/{RESULT}")
+        server_check = ServerCheck.model_validate(found)
     curves = learning_curve.read_history(f"{model_run.uri}/{learning_curve.FILE}")
     steps = curves[-1]["step"] if curves else 0
     content = facts.collect(
@@ -84,7 +88,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         curves=curves,
         data=data,
         not_compared=measured["not_compared"],
-        server_check=read_server_check(infra_blessing.uri) if infra_blessing else None,
+        server_check=server_check,
         test_use=count_use(chosen.metadata, examples.uri, model, model_report),
         steps=step_costs(
             chosen.metadata, made, _images(data, measured["models"], int(steps), chosen.config)

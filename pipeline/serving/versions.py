@@ -61,6 +61,7 @@ class Version:
 
         Raises:
           UserError: it cannot be loaded, or does not answer.
+          tf.errors.OpError: its warm-up requests are damaged, or it does not answer them.
         """
         import numpy as np
 
@@ -68,6 +69,11 @@ class Version:
 
         model = PushedModel(self.directory)
         for signature, inputs in read_warm_up(self.directory / EXTRA_ASSETS):
+            if signature not in model.loaded.signatures:
+                raise UserError(
+                    f"Model {self.directory} has no signature {signature!r}, which its warm-up "
+                    "requests ask. Push it again."
+                )
             model.loaded.signatures[signature](**inputs)
         model.answer([encode_png(np.zeros([1, 1, CHANNELS], np.uint8))])
         self._model = model

@@ -312,7 +312,7 @@ def test_a_worse_model_than_the_blessed_one_is_refused_and_not_pushed(config, fi
 
 def test_what_no_server_can_serve_is_not_pushed_and_is_checked_again(config, first, run_command):
     """By its memory; then, as after any refusal, nobody has to change the model."""
-    from inception_finetune.components.infra_validator.component import read_server_check
+    from inception_finetune.components.infra_validator.settings import RESULT, ServerCheck
 
     versions = set(first.pushed.parent.iterdir())
     settings = config.model_dump(mode="json")
@@ -336,7 +336,8 @@ def test_what_no_server_can_serve_is_not_pushed_and_is_checked_again(config, fir
     settings["infra"]["max_memory"] = None
     passed = run(Config.model_validate(settings))
     assert passed.pushed.parent == first.pushed.parent and passed.pushed not in versions
-    found = read_server_check(str(_newest(config, "InfraValidator/blessing")))
+    result = _newest(config, "InfraValidator/blessing") / RESULT
+    found = ServerCheck.model_validate_json(result.read_text("utf-8"))
     assert found.blessed and found.pictures == 8 and found.largest_difference < 1e-4
     assert "requests of one picture" in (
         _newest(config, "ModelReport/model_report") / "report.html"

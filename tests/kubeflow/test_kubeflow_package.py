@@ -10,6 +10,7 @@ import pytest
 import yaml
 from google.protobuf import json_format
 
+from helpers.conditions import holds
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.config import load_config
 from inception_finetune.trainer import execution
@@ -192,10 +193,45 @@ def test_components_and_edges(package):
     assert edges["Evaluator"]["baseline_model"] == "baseline"
     assert edges["TestPredictions"]["incomparable_model"] == "baseline"
     assert edges["Evaluator"]["model"] == "Trainer"
-    assert edges["Pusher"] == {"model": "Trainer", "model_blessing": "Evaluator"}
+    assert edges["InfraValidator"] == {
+        "model": "Trainer",
+        "examples": "ImportExampleGen",
+        "predictions": "TestPredictions",
+    }
+    blessings = {"model_blessing": "Evaluator", "infra_blessing": "InfraValidator"}
+    assert edges["Pusher"] == {"model": "Trainer", **blessings}
     assert "AnomalyGate" in tasks(package)["Transform"]["dependentTasks"]
     for name, task in tasks(package).items():
         assert set(edges[name].values()) <= set(task.get("dependentTasks", ()))
+
+
+@pytest.mark.parametrize("blessed", [(1.0, 1.0), (1.0, 0.0), (0.0, 1.0)])
+def test_pusher_runs_where_evaluator_and_infra_validator_have_blessed(package, blessed):
+    condition = tasks(package)["Pusher"]["triggerPolicy"]["condition"]
+    blessings = {
+        key: {"artifacts": [{"metadata": {"blessed": value}}]}
+        for key, value in zip(("model_blessing", "infra_blessing"), blessed, strict=True)
+    }
+    assert holds(condition, {"artifacts": blessings}) is (blessed == (1.0, 1.0))
+
+
+def test_without_a_server_check_pusher_goes_by_evaluator_alone(compiled):
+    package = next(yaml.safe_load_all(compiled("infra.server=none").read_text("utf-8")))
+    assert "InfraValidator" not in tasks(package)
+    assert "infra_blessing" not in tasks(package)["Pusher"]["triggerPolicy"]["condition"]
+    assert producers(tasks(package)["Pusher"]).keys() == {"model", "model_blessing"}
+
+
+def test_a_servers_command_line_reaches_the_task_as_it_is(compiled):
+    """Its placeholders look like KFP's own."""
+    from inception_finetune.kubeflow.parameters import resolve
+
+    words = ["tensorflow_model_server", "--model_base_path={model_base_path}"]
+    words += ["--rest_api_port={rest_port}", "--model_name={model_name}"]
+    path = compiled(f"infra.server={json.dumps(words)}")
+    given = tasks(next(yaml.safe_load_all(path.read_text("utf-8"))))["InfraValidator"]
+    text = given["inputs"]["parameters"]["settings"]["runtimeValue"]["constant"]
+    assert json.loads(resolve({"settings": text})["settings"])["infra"]["server"] == words
 
 
 def test_it_is_the_local_pipeline(package, overrides):

@@ -55,6 +55,7 @@ def fingerprints(copy: Path) -> dict[str, str]:
         ("components/run_comparison/templates/comparison.html", "<!-- -->", set()),
         ("components/evaluation/tfma_metrics.py", ADDED, {Step.EVALUATOR}),
         ("components/dataset/convert.py", ADDED, set()),
+        ("components/infra_validator/guard.py", ADDED, {Step.INFRA_VALIDATOR}),
         ("pipeline/cli/main.py", ADDED, set()),
         ("trainer/step.py", "\n# a comment\n\n\n", set()),
     ],

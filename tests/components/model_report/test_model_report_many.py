@@ -12,6 +12,7 @@ from inception_finetune.components import features
 from inception_finetune.components.evaluation import measures
 from inception_finetune.components.evaluation.confidence import FittedConfidence
 from inception_finetune.components.evaluation.verdict import Threshold, Verdict
+from inception_finetune.components.infra_validator.settings import ServerCheck
 from inception_finetune.components.io.record_index import COMPRESSION
 from inception_finetune.components.model_report import card, page
 from inception_finetune.components.model_report.facts import (
@@ -187,3 +188,37 @@ def test_the_number_of_uses_of_the_test_pictures_is_said(many, path):
     first = facts.model_copy(update={"test_use": 1}).test_use_sentence
     assert first is not None and first.startswith("No other model of this pipeline's root")
     assert facts.model_copy(update={"test_use": None}).test_use_sentence is None
+
+
+@pytest.mark.parametrize("refusal", [None, "the server ended with SIGABRT. Mend what it says."])
+def test_the_server_check_is_on_the_page_and_on_the_card(tmp_path, refusal):
+    facts, predictions = made(10)
+    figures = {"load_seconds": 9.25, "first_answer_ms": 31.0, "p50_ms": 20.0, "p99_ms": 24.5}
+    check = ServerCheck(
+        server="tfs | tee log",
+        refusal=refusal,
+        oldest_serving="2.19",
+        protocols=("REST", "gRPC"),
+        pictures=8,
+        tolerance=0.01,
+        largest_difference=0.0000042,
+        requests=0 if refusal else 100,
+        peak_memory_bytes=1_100_000_000,
+        **({} if refusal else figures),
+    )
+    facts = facts.model_copy(update={"server_check": check})
+    examples = write_pictures(tmp_path, ["other"])
+    html = page.render(facts, predictions, examples, Report(pictures=0))
+    section = re.search(r'<section id="server">.*?</section>', html, re.DOTALL)[0]
+    cells = [re.sub("<.*?>", "", cell) for cell in re.findall(r"<td.*?</td>", section)]
+    measured = ["–"] * 4 if refusal else ["9.2", "31.0", "20.0", "24.5"]
+    assert cells[1:] == ["8", "4.2e-06", *measured, "1,100"]
+    assert ("Refused by the server check" in html) == bool(refusal)
+    assert ("REST and gRPC; the percentiles are of 100 requests" in section) != bool(refusal)
+    markdown = card.as_markdown(facts, Report())
+    row = " | ".join(("8", "4.2e-06", *measured, "1,100"))
+    assert f"| tfs \\| tee log | {row} |\n" in markdown
+    limit = f"The server check refused this model: {refusal}"
+    assert (limit in markdown) == bool(refusal)
+    without = card.as_markdown(facts.model_copy(update={"server_check": None}), Report())
+    assert "## Server check" not in without

@@ -15,14 +15,16 @@ import weakref
 
 import pytest
 import requests
+from tensorflow_serving.apis import prediction_log_pb2
 
 from helpers.made_pictures import encoded
 from helpers.served import Served, serving, until
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.warm_up import FILE, write_warm_up
 from inception_finetune.pipeline.serving.limits import Limits
 from inception_finetune.pipeline.serving.metrics import Metrics
 from inception_finetune.pipeline.serving.server import serve
-from inception_finetune.pipeline.serving.versions import Versions
+from inception_finetune.pipeline.serving.versions import Version, Versions
 
 NAME = "digits"
 
@@ -57,6 +59,27 @@ def received(connection: socket.socket) -> bytes:
 
 
 HEAD = b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+
+
+def test_a_version_answers_its_warm_up_requests_before_it_serves(brightness_model, tmp_path):
+    """TensorFlow Serving does so too: what fails here would fail there."""
+    import tensorflow as tf
+
+    model = tmp_path / "1"
+    shutil.copytree(brightness_model, model)
+    write_warm_up(model / "assets.extra", size=8)
+    Version(1, model).load()
+    requests_file = model / "assets.extra" / FILE
+    whole = requests_file.read_bytes()
+    requests_file.write_bytes(whole[:-4])
+    with pytest.raises(tf.errors.DataLossError):
+        Version(1, model).load()
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.model_spec.signature_name = "lost"
+    with tf.io.TFRecordWriter(str(requests_file)) as writer:
+        writer.write(log.SerializeToString())
+    with pytest.raises(UserError, match="has no signature 'lost'"):
+        Version(1, model).load()
 
 
 def test_bounds(brightness_model, examples, tmp_path):
