@@ -5,6 +5,7 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from helpers.reports import earliest
+from inception_finetune.components.infra_validator.settings import RESULT, ServerCheck
 from inception_finetune.kubeflow.entrypoint import Task
 
 EVALUATOR = "tfx.components.evaluator.executor.Executor"
@@ -26,6 +27,29 @@ def test_evaluators_log_ends_with_the_verdict(smallest_config, first_run):
     *metrics, verdict = Task(EVALUATOR, invocation, {}).verdict_lines()
     assert f"accuracy: {first_run.metrics['accuracy']:.4f}" in metrics
     assert verdict == "blessed"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "line"),
+    [
+        (None, "A real server answered 8 test pictures as the exported model did"),
+        ("it ended.", "Refused, not pushed: it ended."),
+    ],
+)
+def test_infra_validators_log_ends_with_what_came_of_the_check(tmp_path, refusal, line):
+    found = ServerCheck(
+        server="serve", refusal=refusal, oldest_serving="2.19", tolerance=0.01, pictures=8
+    )
+    kind = {"instanceSchema": "title: tfx.InfraBlessing\ntype: object\n"}
+    blessing = {"uri": str(tmp_path), "type": kind}
+    outputs = {"artifacts": {"blessing": {"artifacts": [blessing]}}}
+    path = "inception_finetune.components.infra_validator.component.InfraValidator_Executor"
+    task = Task(path, {"outputs": outputs | {"outputFile": str(tmp_path / "output")}}, {})
+    task.prepare_outputs()
+    assert task.verdict_lines() == []  # before the executor has run
+    (tmp_path / RESULT).write_text(found.model_dump_json())
+    [said] = task.verdict_lines()
+    assert said.startswith(line)
 
 
 def test_other_tasks_have_none():

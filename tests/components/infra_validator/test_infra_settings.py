@@ -28,7 +28,7 @@ def test_it_is_on_by_default():
     ("override", "said"),
     [
         ("infra.server=tfserving", "infra.server: must be serve, none or a list of the words"),
-        ("infra.server=[1, 2]", "infra.server: must be serve, none or a list of the words"),
+        ("infra.server={x: y}", "infra.server: must be serve, none or a list of the words"),
         (
             "infra.server=[x, '{rest_port}']",
             "infra.server: a command line must be told {model_base_path}",
