@@ -11,6 +11,7 @@ from rich.console import Console
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
 from inception_finetune.components.evaluation.metrics import ACCURACY
+from inception_finetune.components.infra_validator.server import require_program
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.failure import as_user_error
 from inception_finetune.pipeline.heartbeat import heartbeat
@@ -43,6 +44,7 @@ def run(config: Config, *, verbose: bool = False) -> Outcome:
     require_no_pattern(Path(config.root))
     with as_user_error(), pipeline_lock(Path(config.root)):
         check_batch_size(config.training.batch_size, max(1, devices))  # the Trainer's comes late
+        require_program(config.infra)  # so does InfraValidator's
         return run_pipeline(config, prepare_inputs(config), verbose=verbose)
 
 

@@ -29,6 +29,7 @@ _SET_PDEATHSIG: Final = 1  # of prctl(2)
 _SET_CHILD_SUBREAPER: Final = 36
 _LOOK: Final = 0.05  # seconds between two looks
 _GRACE: Final = 5.0  # seconds between SIGTERM and SIGKILL
+_NO_PROGRAM: Final = 126  # exit status, as of shells
 # RLIMIT_AS would bound addresses, of which TensorFlow reserves three times what it uses, and
 # RLIMIT_DATA kills each process by itself, with a stack trace for a reason. So resident memory is
 # watched, and RLIMIT_DATA at twice the bound stops what grows faster than that.
@@ -72,13 +73,18 @@ class Guard:
         signal.signal(signal.SIGTERM, self._end_soon)
         _prctl(_SET_CHILD_SUBREAPER, 1)
         with log.open("wb") as output:
-            server = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                preexec_fn=self._limit,  # this process has one thread
-            )
+            try:
+                server = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    preexec_fn=self._limit,  # this process has one thread
+                )
+            except OSError as error:  # it is there, and no program
+                output.write(str(error).encode())
+                self.report.status = _NO_PROGRAM
+                return
         try:
             self._watch(server)
         finally:

@@ -30,7 +30,7 @@ from inception_finetune.components.shown_text import visible
 
 # Our server, by its command: this package knows nothing of the one that it is in.
 _SERVE: Final = (
-    *(sys.executable, "-m", "inception_finetune", "serve", f"name={MODEL_NAME}"),
+    *(sys.executable, "-m", "inception_finetune", "serve", f"name='{MODEL_NAME}'"),
     *("--versions", MODEL_BASE_PATH, "--port", REST_PORT),
 )
 # The process that this one is a part of holds the GPU, all of its memory. A command line that is to
@@ -79,8 +79,9 @@ class Server:
                 self._process.send_signal(signal.SIGTERM)
             try:
                 said, _ = self._process.communicate(timeout=_END_SECONDS)
-            finally:
+            except subprocess.TimeoutExpired:
                 self._process.kill()  # the server ends with it
+                said, _ = self._process.communicate()
             self.report = guard.Report(**json.loads(said or "{}"))
         return self.report
 
@@ -109,7 +110,7 @@ class Server:
         status = report.status
         how = "an unknown status" if status is None else f"status {status}"
         if status is not None and status < 0:
-            how = signal.Signals(-status).name
+            how = f"signal {-status} ({signal.strsignal(-status)})"
         return f"the server ended with {how}{self._last_words()}. Mend what it says"
 
     def _last_words(self) -> str:
@@ -141,11 +142,7 @@ def started_server(
     words = _words(settings, largest)
     values = {MODEL_NAME: name, MODEL_BASE_PATH: str(versions), **ports}
     command = [_filled(word, values) for word in words]
-    if shutil.which(command[0]) is None:
-        raise UserError(
-            f"No program {command[0]!r} of infra.server on this machine. Install it, or set "
-            "infra.server to serve or none."
-        )
+    require_program(settings)
     log = scratch / "server.log"
     most = 0 if settings.max_memory is None else int(settings.max_memory * 1e9)
     started = time.monotonic()
@@ -172,6 +169,15 @@ def started_server(
         yield server
     finally:
         server.end()
+
+
+def require_program(settings: InfraSection) -> None:
+    """Raises UserError: the program of the server's command line is not on this machine."""
+    if not isinstance(settings.server, str) and shutil.which(settings.server[0]) is None:
+        raise UserError(
+            f"No program {settings.server[0]!r} of infra.server on this machine. Install it, or "
+            "set infra.server to serve or none."
+        )
 
 
 def shown_server(settings: InfraSection) -> str:

@@ -344,6 +344,14 @@ def test_what_no_server_can_serve_is_not_pushed_and_is_checked_again(config, fir
     ).read_text("utf-8")
 
 
+def test_a_server_that_is_not_installed_is_found_before_anything_is_trained(config, first):
+    steps = read_outcome(config).steps
+    server = ["no_such_server", "{model_base_path}", "{rest_port}"]
+    with pytest.raises(UserError, match="No program 'no_such_server' of infra.server"):
+        run(changed(config, training={"seed": 7}, infra={"server": server}))
+    assert read_outcome(config).steps == steps
+
+
 def _newest(config: Config, output: str) -> Path:
     folders = (Path(config.root) / "artifacts" / output).iterdir()
     return max(folders, key=lambda path: int(path.name))

@@ -15,7 +15,7 @@ from inception_finetune.components.infra_validator.check import StoredAnswer, ch
 from inception_finetune.components.infra_validator.settings import InfraSection, ServerCheck
 from inception_finetune.components.io.warm_up import write_warm_up
 
-NAME = "made"
+NAME = "null"  # a name as good as any, and no text on a command line
 TESTS = REPOSITORY / "tests"
 # As a configuration has it; `env` gives a server variables of its own.
 MODEL_SERVER = (
@@ -202,6 +202,14 @@ def test_a_program_that_is_not_there_is_no_verdict_on_the_model(checked):
     with pytest.raises(UserError, match="No program 'no_such_server' of infra.server"):
         checked(server=words)
     assert not left_running()
+
+
+def test_a_program_that_cannot_be_executed_is_the_reason(checked, tmp_path):
+    program = tmp_path / "server"
+    program.write_bytes(b"\x7fELF")
+    program.chmod(0o755)
+    found = checked(server=(str(program), "{model_base_path}", "{rest_port}"))
+    assert found.refusal.startswith("the server ended with status 126 ([Errno 8] Exec format error")
 
 
 def test_no_proxy_stands_between(scripted, pictures, monkeypatch):
