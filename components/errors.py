@@ -10,9 +10,7 @@ class ExitStatus(IntEnum):
     """Of a command that did not do what it was asked; 2 is wrong usage, which typer reports."""
 
     FAILED = 1  # a UserError
-    REFUSED = (
-        3  # run: the gate or the server check refused the model; export: it did not pass a file
-    )
+    REFUSED = 3  # run: gate or server check refused the model; export: a file did not pass
     CHANGED = 4  # check-data: new images differ from those of training
     UNREAD = 5  # predict: every picture has its row, and some could not be read
 
