@@ -14,16 +14,18 @@ _LIVE: Final = metadata_store_pb2.Artifact.LIVE
 
 
 def find_refused_models(store: mlmd.MetadataStore) -> set[int]:
-    """Returns the ids of models whose last check ended in a refusal.
+    """Returns the ids of models that were checked, and never with success: they never served.
+
+    One that was refused later, within narrower bounds, serves on.
 
     Args:
       store: the metadata.
     """
-    last: dict[int, bool] = {}
-    for artifact in sorted(_blessings(store), key=lambda one: int(one.id)):
-        properties = artifact.custom_properties
-        last[properties[MODEL_ID].int_value] = properties[BLESSED].int_value == 1
-    return {model for model, blessed in last.items() if not blessed}
+    checked = [
+        (one.custom_properties[MODEL_ID].int_value, one.custom_properties[BLESSED].int_value == 1)
+        for one in _blessings(store)
+    ]
+    return {model for model, _ in checked} - {model for model, blessed in checked if blessed}
 
 
 def forget_refusals(config: Config) -> None:

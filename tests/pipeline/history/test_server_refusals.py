@@ -14,11 +14,14 @@ def check(made: MadePipeline, name: str, model: int, *, blessed: bool) -> None:
     made.artifact("InfraBlessing", name, blessed=blessed, current_model_id=model)
 
 
-def test_the_last_check_of_a_model_counts(tmp_path):
+def test_a_model_is_refused_that_no_check_has_blessed(tmp_path):
+    """One that was pushed and is then held to narrower bounds still serves."""
     made = MadePipeline(tmp_path / "root")
     assert find_refused_models(made.store) == set()  # no check was ever made
     one, two, three = (made.run(name, blessed=True) for name in ("a", "b", "c"))
+    made.run("never checked", blessed=True)
     check(made, "1", one, blessed=True)
+    check(made, "5", one, blessed=False)
     check(made, "2", two, blessed=False)
     check(made, "3", three, blessed=False)
     check(made, "4", three, blessed=True)
@@ -28,7 +31,7 @@ def test_the_last_check_of_a_model_counts(tmp_path):
 def test_refusals_are_not_reused_and_stay_known(tmp_path):
     made = MadePipeline(tmp_path / "root")
     model = made.run("a", blessed=True)
-    check(made, "good", model, blessed=True)
+    check(made, "good", made.run("b", blessed=True), blessed=True)
     check(made, "bad", model, blessed=False)
     forget_refusals(load_config("digits", [f"root={made.root}"]))
     states = made.states()
