@@ -36,6 +36,7 @@ from inception_finetune.pipeline.beam_options import pipeline_arguments, step_ar
 from inception_finetune.pipeline.code_fingerprint import code_fingerprint
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.inputs import Inputs
+from inception_finetune.pipeline.warm_start import last_blessed_start
 from inception_finetune.trainer.execution import Execution
 from inception_finetune.trainer.settings import (
     ConfidenceSection,
@@ -48,11 +49,14 @@ def create_pipeline(
     config: Config,
     inputs: Inputs,
     make_baseline: Callable[[BaseChannel], BaseNode] = latest_other_blessed_model,
+    make_warm_start: Callable[[BaseChannel, TrainerSettings, int], BaseNode] = last_blessed_start,
 ) -> Pipeline:
     """From converted TFRecords to a blessed, pushed model.
 
     `make_baseline` makes the node whose output `model` the candidate, its argument, is compared
-    with; or there is none, and the output `incomparable_model` is why.
+    with; or there is none, and the output `incomparable_model` is why. `make_warm_start` makes the
+    node whose output `model`, if there is one, the training starts from; its arguments are the
+    transform graph, the Trainer's settings, and `training.cold_every` or 0.
     """
     example_gen = ImportExampleGen(
         input_base=inputs.records,
@@ -95,6 +99,14 @@ def create_pipeline(
     )
     transform.add_upstream_node(anomaly_gate)
 
+    trainer_settings = _trainer_settings(config, inputs)
+    warm_start = []
+    if config.training.start_from == "blessed":
+        transform_graph = transform.outputs["transform_graph"]
+        cold_every = config.training.cold_every or 0
+        node = make_warm_start(transform_graph, trainer_settings, cold_every)
+        warm_start = [node.with_id(Step.WARM_START)]
+
     trunk_features = []
     training_examples = examples
     if config.feature_cache:
@@ -105,6 +117,8 @@ def create_pipeline(
                 settings=_trunk_settings(config, inputs).model_dump_json(),
             )
         ]
+        for node in warm_start:  # a model that does not fit is refused before the trunk runs
+            trunk_features[0].add_upstream_node(node)
         training_examples = trunk_features[0].outputs["trunk_features"]
     training_inputs = {
         "examples": training_examples,
@@ -112,8 +126,8 @@ def create_pipeline(
         "schema": schema,
         "train_args": trainer_pb2.TrainArgs(splits=[features.TRAIN]),
         "eval_args": trainer_pb2.EvalArgs(splits=[features.VALIDATION]),
+        "base_model": warm_start[0].outputs["model"] if warm_start else None,
     }
-    trainer_settings = _trainer_settings(config, inputs)
     tuner = []
     if config.tuning.trials:
         # What is fitted to the answers of a trained model says nothing of how to train it.
@@ -181,6 +195,7 @@ def create_pipeline(
         example_validator,
         anomaly_gate,
         transform,
+        *warm_start,
         *trunk_features,
         *tuner,
         trainer,

@@ -71,6 +71,7 @@ def _parameters(facts: Facts) -> dict[str, Any]:
     return {
         "model_architecture": (
             f"{_network(facts)}; a dense head of {len(facts.label_names)} classes"
+            + (f"; {facts.start.sentence}" if facts.start else "")
         ),
         "data": [
             {

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from inception_finetune.components.model_report.test_use import count_use
 from inception_finetune.components.steps import Step
 from inception_finetune.components.test_predictions.component import MEASURED
 from inception_finetune.components.test_predictions.store import Predictions, read_predictions
+from inception_finetune.components.warm_start import find_start
 
 
 @component
@@ -67,7 +69,8 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         Step.TEST_PREDICTIONS: predictions,
         Step.EVALUATOR: evaluation,
     }
-    extra = f"{path_utils.serving_model_path(model.uri)}/{features.EXTRA_ASSETS}"
+    exported = path_utils.serving_model_path(model.uri)
+    extra = f"{exported}/{features.EXTRA_ASSETS}"
     curves = learning_curve.read_history(f"{model_run.uri}/{learning_curve.FILE}")
     steps = curves[-1]["step"] if curves else 0
     content = facts.collect(
@@ -88,6 +91,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         peak_memory_bytes=measured["peak_memory_bytes"],
         provenance=facts.read_json(f"{extra}/provenance.json"),
         artifacts={name: artifact.uri for name, artifact in made.items()},
+        start=find_start(Path(exported)),
     )
     files = {
         FACTS: content.model_dump_json(indent=1),

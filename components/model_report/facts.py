@@ -24,6 +24,7 @@ from inception_finetune.components.model_report.costs import StepCost
 from inception_finetune.components.model_report.settings import PAIRS, ReportSettings
 from inception_finetune.components.settings import Section
 from inception_finetune.components.test_predictions.store import Predictions
+from inception_finetune.components.warm_start import Start
 
 _SMALLEST: Final = float(np.finfo(np.float32).tiny)  # for the logarithm of a probability
 
@@ -95,6 +96,7 @@ class Facts(Section):
     steps: tuple[StepCost, ...]
     peak_memory_bytes: int  # of the process that asked the models, TensorFlow included
     lineage: Lineage
+    start: Start | None = None  # the model that the training started from; None: the backbone
 
     @property
     def test_use_sentence(self) -> str | None:
@@ -126,6 +128,7 @@ def collect(
     peak_memory_bytes: int,
     provenance: dict[str, Any],
     artifacts: dict[str, str],
+    start: Start | None,
 ) -> Facts:
     """Measures the stored predictions, and collects what other steps wrote.
 
@@ -143,6 +146,7 @@ def collect(
       peak_memory_bytes: of the process that ran the models.
       provenance: what the Trainer recorded: revision, Python, packages.
       artifacts: where each step's artifact lies, by the step's name.
+      start: what the training started from, where that was an earlier model.
 
     Returns:
       What ``facts.json`` holds.
@@ -189,6 +193,7 @@ def collect(
             config=settings.config,
             artifacts=artifacts,
         ),
+        start=start,
     )
 
 
