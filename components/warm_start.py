@@ -55,6 +55,16 @@ def next_generation(model_directory: Path) -> int:
     return 1 if start is None else start.generation + 1
 
 
+def is_cold_turn(model_directory: Path, cold_every: int) -> bool:
+    """Returns whether it is time for a cold start.
+
+    Args:
+      model_directory: folder of the last blessed model.
+      cold_every: each so many-th training starts cold; 0 for none.
+    """
+    return bool(cold_every) and next_generation(model_directory) >= cold_every
+
+
 def require_same_network(model_directory: Path, settings: Mapping[str, Any]) -> None:
     """Refuses a model whose trained blocks do not fit.
 

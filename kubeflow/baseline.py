@@ -14,7 +14,7 @@ from tfx.types.standard_artifacts import Model
 from tfx.utils import path_utils
 
 from inception_finetune.components.evaluation.label_names import why_incomparable
-from inception_finetune.components.warm_start import next_generation, require_same_network
+from inception_finetune.components.warm_start import is_cold_turn, require_same_network
 from inception_finetune.kubeflow import storage
 
 ABSENT = "absent"  # property of an artifact without content; tasks do not receive it
@@ -70,10 +70,10 @@ def PushedStart(  # noqa: N802 - TFX component names are classes' names
       UserError: the store refuses, or the version has another network, backbone, cut or size.
     """
     folder = latest_other(None, pushed)
+    if folder is not None and is_cold_turn(folder, cold_every):
+        folder = None
     if folder is not None:
         require_same_network(folder, json.loads(settings))
-        if cold_every and next_generation(folder) >= cold_every:
-            folder = None
     _write(model, folder)
     found = "the backbone" if folder is None else f"pushed version {folder.name}"
     print(f"the training starts from {found}", flush=True)

@@ -117,8 +117,6 @@ def create_pipeline(
                 settings=_trunk_settings(config, inputs).model_dump_json(),
             )
         ]
-        for node in warm_start:  # a model that does not fit is refused before the trunk runs
-            trunk_features[0].add_upstream_node(node)
         training_examples = trunk_features[0].outputs["trunk_features"]
     training_inputs = {
         "examples": training_examples,

@@ -9,9 +9,18 @@ from tfx import types
 from tfx.dsl.components.common.resolver import Resolver, ResolverStrategy
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
+from inception_finetune.components.errors import UserError
 from inception_finetune.components.shown_text import visible
-from inception_finetune.components.warm_start import next_generation, require_same_network
+from inception_finetune.components.steps import Step
+from inception_finetune.components.warm_start import (
+    is_cold_turn,
+    next_generation,
+    require_same_network,
+)
 from inception_finetune.pipeline.baseline import exported, latest_blessed
+from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.history.runs import read_runs
+from inception_finetune.pipeline.inputs import Inputs
 from inception_finetune.trainer.settings import TrainerSettings
 
 
@@ -25,6 +34,37 @@ def last_blessed_start(
         model=types.Channel(type=Model),
         model_blessing=types.Channel(type=ModelBlessing),
         transform_graph=transform_graph,
+    )
+
+
+def require_fitting_start(config: Config, inputs: Inputs) -> None:
+    """Refuses a last blessed model that a training cannot start from, before anything is computed.
+
+    Of what a resolver raises, TFX makes no failure of the run.
+
+    Raises:
+      UserError: the model has another network, backbone, cut or image size.
+    """
+    if config.training.start_from != "blessed":
+        return
+    try:
+        runs = read_runs(config)
+    except UserError:  # there is none yet
+        return
+    blessed = [run for run in runs if run.blessed and not run.withdrawn]
+    if not blessed:
+        return
+    latest = max(blessed, key=lambda run: run.artifacts[Step.TRAINER, "model"].id)
+    if is_cold_turn(latest.model_directory, config.training.cold_every or 0):
+        return
+    require_same_network(
+        latest.model_directory,
+        {
+            "network": inputs.network,
+            "backbone_fingerprint": inputs.backbone_fingerprint,
+            "cut_before": config.backbone.trainable_from,
+            "image_size": config.image.size,
+        },
     )
 
 
@@ -49,11 +89,7 @@ class LastBlessedStart(ResolverStrategy):
     def resolve_artifacts(
         self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]] | None:
-        """Resolves to one `model` or none, and says which.
-
-        Raises:
-          UserError: the model has another network, backbone, cut or image size.
-        """
+        """Resolves to one `model` or none, and says which."""
         latest = latest_blessed(store, input_dict["model"], input_dict["model_blessing"])
         models = latest["model"]
         if not models:
@@ -64,12 +100,10 @@ class LastBlessedStart(ResolverStrategy):
                 inputs = _inputs(store, execution).get("base_model", set())
                 models = [one for one in input_dict["model"] if one.id in inputs]
                 continue
-            require_same_network(exported(model), self._settings)
-            generation = next_generation(exported(model))
-            if self._cold_every and generation >= self._cold_every:
+            if is_cold_turn(exported(model), self._cold_every):
                 _say(
-                    f"{generation - 1:,} warm starts in a row: with training.cold_every="
-                    f"{self._cold_every} this training starts from the backbone"
+                    f"{next_generation(exported(model)) - 1:,} warm starts in a row: with "
+                    f"training.cold_every={self._cold_every} this training starts from the backbone"
                 )
                 models = []
         return {**latest, "model": models, "transform_graph": input_dict["transform_graph"]}

@@ -47,17 +47,18 @@ class Pictures(input_fn.IndexedSource):
 
     views = 1
 
-    def __init__(self) -> None:
+    def __init__(self, count: int = 40) -> None:
         """There are no records to be read."""
+        self.count = count
 
     def __len__(self) -> int:
-        return 40
+        return self.count
 
     def damage(self) -> None:
         return None
 
     def dataset(self, plan, choose):
-        noise = np.random.default_rng(0).uniform(-1, 1, [40, 20, 20, 3]).astype(np.float32)
+        noise = np.random.default_rng(0).uniform(-1, 1, [len(self), 20, 20, 3]).astype(np.float32)
 
         def read(number):
             examples = choose(number).examples

@@ -5,14 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from helpers.small_training import execution, make_source, settings_for
+from helpers.small_training import Pictures, execution, make_source, settings_for
 from helpers.toy_network import TOY
 from inception_finetune.components import features, warm_start
 from inception_finetune.components.backbone.keras_network import build_network
 from inception_finetune.components.backbone.networks import NETWORKS
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.evaluation.learning_curve import read_history
-from inception_finetune.trainer import fit, input_fn, model, signatures
+from inception_finetune.trainer import fit, model, signatures
 from inception_finetune.trainer.extra_assets import write_extra_assets
 from inception_finetune.trainer.optimizers import parameter_groups
 from inception_finetune.trainer.settings import TrainerSettings
@@ -70,7 +70,7 @@ def trained(tmp_path_factory, transform_at):
     """A model trained to the end with averaged weights: its folder, its classifier, its history."""
     place = tmp_path_factory.mktemp("warm start")
     sources = [make_source(place, count, seed, FORM) for count, seed in ((96, 0), (48, 1))]
-    pictures = Pictures()
+    pictures = Pictures(48)
     settings = toy_settings(epochs=12, dropout=0.0, ema_momentum=0.8, batch_norm_momentum=0.8)
     classifier = toy_classifier(settings, seed=0)
     fit.fit(classifier, *sources, pictures, settings, str(place / "work"), execution(100))
@@ -86,34 +86,6 @@ def trained(tmp_path_factory, transform_at):
         validation=sources[1],
         history=read_history(f"{place}/work/logs/history.csv"),
     )
-
-
-class Pictures(input_fn.IndexedSource):
-    """A picture for each validation example."""
-
-    views = 1
-
-    def __init__(self) -> None:
-        """There are no records to be read."""
-
-    def __len__(self) -> int:
-        return 48
-
-    def damage(self) -> None:
-        return None
-
-    def dataset(self, plan, choose):
-        import tensorflow as tf
-
-        def read(number):
-            examples = choose(number).examples
-            return np.zeros([len(examples), 20, 20, 3], np.float32), examples
-
-        def load(number):
-            images, labels = tf.numpy_function(read, [number], [tf.float32, tf.int64])
-            return tf.ensure_shape(images, [None, 20, 20, 3]), labels
-
-        return plan.map(load)
 
 
 def started(trained, names=TRAINED, seed=1, **training) -> model.Classifier:
