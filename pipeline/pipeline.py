@@ -1,5 +1,6 @@
 """All the wiring, in one function. Knows neither runners nor tensors."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -237,6 +238,9 @@ def _trunk_settings(config: Config, inputs: Inputs) -> TrunkSettings:
         compute_dtype=config.compute_dtype,
         views=config.image.train_views,
         code_fingerprint=code_fingerprint(Step.TRUNK_FEATURES),
+        transform_fingerprint=hashlib.sha256(
+            f"{config.image.central_crop} {code_fingerprint(Step.TRANSFORM)}".encode()
+        ).hexdigest(),
     )
 
 
