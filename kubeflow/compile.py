@@ -133,6 +133,7 @@ def _compile(config: Config, inputs: Inputs, steps: int) -> dict[str, Any]:
         backbone_fingerprint=inputs.backbone_fingerprint,
         serving=serving,
         metadata=None,  # the cluster has its own
+        spans=inputs.spans,
     )
 
     def make_baseline(candidate: BaseChannel) -> BaseNode:

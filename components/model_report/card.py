@@ -79,6 +79,7 @@ def _parameters(facts: Facts) -> dict[str, Any]:
                 "description": (
                     f"{found.images} images of {facts.lineage.archive} "
                     f"(sha256 {facts.lineage.dataset_fingerprint})"
+                    + (f"; {facts.lineage.window}" if facts.lineage.window else "")
                 ),
             }
             for split, found in facts.data.splits.items()

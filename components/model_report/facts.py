@@ -58,6 +58,15 @@ class Lineage(Section):
     packages: dict[str, str]
     config: dict[str, Any]
     artifacts: dict[str, str]  # input of the report -> where it lies
+    spans: dict[str, int] = {}  # of a window: number of pictures of each span, oldest first
+
+    @property
+    def window(self) -> str | None:
+        """Which spans the data are; None where they are no window."""
+        if not self.spans:
+            return None
+        oldest, *_, newest = [*self.spans, *self.spans]
+        return f"{len(self.spans):,} spans, {oldest} to {newest}"
 
 
 class Confidence(Section):
@@ -192,6 +201,7 @@ def collect(
             packages=provenance["packages"],
             config=settings.config,
             artifacts=artifacts,
+            spans=settings.spans,
         ),
         start=start,
     )
