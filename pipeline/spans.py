@@ -149,9 +149,10 @@ def read_window(
                 )
             again = "again, " if folder.exists() else ""
             spans.store_span(source, name, fingerprint, folder)
-        say(f"span {name}: {again}{len(source.ids) - len(source.skipped):,} pictures read")
         read_span = spans.load_span(folder, fingerprint, dataset.policy)
         assert read_span is not None
+        what = "golden set" if name == GOLDEN else f"span {name}"
+        say(f"{what}: {again}{len(read_span.pictures):,} pictures read")
         return read_span
 
     train = tuple(take(one.name, one.path, one.version) for one in chosen)

@@ -9,9 +9,7 @@ from tfx import types
 from tfx.dsl.components.common.resolver import Resolver, ResolverStrategy
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
-from inception_finetune.components.errors import UserError
 from inception_finetune.components.shown_text import visible
-from inception_finetune.components.steps import Step
 from inception_finetune.components.warm_start import (
     is_cold_turn,
     next_generation,
@@ -19,7 +17,7 @@ from inception_finetune.components.warm_start import (
 )
 from inception_finetune.pipeline.baseline import exported, latest_blessed
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.history.runs import read_runs
+from inception_finetune.pipeline.history.runs import find_latest_blessed
 from inception_finetune.pipeline.inputs import Inputs
 from inception_finetune.trainer.settings import TrainerSettings
 
@@ -47,15 +45,8 @@ def require_fitting_start(config: Config, inputs: Inputs) -> None:
     """
     if config.training.start_from != "blessed":
         return
-    try:
-        runs = read_runs(config)
-    except UserError:  # there is none yet
-        return
-    blessed = [run for run in runs if run.blessed and not run.withdrawn]
-    if not blessed:
-        return
-    latest = max(blessed, key=lambda run: run.artifacts[Step.TRAINER, "model"].id)
-    if is_cold_turn(latest.model_directory, config.training.cold_every or 0):
+    latest = find_latest_blessed(config)
+    if latest is None or is_cold_turn(latest.model_directory, config.training.cold_every or 0):
         return
     require_same_network(
         latest.model_directory,

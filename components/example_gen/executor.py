@@ -62,7 +62,7 @@ class Executor(executor.Executor):
 def _spans(exec_properties: dict[str, Any]) -> str:
     """Returns the spans of the component's custom configuration; "" where there are none."""
     config, given = example_gen_pb2.CustomConfig(), struct_pb2.Struct()
-    proto_utils.json_to_proto(exec_properties[specs.CUSTOM_CONFIG_KEY] or "{}", config)
+    proto_utils.json_to_proto(exec_properties.get(specs.CUSTOM_CONFIG_KEY) or "{}", config)
     if not config.custom_config.Unpack(given) or SPANS not in given.fields:
         return ""
     return str(given.fields[SPANS].string_value)

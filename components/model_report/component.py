@@ -86,7 +86,17 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         not_compared=measured["not_compared"],
         test_use=count_use(chosen.metadata, examples.uri, model, model_report),
         steps=step_costs(
-            chosen.metadata, made, _images(data, measured["models"], int(steps), chosen.config)
+            chosen.metadata,
+            made,
+            _images(
+                data,
+                measured["models"],
+                int(steps),
+                chosen.config,
+                trunk_features.get_int_custom_property(features.KNOWN_RECORDS)
+                if trunk_features
+                else 0,
+            ),
         ),
         peak_memory_bytes=measured["peak_memory_bytes"],
         provenance=facts.read_json(f"{extra}/provenance.json"),
@@ -127,13 +137,19 @@ def _confusion_csv(answers: Predictions, names: Sequence[str]) -> str:
 
 
 def _images(
-    data: facts.Data, models: int, training_steps: int, config: dict[str, Any]
+    data: facts.Data,
+    models: int,
+    training_steps: int,
+    config: dict[str, Any],
+    known_records: int,
 ) -> dict[str, int]:
     """That a step went through, an image in several views, epochs or models several times."""
     images = {split: found.images for split, found in data.splits.items()}
     views = len(config["image"]["views"]) + config["image"]["random_views"]
     return {
-        Step.TRUNK_FEATURES: images[features.TRAIN] * views + images[features.VALIDATION],
+        Step.TRUNK_FEATURES: images[features.TRAIN] * views
+        + images[features.VALIDATION]
+        - known_records,
         Step.TRAINER: training_steps * config["training"]["batch_size"],
         Step.EXAMPLE_GEN: sum(images.values()),
         Step.STATISTICS_GEN: sum(images.values()),

@@ -112,19 +112,25 @@ def TrunkFeatures(  # noqa: N802 - TFX component names are classes' names
         )
         _ = examples_read[_KNOWN] | "Write known" >> beam.ParDo(WriteKnown(directories))
     counts = store.pop_counts(trunk_features.uri)
-    taken = 0
-    for split, directory in directories.items():
-        path = store.index_path(trunk_features.uri, split)
-        taken += store.commit(
-            directory, path, counts.get(split, []), len(views[split]), known[split]
+    taken = {
+        split: store.commit(
+            directory,
+            store.index_path(trunk_features.uri, split),
+            counts.get(split, []),
+            len(views[split]),
+            known[split],
         )
+        for split, directory in directories.items()
+    }
     store.write_origin(trunk_features.uri, examples.uri)
     write_made_by(trunk_features.uri, config)
-    if taken:
+    trunk_features.set_int_custom_property(
+        features.KNOWN_RECORDS, sum(images * len(views[split]) for split, images in taken.items())
+    )
+    if held := sum(taken.values()):
         total = sum(sum(counts.get(split, [])) for split in views)
         print(
-            f"trunk features: {total - taken:,} images computed, {taken:,} taken from an earlier "
-            "run",
+            f"trunk features: {total - held:,} images computed, {held:,} taken from an earlier run",
             file=sys.stderr,
             flush=True,
         )

@@ -73,6 +73,8 @@ def test_a_day_costs_its_own_pictures_and_starts_from_the_day_before(tmp_path, c
     facts = json.loads((newest / "facts.json").read_text())
     assert facts["lineage"]["spans"] == windows[1]
     assert facts["start"]["added"] == ["owl"]
+    [trunk] = [step for step in facts["steps"] if step["name"] == "TrunkFeatures"]
+    assert trunk["images"] == 90
     assert "2 spans, 2026-11-02 to 2026-11-03" in (newest / "model_card.md").read_text()
     counts = {split: found["images"] for split, found in facts["data"]["splits"].items()}
     assert counts[features.TRAIN] + counts[features.VALIDATION] == 150

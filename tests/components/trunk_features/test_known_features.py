@@ -59,8 +59,11 @@ class Runs:
 
         monkeypatch.setattr(TrunkHandler, "run_inference", counted)
 
-    def run(self, name: str, pictures, labels=None, **changes) -> int:
-        """Returns how many views went through the trunk."""
+    def run(self, name: str, pictures, labels=None, contents=None, **changes) -> int:
+        """Returns how many views went through the trunk.
+
+        `labels` and `contents`, by the number of a picture, are others than usual.
+        """
         raw = self.place / "raw" / name
         for split, numbers in pictures.items():
             (raw / f"Split-{split}").mkdir(parents=True)
@@ -68,12 +71,13 @@ class Runs:
             with tf.io.TFRecordWriter(path, COMPRESSION) as writer:
                 for number in numbers:
                     label = (labels or {}).get(number, number % 3)
-                    writer.write(example(number, label))
+                    writer.write(example(number, label, (contents or {}).get(number, number)))
         self.computed = 0
+        self.made = artifact(standard_artifacts.Examples, self.place / "out" / name)
         TrunkFeatures.test_call(
             examples=artifact(standard_artifacts.Examples, raw, list(pictures)),
             transform_graph=artifact(standard_artifacts.TransformGraph, self.graph),
-            trunk_features=artifact(standard_artifacts.Examples, self.place / "out" / name),
+            trunk_features=self.made,
             settings=self.settings.model_copy(update=changes).model_dump_json(),
             pipeline=beam.Pipeline(runner="FnApiRunner"),
         )
@@ -86,8 +90,8 @@ class Runs:
             return values.numpy(), labels.numpy(), source.digest()
 
 
-def example(number: int, label: int) -> bytes:
-    pixels = np.random.default_rng(number).integers(0, 256, [20, 20, 3], np.uint8)
+def example(number: int, label: int, content: int) -> bytes:
+    pixels = np.random.default_rng(content).integers(0, 256, [20, 20, 3], np.uint8)
     return serialize_example(
         {
             features.IMAGE_ENCODED: encode_png(pixels),
@@ -114,6 +118,7 @@ def test_only_new_pictures_go_through_the_trunk(runs, tmp_path, capfd):
     assert runs.run("1", FIRST) == 2 * 10 + 4
     assert "taken from an earlier run" not in capfd.readouterr().err
     assert runs.run("2", SECOND, labels={5: 7}) == 2 * 5 + 1
+    assert runs.made.get_int_custom_property(features.KNOWN_RECORDS) == 2 * 6 + 3
     said = "trunk features: 6 images computed, 9 taken from an earlier run"
     assert said in capfd.readouterr().err
     shutil.rmtree(tmp_path / "out/1")  # as `clean` does: what was taken has names of its own
@@ -145,6 +150,13 @@ def test_another_label_alone_is_another_training_of_the_same_features(runs):
     np.testing.assert_array_equal(values, others)
     assert (labels != other_labels).sum() == 1
     assert digest != other_digest
+
+
+def test_another_picture_of_the_same_id_is_computed(runs):
+    runs.run("1", FIRST)
+    assert runs.run("2", FIRST, contents={4: 104, 12: 112}) == 2 + 1
+    values, others = (runs.read(name, features.TRAIN)[0] for name in ("1", "2"))
+    assert (values != others).any(axis=1).sum() == 1
 
 
 def test_what_was_cut_off_is_computed_again_and_unfinished_artifacts_are_not_used(runs, tmp_path):
