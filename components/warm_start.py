@@ -32,14 +32,14 @@ class Start(Section):
     @property
     def sentence(self) -> str:
         """What is said of it in the run's output, in the report and in the card."""
-        changes = [f"{self.kept:,} classes kept"]
+        changes = [f"{self.kept:,} kept"]
         if self.added:
             changes.append(f"{len(self.added):,} new ({listed(self.added)})")
         if self.dropped:
             changes.append(f"{len(self.dropped):,} dropped ({listed(self.dropped)})")
         return (
             f"warm start {self.generation:,} in a row, from the blessed model {self.model}: "
-            f"{', '.join(changes)}"
+            f"classes {', '.join(changes)}"
         )
 
 

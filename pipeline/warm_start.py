@@ -93,7 +93,7 @@ class LastBlessedStart(ResolverStrategy):
                 continue
             if is_cold_turn(exported(model), self._cold_every):
                 _say(
-                    f"{next_generation(exported(model)) - 1:,} warm starts in a row: with "
+                    f"warm starts in a row so far: {next_generation(exported(model)) - 1:,}; with "
                     f"training.cold_every={self._cold_every} this training starts from the backbone"
                 )
                 models = []

@@ -45,7 +45,7 @@ def test_a_day_costs_its_own_pictures_and_starts_from_the_day_before(tmp_path, c
     second, said = run()
     assert "span 2026-11-03: 90 pictures read" in said and said.count("pictures read") == 1
     assert "trunk features: 90 images computed, 60 taken from an earlier run" in said
-    assert "2 classes kept, 1 new (owl)" in said
+    assert "classes 2 kept, 1 new (owl)" in said
     assert second.blessed and second.metrics["accuracy"] > 0.3
 
     connection = metadata_store_pb2.ConnectionConfig()

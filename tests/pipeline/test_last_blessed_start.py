@@ -133,7 +133,7 @@ def test_each_nth_training_starts_cold(trainings, capsys):
         assert trainings.start(graph, cold_every=3) == start  # the same training again
     assert generations == [1, 2, 0, 1, 2, 0, 1]
     said = capsys.readouterr().err.splitlines()
-    assert said[0].startswith("2 warm starts in a row: with training.cold_every=3 this training")
+    assert said[0].startswith("warm starts in a row so far: 2; with training.cold_every=3 this")
     assert len(said) == 2
 
 
@@ -225,7 +225,7 @@ def test_days_in_a_row(tmp_path, monkeypatch, capfd):
         run()
     assert "warm start 1 in a row" in capfd.readouterr().err
     warm, said = run()
-    sentence = "1 classes kept, 2 new (ant, owl), 1 dropped (dog)"
+    sentence = "classes 1 kept, 2 new (ant, owl), 1 dropped (dog)"
     assert "goes on after step 4" in said and sentence in said
     start = Start.model_validate_json((extra(warm) / START_FILE).read_text())
     assert (start.generation, start.kept, start.added) == (1, 1, ("ant", "owl"))
@@ -243,7 +243,7 @@ def test_days_in_a_row(tmp_path, monkeypatch, capfd):
 
     write_classes(data, "dog")
     cold, said = run()
-    assert "1 warm starts in a row: with training.cold_every=2" in said
+    assert "warm starts in a row so far: 1; with training.cold_every=2" in said
     assert not (extra(cold) / START_FILE).exists()
     with pytest.raises(UserError, match="No warm start from .*: its backbone_") as refused:
         run("image.size=40", "training.cold_every=null")  # the stand-in is made for a size

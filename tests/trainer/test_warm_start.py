@@ -141,7 +141,7 @@ def test_classes_are_matched_by_name_and_only_a_new_one_has_a_fresh_row(trained)
     assert (start.kept, start.added, start.dropped) == (2, ("ant", "elk"), ("dog",))
     assert start.sentence == (
         f"warm start 1 in a row, from the blessed model {trained.directory}: "
-        "2 classes kept, 2 new (ant, elk), 1 dropped (dog)"
+        "classes 2 kept, 2 new (ant, elk), 1 dropped (dog)"
     )
 
 
