@@ -11,6 +11,7 @@ from inception_finetune.components import features, warm_start
 from inception_finetune.components.backbone.keras_network import build_network
 from inception_finetune.components.backbone.networks import NETWORKS
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.evaluation.confidence import FittedConfidence
 from inception_finetune.components.evaluation.learning_curve import read_history
 from inception_finetune.trainer import fit, model, signatures
 from inception_finetune.trainer.extra_assets import write_extra_assets
@@ -21,6 +22,14 @@ from inception_finetune.trainer.warm_start import BaseModel, read_base_model, tr
 
 SIZE, CUT, FORM = 16, "Residual_3", (4, 4, 32)
 TRAINED = ("cat", "dog", "owl")
+FITTED = FittedConfidence(
+    pictures=48,
+    temperature=1.0,
+    coverage=None,
+    smallest_in_set=None,
+    false_unknown=None,
+    unknown_from=None,
+)
 
 
 def toy_settings(names=TRAINED, **training) -> TrainerSettings:
@@ -79,7 +88,7 @@ def trained(tmp_path_factory, transform_at):
         classifier.embedding, transform_at(SIZE), TRAINED, central_crop=0.875
     )
     signatures.export(serving, str(exported))
-    write_extra_assets(exported / features.EXTRA_ASSETS, settings, classifier)
+    write_extra_assets(exported / features.EXTRA_ASSETS, settings, classifier, FITTED)
     return SimpleNamespace(
         directory=exported,
         classifier=classifier,
@@ -151,7 +160,7 @@ def test_generations_are_counted_by_what_lies_beside_the_model(tmp_path):
     assert warm_start.find_start(tmp_path) is None
     assert warm_start.next_generation(tmp_path) == 1
     start = warm_start.Start(model="1", generation=3, kept=2, added=(), dropped=())
-    write_extra_assets(extra, toy_settings(), toy_classifier(toy_settings(), 0), start)
+    write_extra_assets(extra, toy_settings(), toy_classifier(toy_settings(), 0), FITTED, start)
     assert warm_start.find_start(tmp_path) == start
     assert warm_start.next_generation(tmp_path) == 4
 

@@ -203,6 +203,9 @@ def test_a_span_that_was_changed_in_place_is_read_again(days):
     write_pictures(days.day(2), 22, 5, "dog")
     said = days.convert()
     assert "span 2026-11-02: again, 17 pictures read" in said and said.count("pictures read") == 1
+    write_pictures(days.day(1), 11, 12, "cat", "dog")  # other pictures of the same names
+    said = days.convert()
+    assert "span 2026-11-01: again, 24 pictures read" in said and said.count("pictures read") == 1
     shutil.rmtree(days.place / "root/spans/2026-11-03")
     (days.place / "root/spans/2026-11-01/span.json").write_text("{")
     said = days.convert()
