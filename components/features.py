@@ -18,6 +18,8 @@ TRANSFORMED_LABEL: Final = "label"  # int64 in [0, classes)
 TRUNK: Final = "trunk/features"  # bytes, zstd of the raw values at the cut
 TRUNK_SHAPE: Final = "trunk/shape"  # int64s, [h, w, channels] or [2048]
 TRUNK_DTYPE: Final = "trunk/dtype"  # bytes, b"float32" or b"bfloat16"
+# Property of their artifact: how many records, each a view of an image, an earlier one had.
+KNOWN_RECORDS: Final = "known_records"
 
 CHANNELS: Final = 3
 TRAIN: Final = "train"

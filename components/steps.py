@@ -13,6 +13,7 @@ class Step(StrEnum):
     ANOMALY_GATE = "AnomalyGate"
     TRANSFORM = "Transform"
     TRUNK_FEATURES = "TrunkFeatures"
+    WARM_START = "warm_start"
     TUNER = "Tuner"
     TRAINER = "Trainer"
     BASELINE = "baseline"

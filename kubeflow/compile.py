@@ -18,9 +18,10 @@ from inception_finetune.components.dataset.manifest import load_manifest
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.whole_file import whole_file
 from inception_finetune.components.steps import Step
+from inception_finetune.components.warm_start import SAME_SETTINGS
 from inception_finetune.kubeflow import parameters as runtime
 from inception_finetune.kubeflow import platform, visualizations
-from inception_finetune.kubeflow.baseline import PushedBaseline
+from inception_finetune.kubeflow.baseline import PushedBaseline, PushedStart
 from inception_finetune.kubeflow.task_states import push_only_when_blessed
 from inception_finetune.kubeflow.upload import (
     BACKBONE,
@@ -35,6 +36,7 @@ from inception_finetune.pipeline.inputs import Inputs, prepare_inputs
 from inception_finetune.pipeline.locks import pipeline_lock
 from inception_finetune.pipeline.pipeline import create_pipeline, execution
 from inception_finetune.trainer.order import TrainingOrder
+from inception_finetune.trainer.settings import TrainerSettings
 
 COMMAND = ("python", "-m", "inception_finetune.kubeflow.entrypoint")
 KUBEFLOW, VERTEX = (".yaml", ".yml"), (".json",)
@@ -131,10 +133,20 @@ def _compile(config: Config, inputs: Inputs, steps: int) -> dict[str, Any]:
         backbone_fingerprint=inputs.backbone_fingerprint,
         serving=serving,
         metadata=None,  # the cluster has its own
+        spans=inputs.spans,
     )
 
     def make_baseline(candidate: BaseChannel) -> BaseNode:
         return PushedBaseline(candidate=candidate, pushed=serving)
+
+    def make_warm_start(
+        transform_graph: BaseChannel, settings: TrainerSettings, cold_every: int
+    ) -> BaseNode:
+        return PushedStart(
+            pushed=serving,
+            settings=settings.model_dump_json(include=set(SAME_SETTINGS)),
+            cold_every=cold_every,
+        )
 
     runner = KubeflowV2DagRunner(
         KubeflowV2DagRunnerConfig(
@@ -143,7 +155,8 @@ def _compile(config: Config, inputs: Inputs, steps: int) -> dict[str, Any]:
             use_pipeline_spec_2_1=True,
         )
     )
-    return runner.run(create_pipeline(on_cluster, places, make_baseline), write_out=False)
+    pipeline = create_pipeline(on_cluster, places, make_baseline, make_warm_start)
+    return runner.run(pipeline, write_out=False)
 
 
 def _environments(config: Config) -> dict[str, dict[str, str]]:

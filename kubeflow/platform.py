@@ -11,7 +11,7 @@ from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.kubeflow_settings import Kubeflow, Resources
 
 # What changes without any of its inputs: the pushed models.
-NEVER_CACHED = (Step.BASELINE,)
+NEVER_CACHED = (Step.BASELINE, Step.WARM_START)
 
 
 def apply(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tfx import types
-from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.components.common.resolver import Resolver, ResolverStrategy
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
@@ -26,7 +26,7 @@ def latest_other_blessed_model(candidate: types.BaseChannel) -> Resolver:
     )
 
 
-class LatestOtherBlessedModel(LatestBlessedModelStrategy):
+class LatestOtherBlessedModel(ResolverStrategy):
     """The latest blessed model that is not the candidate itself: as `model` or not comparable.
 
     TFX's own strategy resolves, in the run after a blessing, to the very model that is then
@@ -46,28 +46,45 @@ class LatestOtherBlessedModel(LatestBlessedModelStrategy):
     ) -> dict[str, list[types.Artifact]] | None:
         """The artifacts by key; lists are empty where there is nothing to compare with."""
         candidates = input_dict["candidate"]
-        passed_over = {artifact.id for artifact in candidates}
-        if store is not None:
-            passed_over |= find_refused_models(store)
-        others = [
-            model
-            for model in input_dict["model"]
-            if model.id not in passed_over and not model.has_custom_property(WITHDRAWN)
-        ]
-        resolved = super().resolve_artifacts(
-            store, {"model": others, "model_blessing": input_dict["model_blessing"]}
-        )
-        latest = {"model": [], "model_blessing": [], **(resolved or {})}
+        candidate_ids = {artifact.id for artifact in candidates}
+        others = [model for model in input_dict["model"] if model.id not in candidate_ids]
+        latest = latest_blessed(store, others, input_dict["model_blessing"])
         incomparable = [
             model
             for model in latest["model"]
             for candidate in candidates
-            if why_incomparable(_exported(candidate), _exported(model))
+            if why_incomparable(exported(candidate), exported(model))
         ]
         if incomparable:
             latest["model"] = []
         return {**latest, "incomparable_model": incomparable, "candidate": candidates}
 
 
-def _exported(model: types.Artifact) -> Path:
+def latest_blessed(
+    store, models: list[types.Artifact], blessings: list[types.Artifact]
+) -> dict[str, list[types.Artifact]]:
+    """Finds the latest blessed model that serves: neither withdrawn nor refused by a server check.
+
+    Args:
+      store: the metadata.
+      models: to choose from.
+      blessings: of these and of others.
+
+    Returns:
+      ``model`` and its ``model_blessing``, or empty lists.
+    """
+    refused = set() if store is None else find_refused_models(store)
+    serving = [
+        model
+        for model in models
+        if model.id not in refused and not model.has_custom_property(WITHDRAWN)
+    ]
+    resolved = LatestBlessedModelStrategy().resolve_artifacts(
+        store, {"model": serving, "model_blessing": blessings}
+    )
+    return {"model": [], "model_blessing": [], **(resolved or {})}
+
+
+def exported(model: types.Artifact) -> Path:
+    """Returns the folder of a model's SavedModel."""
     return Path(path_utils.serving_model_path(model.uri))

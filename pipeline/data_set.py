@@ -25,6 +25,7 @@ from inception_finetune.components.dataset import (
 from inception_finetune.components.dataset.settings import Dataset
 from inception_finetune.components.dataset.source import BrowsableSource, Source
 from inception_finetune.components.dataset.unpacked import require_whole_archive
+from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.address import public_address
 from inception_finetune.components.io.download import download, is_remote
 from inception_finetune.components.io.object_store import is_in_store
@@ -50,6 +51,12 @@ def fetch_archive(config: Config) -> Path:
     source, sha256 = config.dataset.archive, config.dataset.sha256
     cache = Path(config.cache).resolve()
     archives = cache / "archives"
+    if config.dataset.spans:
+        raise UserError(
+            f"dataset.spans={config.dataset.spans} is no single data set, which is what this "
+            "command reads. Give one span with dataset.spans=null dataset.archive=FOLDER, and "
+            "dataset.golden=null."
+        )
     layout.require_known_suffix(public_address(source))
     if source == "digits":
         return digits.write_digits_archive(archives / "digits.tar.gz")
@@ -117,12 +124,15 @@ def convert_dataset(
     Raises:
       UserError: the data cannot be fetched, read or converted.
     """
-    dataset, found = config.dataset, found or find_layout(config)
-    policy = dataset.policy
+    dataset, policy = config.dataset, config.dataset.policy
     fixes = corrections.NO_CORRECTIONS
     if dataset.corrections:
         fixes = corrections.read_corrections(Path(dataset.corrections).expanduser())
     fixes = replace(fixes, copies=copies or {})
+    if dataset.spans:
+        return _said(directory, _convert_window(config, directory, fixes))
+    found = found or find_layout(config)
+    notes = found.notes
 
     def converted(source: Source) -> convert.Manifest:
         return convert.convert(
@@ -132,7 +142,7 @@ def convert_dataset(
             seed=dataset.seed,
             policy=policy,
             corrections=fixes,
-            notes=found.notes,
+            notes=notes,
         )
 
     if found.kind == "cifar":
@@ -159,7 +169,37 @@ def convert_dataset(
             corrections=fixes,
             beam_arguments=pipeline_arguments(config.beam),
         )
-    _say([*_guessed(dataset, found), *manifest.notes])
+    _say(_guessed(dataset, found))
+    return _said(directory, manifest)
+
+
+def _convert_window(
+    config: Config, directory: Path, fixes: corrections.Corrections
+) -> convert.Manifest:
+    """Converts the window of `dataset.spans`."""
+    from inception_finetune.pipeline.spans import read_window  # imports TFX
+
+    def fetch(address: str) -> Path:
+        of_one = {"archive": address, "spans": None, "sha256": None}
+        dataset = config.dataset.model_copy(update=of_one)
+        return fetch_archive(config.model_copy(update={"dataset": dataset}))
+
+    window = read_window(config, fetch, read_source, lambda line: _say([line]))
+    return convert.convert(
+        window.source,
+        directory,
+        validation_fraction=config.dataset.validation_fraction,
+        seed=config.dataset.seed,
+        policy=config.dataset.policy,
+        corrections=fixes,
+        notes=window.notes,
+        spans=window.spans,
+    )
+
+
+def _said(directory: Path, manifest: convert.Manifest) -> convert.Manifest:
+    """Reports what a conversion guessed, left out and changed, and returns its manifest."""
+    _say(manifest.notes)
     if manifest.skipped:
         line = bad_examples.skipped_line(manifest.skipped, str(directory / convert.MANIFEST_FILE))
         _say([line])

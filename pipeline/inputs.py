@@ -2,7 +2,7 @@
 
 import hashlib
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -35,6 +35,7 @@ class Inputs:
     backbone_fingerprint: str
     serving: str  # folder that the pushed versions lie in
     metadata: str | None  # SQLite file; None where the runner has metadata of its own
+    spans: dict[str, int] = field(default_factory=dict)  # of a window: span -> pictures
 
 
 def prepare_inputs(config: Config) -> Inputs:
@@ -71,6 +72,7 @@ def prepare_inputs(config: Config) -> Inputs:
         backbone_fingerprint=fingerprint,
         serving=str(serving_directory(config)),
         metadata=str(metadata_file(config)),
+        spans=manifest.spans,
     )
 
 

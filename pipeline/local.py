@@ -27,6 +27,7 @@ from inception_finetune.pipeline.locks import pipeline_lock
 from inception_finetune.pipeline.pipeline import create_pipeline, execution
 from inception_finetune.pipeline.places import require_folders, require_no_pattern
 from inception_finetune.pipeline.quiet import node_announcements
+from inception_finetune.pipeline.warm_start import require_fitting_start
 from inception_finetune.trainer.devices import check_batch_size
 from inception_finetune.trainer.execution import in_environment
 
@@ -50,6 +51,7 @@ def run(config: Config, *, verbose: bool = False) -> Outcome:
 
 def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Outcome:
     """Runs the DAG on prepared inputs."""
+    require_fitting_start(config, inputs)
     pipeline = create_pipeline(config, inputs)
     console = Console(stderr=True, highlight=False)
 

@@ -1,5 +1,6 @@
 """All the wiring, in one function. Knows neither runners nor tensors."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from inception_finetune.pipeline.beam_options import pipeline_arguments, step_ar
 from inception_finetune.pipeline.code_fingerprint import code_fingerprint, server_fingerprint
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.inputs import Inputs
+from inception_finetune.pipeline.warm_start import last_blessed_start
 from inception_finetune.trainer.execution import Execution
 from inception_finetune.trainer.settings import (
     ConfidenceSection,
@@ -50,11 +52,14 @@ def create_pipeline(
     config: Config,
     inputs: Inputs,
     make_baseline: Callable[[BaseChannel], BaseNode] = latest_other_blessed_model,
+    make_warm_start: Callable[[BaseChannel, TrainerSettings, int], BaseNode] = last_blessed_start,
 ) -> Pipeline:
     """From converted TFRecords to a blessed, pushed model.
 
     `make_baseline` makes the node whose output `model` the candidate, its argument, is compared
-    with; or there is none, and the output `incomparable_model` is why.
+    with; or there is none, and the output `incomparable_model` is why. `make_warm_start` makes the
+    node whose output `model`, if there is one, the training starts from; its arguments are the
+    transform graph, the Trainer's settings, and `training.cold_every` or 0.
     """
     example_gen = ImportExampleGen(
         input_base=inputs.records,
@@ -65,6 +70,7 @@ def create_pipeline(
             ]
         ),
         code_fingerprint=code_fingerprint(Step.EXAMPLE_GEN),
+        spans=inputs.spans,
     )
     examples = example_gen.outputs["examples"]
     schema_gen = ImportSchemaGen(schema_file=inputs.schema_file)
@@ -97,6 +103,14 @@ def create_pipeline(
     )
     transform.add_upstream_node(anomaly_gate)
 
+    trainer_settings = _trainer_settings(config, inputs)
+    warm_start = []
+    if config.training.start_from == "blessed":
+        transform_graph = transform.outputs["transform_graph"]
+        cold_every = config.training.cold_every or 0
+        node = make_warm_start(transform_graph, trainer_settings, cold_every)
+        warm_start = [node.with_id(Step.WARM_START)]
+
     trunk_features = []
     training_examples = examples
     if config.feature_cache:
@@ -114,8 +128,8 @@ def create_pipeline(
         "schema": schema,
         "train_args": trainer_pb2.TrainArgs(splits=[features.TRAIN]),
         "eval_args": trainer_pb2.EvalArgs(splits=[features.VALIDATION]),
+        "base_model": warm_start[0].outputs["model"] if warm_start else None,
     }
-    trainer_settings = _trainer_settings(config, inputs)
     tuner = []
     if config.tuning.trials:
         # What is fitted to the answers of a trained model says nothing of how to train it.
@@ -196,6 +210,7 @@ def create_pipeline(
         example_validator,
         anomaly_gate,
         transform,
+        *warm_start,
         *trunk_features,
         *tuner,
         trainer,
@@ -240,6 +255,9 @@ def _trunk_settings(config: Config, inputs: Inputs) -> TrunkSettings:
         compute_dtype=config.compute_dtype,
         views=config.image.train_views,
         code_fingerprint=code_fingerprint(Step.TRUNK_FEATURES),
+        transform_fingerprint=hashlib.sha256(
+            f"{config.image.central_crop} {code_fingerprint(Step.TRANSFORM)}".encode()
+        ).hexdigest(),
     )
 
 
@@ -286,6 +304,7 @@ def _report_settings(config: Config, inputs: Inputs) -> ReportSettings:
             "training": config.training.identity.model_dump(mode="json"),
         },
         dataset_fingerprint=inputs.dataset_fingerprint,
+        spans=inputs.spans,
         backbone_fingerprint=inputs.backbone_fingerprint,
         metadata=inputs.metadata,
         code_fingerprint=code_fingerprint(Step.MODEL_REPORT),

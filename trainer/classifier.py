@@ -12,13 +12,21 @@ from inception_finetune.components.backbone.load import load_backbone
 from inception_finetune.components.backbone.networks import NETWORKS
 from inception_finetune.trainer import model
 from inception_finetune.trainer.settings import TrainerSettings
+from inception_finetune.trainer.warm_start import BaseModel
 
 
-def make_classifier(settings: TrainerSettings) -> model.Classifier:
-    """Builds the classifier with the backbone's weights.
+def make_classifier(
+    settings: TrainerSettings, base_model: BaseModel | None = None
+) -> model.Classifier:
+    """Builds the classifier that a training starts with.
+
+    Args:
+      settings: of the training.
+      base_model: whose weights replace the backbone's above the cut, and those of the new head.
 
     Raises:
-      UserError: the backbone on disk is not the one that was configured.
+      UserError: the backbone on disk is not the one that was configured, or `base_model` does not
+        fit.
     """
     loaded = load_backbone(
         Path(settings.backbone_directory),
@@ -27,7 +35,10 @@ def make_classifier(settings: TrainerSettings) -> model.Classifier:
         batch_norm_momentum=settings.training.batch_norm_momentum,
         expected_fingerprint=settings.backbone_fingerprint,
     )
-    return _classifier(loaded.network, settings)
+    classifier = _classifier(loaded.network, settings)
+    if base_model is not None:
+        base_model.load_into(classifier, settings.label_names)
+    return classifier
 
 
 def restore_classifier(

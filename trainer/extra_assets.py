@@ -12,9 +12,11 @@ from inception_finetune.components import features
 from inception_finetune.components.backbone import cut
 from inception_finetune.components.backbone.networks import NETWORKS
 from inception_finetune.components.io.warm_up import write_warm_up
+from inception_finetune.components.warm_start import START_FILE
 
 if TYPE_CHECKING:
     from inception_finetune.components.evaluation.confidence import FittedConfidence
+    from inception_finetune.components.warm_start import Start
     from inception_finetune.trainer.model import Classifier
     from inception_finetune.trainer.settings import TrainerSettings
 
@@ -27,6 +29,7 @@ def write_extra_assets(
     settings: "TrainerSettings",
     classifier: "Classifier",
     confidence: "FittedConfidence",
+    start: "Start | None" = None,
 ) -> None:
     """Writes what a reviewer needs to know of a model, and what a server warms up with.
 
@@ -35,6 +38,7 @@ def write_extra_assets(
       settings: those that it was trained with.
       classifier: its network.
       confidence: what was fitted to its answers.
+      start: the model that the training started from, if there is one.
     """
     directory.mkdir(parents=True, exist_ok=True)
     rows = cut.variable_report(
@@ -44,6 +48,8 @@ def write_extra_assets(
     (directory / "settings.json").write_text(settings.model_dump_json(indent=2), "utf-8")
     (directory / "provenance.json").write_text(json.dumps(provenance(), indent=2), "utf-8")
     (directory / features.CONFIDENCE_FILE).write_text(confidence.model_dump_json(indent=2), "utf-8")
+    if start:
+        (directory / START_FILE).write_text(start.model_dump_json(indent=2), "utf-8")
     labels = "".join(f"{index}:{name}\n" for index, name in enumerate(settings.label_names))
     (directory / features.LABELS_FILE).write_text(labels, "utf-8")
     write_warm_up(directory, settings.image_size)

@@ -223,10 +223,8 @@ class FeatureSource(IndexedSource):
             outputs = [decode(record) for record in self._reader.read(examples, views)]
             values = np.stack([output.values for output in outputs])
             # Workers of different kinds may have stored different types.
-            return (
-                values.astype(self._form.dtype, copy=False),
-                np.array([output.label for output in outputs], np.int64),
-            )
+            # A record may be older than its label: the index has that of the example as it is now.
+            return values.astype(self._form.dtype, copy=False), self.labels[examples]
 
         def load(number: tf.Tensor) -> Batch:
             dtype = tf.as_dtype(self._form.dtype)

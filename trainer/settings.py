@@ -62,6 +62,10 @@ class TrainingSection(Training):
     checkpoint_every: int = Field(100, ge=1)  # steps; a killed run loses no more than these
     log_every: int = Field(10, ge=1)  # steps between two rows of metrics in TensorBoard
     devices: Literal["auto"] = "auto"  # every GPU of this machine, or else the CPU
+    # The first weights: the backbone's and a new head, or those of the last blessed model.
+    start_from: Literal["backbone", "blessed"] = "backbone"
+    # With "blessed": each so many-th training starts from the backbone; null for never.
+    cold_every: int | None = Field(None, ge=1)
 
     @field_validator("devices", mode="before")
     @classmethod
@@ -75,7 +79,10 @@ class TrainingSection(Training):
 
     @property
     def identity(self) -> Training:
-        """The settings without those that no weight depends on."""
+        """The settings without those of how it is carried out, and of what it starts from.
+
+        What it did start from is an input of the Trainer, not a setting.
+        """
         return Training.model_validate(self.model_dump(include=set(Training.model_fields)))
 
 

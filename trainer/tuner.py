@@ -29,6 +29,7 @@ from inception_finetune.trainer.settings import (
     Tuning,
     apply_hyperparameters,
 )
+from inception_finetune.trainer.warm_start import BaseModel, read_base_model, training_identity
 
 OBJECTIVE = "val_accuracy"  # the best epoch's, on the validation split
 
@@ -37,7 +38,8 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     """Creates a random search over the values that `Tuning` names.
 
     Args:
-      fn_args: TFX's; `custom_config` is a `TunerSettings`.
+      fn_args: TFX's; `custom_config` is a `TunerSettings`; `base_model` the model that trials
+        start from, if there is one.
 
     Raises:
       UserError: as the Trainer does, from the first trial that fails.
@@ -46,6 +48,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     keras.utils.set_random_seed(settings.trainer.training.seed)
     strategy = devices.choose_strategy()
     devices.check_batch_size(settings.trainer.training.batch_size, strategy.num_replicas_in_sync)
+    base_model = read_base_model(fn_args.base_model, settings.trainer)
     resources = ExitStack()
     scratch = resources.enter_context(scratch_folder("tuner-"))
     inputs = resources.enter_context(
@@ -58,7 +61,10 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
             fit.EMBEDDED,
         )
     )
-    identity = [settings.tuning.model_dump_json(), settings.trainer.identity, *inputs.digests()]
+    identity = [
+        settings.tuning.model_dump_json(),
+        *training_identity(settings.trainer, inputs, base_model),
+    ]
     execution_settings = execution.current()
     logs = resources.enter_context(owned_folder(f"{execution_settings.work}/tuning", identity))
     search = FeatureTuner(
@@ -67,6 +73,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
         strategy,
         logs,
         execution_settings,
+        base_model,
         working_directory=fn_args.working_dir,
     )
     return TunerFnResult(tuner=search, fit_kwargs={"resources": resources, "verbose": 0})
@@ -95,6 +102,7 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         strategy: tf.distribute.Strategy,
         logs: str,
         execution_settings: execution.Execution,
+        base_model: BaseModel | None = None,
         *,
         working_directory: str,
     ) -> None:
@@ -106,6 +114,7 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
           strategy: that trials are trained in.
           logs: folder of the trials' logs.
           execution_settings: how trials are carried out.
+          base_model: that trials start from, instead of the backbone.
           working_directory: Keras Tuner's own folder.
         """
         tuning = settings.tuning
@@ -121,6 +130,7 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
         self._strategy = strategy
         self._logs = logs
         self._execution = execution_settings
+        self._base_model = base_model
 
     def search(self, *fit_args, resources: ExitStack, **fit_kwargs) -> None:
         """Runs all trials and closes `resources`, which they need."""
@@ -153,7 +163,7 @@ class FeatureTuner(keras_tuner.engine.base_tuner.BaseTuner):
             shutil.rmtree(directory)
         with self._strategy.scope():
             fit.fit(
-                make_classifier(settings),
+                make_classifier(settings, self._base_model),
                 *self._inputs,
                 settings,
                 directory,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -61,6 +61,7 @@ def convert(
     policy: Policy = STRICT,
     corrections: Corrections = NO_CORRECTIONS,
     notes: Sequence[str] = (),
+    spans: Mapping[str, int] | None = None,
     examples_per_shard: int = EXAMPLES_PER_SHARD,
     workers: int | None = None,
 ) -> Manifest:
@@ -79,6 +80,7 @@ def convert(
       policy: what happens to bad examples and leaks.
       corrections: of labels, and images that are left out.
       notes: remarks on the source, for the manifest.
+      spans: pictures of each span of which the source is a window, for the manifest.
       examples_per_shard: the largest number of examples in a file.
       workers: number of processes; None chooses by the machine and the size of the source.
 
@@ -117,6 +119,7 @@ def convert(
                 skipped=skipped.reasons,
                 corrected=corrected,
                 notes=(*notes, *not_measured(source.label_names, source.labels[splits[TEST]])),
+                spans=dict(spans or {}),
             )
             (fresh / LABELS_FILE).write_text(labels_text(source.label_names), encoding="utf-8")
             write_manifest(manifest, fresh)

@@ -53,6 +53,7 @@ class Manifest:
     skipped: dict[str, str] = field(default_factory=dict)  # id -> reason, of those left out
     corrected: dict[str, str] = field(default_factory=dict)  # id -> what a person's table changed
     notes: tuple[str, ...] = ()  # what was guessed of the source or is not looked at, in words
+    spans: dict[str, int] = field(default_factory=dict)  # of a window: span -> pictures
 
     @property
     def counts(self) -> dict[str, int]:
@@ -117,6 +118,7 @@ def _parse(content: dict[str, Any]) -> Manifest:
         skipped=dict(content.get("skipped", {})),
         corrected=dict(content.get("corrected", {})),
         notes=tuple(content.get("notes", ())),
+        spans=dict(content.get("spans", {})),
     )
     if manifest.counts != content["counts"]:
         raise ValueError(f"counts {content['counts']} do not fit the shards' {manifest.counts}")

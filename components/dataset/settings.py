@@ -1,6 +1,6 @@
 """The configuration's section `dataset`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,35 @@ class Dataset(Section):
     # A table of labels that a person has corrected and images to leave out, as `data check` writes
     # it: columns id and correction.
     corrections: Address | None = None
+
+    # Instead of `archive`: a pattern of folders or files, each with the pictures of a day or of
+    # another span, in TFX's words: pictures/{YYYY}-{MM}-{DD}, or {SPAN}; of several {VERSION}s the
+    # highest counts.
+    spans: Annotated[str, Field(min_length=1)] | None = None
+    window: int | None = Field(None, ge=1)  # the last so many spans are trained on; null: all
+    min_spans: int = Field(1, ge=1)  # fewer to train on are refused
+    golden: Address | None = None  # with `spans`: test pictures, in any form that `archive` takes
+    newest_as_test: bool = False  # with `spans`: the newest span is test, and not trained on yet
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spans_are_the_archive(cls, values: Any) -> Any:
+        """What is shown as the data's name is the pattern; a preset's archive is not read."""
+        if isinstance(values, dict) and values.get("spans"):
+            return {**values, "archive": values["spans"]}
+        return values
+
+    @model_validator(mode="after")
+    def _spans_are_tested(self) -> "Dataset":
+        if self.spans and "://" in self.spans:
+            raise ValueError("spans must be a path on this machine, not an address")
+        if self.spans and not self.golden and not self.newest_as_test:
+            raise ValueError(
+                "spans name no test pictures. Give golden, newest_as_test=true, or both"
+            )
+        if not self.spans and (self.golden or self.newest_as_test or self.window):
+            raise ValueError("golden, newest_as_test and window are for spans. Give spans as well")
+        return self
 
     @model_validator(mode="after")
     def _columns_are_two(self) -> "Dataset":

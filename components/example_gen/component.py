@@ -1,11 +1,14 @@
 """ImportExampleGen, TFX's component with an executor that streams."""
 
-from google.protobuf import any_pb2, wrappers_pb2
+import json
+from collections.abc import Mapping
+
+from google.protobuf import any_pb2, struct_pb2
 from tfx.components import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
-from inception_finetune.components.example_gen.executor import Executor
+from inception_finetune.components.example_gen.executor import CODE, SPANS, Executor
 
 
 class ImportExampleGen(FileBasedExampleGen):
@@ -14,7 +17,11 @@ class ImportExampleGen(FileBasedExampleGen):
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
     def __init__(
-        self, input_base: str, input_config: example_gen_pb2.Input, code_fingerprint: str
+        self,
+        input_base: str,
+        input_config: example_gen_pb2.Input,
+        code_fingerprint: str,
+        spans: Mapping[str, int],
     ) -> None:
         """Describes the step.
 
@@ -22,11 +29,19 @@ class ImportExampleGen(FileBasedExampleGen):
           input_base: the folder of the files.
           input_config: a pattern for each split.
           code_fingerprint: of the executor; another one does not take a cached result.
+          spans: number of pictures of each span that the files are a window of, if they are one.
         """
-        fingerprint = any_pb2.Any()
-        fingerprint.Pack(wrappers_pb2.StringValue(value=code_fingerprint))
+        packed = any_pb2.Any()
+        packed.Pack(
+            struct_pb2.Struct(
+                fields={
+                    CODE: struct_pb2.Value(string_value=code_fingerprint),
+                    SPANS: struct_pb2.Value(string_value=json.dumps(spans) if spans else ""),
+                }
+            )
+        )
         super().__init__(
             input_base=input_base,
             input_config=input_config,
-            custom_config=example_gen_pb2.CustomConfig(custom_config=fingerprint),
+            custom_config=example_gen_pb2.CustomConfig(custom_config=packed),
         )

@@ -1,9 +1,10 @@
 """Streams records to examples, without the shuffle that an engine without disks keeps in memory."""
 
-from typing import Any
+from typing import Any, Final
 
 import apache_beam as beam
 import tensorflow as tf
+from google.protobuf import struct_pb2
 from tfx import types
 from tfx.components.example_gen import write_split
 from tfx.components.example_gen.import_example_gen import executor
@@ -13,6 +14,9 @@ from tfx.types import artifact_utils
 from tfx.types import standard_component_specs as specs
 from tfx.utils import proto_utils
 
+CODE: Final = "code_fingerprint"  # in the component's custom configuration, a Struct
+# Also a property of the artifact, where its examples are a window: pictures by span, as JSON.
+SPANS: Final = "spans"
 _Artifacts = dict[str, list[types.Artifact]]
 
 
@@ -35,6 +39,8 @@ class Executor(executor.Executor):
         examples.split_names = artifact_utils.encode_split_names(
             [split.name for split in config.splits]
         )
+        if spans := _spans(exec_properties):
+            examples.set_string_custom_property(SPANS, spans)
         with self._make_beam_pipeline() as pipeline:
             as_bytes = {specs.OUTPUT_DATA_FORMAT_KEY: example_gen_pb2.FORMAT_PROTO}
             splits = self.GenerateExamplesByBeam(pipeline, exec_properties | as_bytes)
@@ -51,6 +57,15 @@ class Executor(executor.Executor):
             examples,
             write_split.to_file_format_str(exec_properties[specs.OUTPUT_FILE_FORMAT_KEY]),
         )
+
+
+def _spans(exec_properties: dict[str, Any]) -> str:
+    """Returns the spans of the component's custom configuration; "" where there are none."""
+    config, given = example_gen_pb2.CustomConfig(), struct_pb2.Struct()
+    proto_utils.json_to_proto(exec_properties.get(specs.CUSTOM_CONFIG_KEY) or "{}", config)
+    if not config.custom_config.Unpack(given) or SPANS not in given.fields:
+        return ""
+    return str(given.fields[SPANS].string_value)
 
 
 def _checked(record: bytes) -> bytes:

@@ -68,11 +68,14 @@ class RecordIndex:
     length: npt.NDArray[np.int64]  # [N, V], bytes
     content: npt.NDArray[np.int64]  # [N, V], `content_hash` of each record
     label: npt.NDArray[np.int64]  # [N]; -1 where the record is damaged
+    source: npt.NDArray[np.int64] | None = (
+        None  # [N], of what a record was computed, if that counts
+    )
 
     @property
     def digest(self) -> str:
-        """The sha256 of all records in their order, whichever files hold them."""
-        return hashlib.sha256(self.content.tobytes()).hexdigest()
+        """The sha256 of all records and labels in their order, whichever files hold them."""
+        return hashlib.sha256(self.content.tobytes() + self.label.tobytes()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.file)
@@ -81,15 +84,17 @@ class RecordIndex:
         """Writes the index to an .npz; file names are stored without their folder."""
         buffer = io.BytesIO()
         names = np.array([Path(name).name for name in self.files])
-        np.savez(
-            buffer,
-            names=names,
-            shard=self.file,
-            offset=self.offset,
-            length=self.length,
-            content=self.content,
-            label=self.label,
-        )
+        arrays = {
+            "names": names,
+            "shard": self.file,
+            "offset": self.offset,
+            "length": self.length,
+            "content": self.content,
+            "label": self.label,
+        }
+        if self.source is not None:
+            arrays["source"] = self.source
+        np.savez(buffer, allow_pickle=False, **arrays)
         with tf.io.gfile.GFile(path, "wb") as file:
             file.write(buffer.getvalue())
 
@@ -104,8 +109,15 @@ class RecordIndex:
         with tf.io.gfile.GFile(path, "rb") as file:
             arrays = np.load(io.BytesIO(file.read()), allow_pickle=False)
         files = tuple(f"{directory}/{name}" for name in arrays["names"])
-        columns = (arrays[name] for name in ("shard", "offset", "length", "content", "label"))
-        return cls(files, *columns)
+        return cls(
+            files=files,
+            file=arrays["shard"],
+            offset=arrays["offset"],
+            length=arrays["length"],
+            content=arrays["content"],
+            label=arrays["label"],
+            source=arrays.get("source"),
+        )
 
 
 class RecordReader:

@@ -71,6 +71,7 @@ def _parameters(facts: Facts) -> dict[str, Any]:
     return {
         "model_architecture": (
             f"{_network(facts)}; a dense head of {len(facts.label_names)} classes"
+            + (f"; {facts.start.sentence}" if facts.start else "")
         ),
         "data": [
             {
@@ -78,6 +79,7 @@ def _parameters(facts: Facts) -> dict[str, Any]:
                 "description": (
                     f"{found.images} images of {facts.lineage.archive} "
                     f"(sha256 {facts.lineage.dataset_fingerprint})"
+                    + (f"; {facts.lineage.window}" if facts.lineage.window else "")
                 ),
             }
             for split, found in facts.data.splits.items()

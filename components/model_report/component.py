@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from inception_finetune.components.model_report.test_use import count_use
 from inception_finetune.components.steps import Step
 from inception_finetune.components.test_predictions.component import MEASURED
 from inception_finetune.components.test_predictions.store import Predictions, read_predictions
+from inception_finetune.components.warm_start import find_start
 
 
 @component
@@ -70,7 +72,8 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         Step.EVALUATOR: evaluation,
         **({Step.INFRA_VALIDATOR: infra_blessing} if infra_blessing else {}),
     }
-    extra = f"{path_utils.serving_model_path(model.uri)}/{features.EXTRA_ASSETS}"
+    exported = path_utils.serving_model_path(model.uri)
+    extra = f"{exported}/{features.EXTRA_ASSETS}"
     server_check = None
     if infra_blessing:
         found = facts.read_json(f"{infra_blessing.uri}/{RESULT}")
@@ -91,11 +94,22 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         server_check=server_check,
         test_use=count_use(chosen.metadata, examples.uri, model, model_report),
         steps=step_costs(
-            chosen.metadata, made, _images(data, measured["models"], int(steps), chosen.config)
+            chosen.metadata,
+            made,
+            _images(
+                data,
+                measured["models"],
+                int(steps),
+                chosen.config,
+                trunk_features.get_int_custom_property(features.KNOWN_RECORDS)
+                if trunk_features
+                else 0,
+            ),
         ),
         peak_memory_bytes=measured["peak_memory_bytes"],
         provenance=facts.read_json(f"{extra}/provenance.json"),
         artifacts={name: artifact.uri for name, artifact in made.items()},
+        start=find_start(Path(exported)),
     )
     files = {
         FACTS: content.model_dump_json(indent=1),
@@ -131,13 +145,19 @@ def _confusion_csv(answers: Predictions, names: Sequence[str]) -> str:
 
 
 def _images(
-    data: facts.Data, models: int, training_steps: int, config: dict[str, Any]
+    data: facts.Data,
+    models: int,
+    training_steps: int,
+    config: dict[str, Any],
+    known_records: int,
 ) -> dict[str, int]:
     """That a step went through, an image in several views, epochs or models several times."""
     images = {split: found.images for split, found in data.splits.items()}
     views = len(config["image"]["views"]) + config["image"]["random_views"]
     return {
-        Step.TRUNK_FEATURES: images[features.TRAIN] * views + images[features.VALIDATION],
+        Step.TRUNK_FEATURES: images[features.TRAIN] * views
+        + images[features.VALIDATION]
+        - known_records,
         Step.TRAINER: training_steps * config["training"]["batch_size"],
         Step.EXAMPLE_GEN: sum(images.values()),
         Step.STATISTICS_GEN: sum(images.values()),

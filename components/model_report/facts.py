@@ -25,6 +25,7 @@ from inception_finetune.components.model_report.costs import StepCost
 from inception_finetune.components.model_report.settings import PAIRS, ReportSettings
 from inception_finetune.components.settings import Section
 from inception_finetune.components.test_predictions.store import Predictions
+from inception_finetune.components.warm_start import Start
 
 _SMALLEST: Final = float(np.finfo(np.float32).tiny)  # for the logarithm of a probability
 
@@ -58,6 +59,15 @@ class Lineage(Section):
     packages: dict[str, str]
     config: dict[str, Any]
     artifacts: dict[str, str]  # input of the report -> where it lies
+    spans: dict[str, int] = {}  # of a window: number of pictures of each span, oldest first
+
+    @property
+    def window(self) -> str | None:
+        """Which spans the data are; None where they are no window."""
+        if not self.spans:
+            return None
+        oldest, *_, newest = [*self.spans, *self.spans]
+        return f"{len(self.spans):,} spans, {oldest} to {newest}"
 
 
 class Confidence(Section):
@@ -97,6 +107,7 @@ class Facts(Section):
     peak_memory_bytes: int  # of the process that asked the models, TensorFlow included
     lineage: Lineage
     server_check: ServerCheck | None = None  # None where there was none, as in older reports
+    start: Start | None = None  # the model that the training started from; None: the backbone
 
     @property
     def test_use_sentence(self) -> str | None:
@@ -129,6 +140,7 @@ def collect(
     peak_memory_bytes: int,
     provenance: dict[str, Any],
     artifacts: dict[str, str],
+    start: Start | None,
 ) -> Facts:
     """Measures the stored predictions, and collects what other steps wrote.
 
@@ -147,6 +159,7 @@ def collect(
       peak_memory_bytes: of the process that ran the models.
       provenance: what the Trainer recorded: revision, Python, packages.
       artifacts: where each step's artifact lies, by the step's name.
+      start: what the training started from, where that was an earlier model.
 
     Returns:
       What ``facts.json`` holds.
@@ -193,7 +206,9 @@ def collect(
             packages=provenance["packages"],
             config=settings.config,
             artifacts=artifacts,
+            spans=settings.spans,
         ),
+        start=start,
     )
 
 

@@ -16,3 +16,6 @@ class TrunkSettings(Section):
     compute_dtype: ComputeDtype
     views: TrainViews
     code_fingerprint: str  # sha256 of the code that computes features
+    # sha256 of the code and the settings of Transform, which prepares the images: where it is the
+    # same, features of the same pictures are taken from an earlier artifact. Empty takes none.
+    transform_fingerprint: str = ""

@@ -14,6 +14,7 @@ import tensorflow as tf
 from inception_finetune.components.beam.example_shards import ShardFile
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.record_index import IndexedWriter, RecordIndex, order_key
+from inception_finetune.components.trunk_features.known import Known, take_known
 from inception_finetune.components.trunk_features.record import TrunkOutput, encode
 
 SHARD_BYTES = 256 * 2**20  # a shard is closed once it is as large as this
@@ -30,6 +31,7 @@ class Key(NamedTuple):
     file: int  # number of the input file
     number: int  # of the example in that file
     view: int
+    source: int = 0  # `known.source_of` the example
 
 
 class WriteShards(beam.DoFn):
@@ -58,14 +60,14 @@ class WriteShards(beam.DoFn):
           element: the record's key and its output.
           records: number of records in all splits.
         """
-        (split, *position), output = element
+        (split, *position, source), output = element
         self._is_first |= not any(position)
         if split not in self._writers:
             path = f"{self._directories[split]}/{uuid.uuid4().hex}.tfrecord"
             self._writers[split], self._rows[split] = IndexedWriter(path), []
         writer = self._writers[split]
         written = writer.write(encode(output))
-        row = (*position, order_key(output.id), output.label, *written)
+        row = (*position, source, order_key(output.id), output.label, *written)
         self._rows[split].append(row)
         if self._is_first and len(self._rows[split]) == SAMPLE:
             check_disk_space(self._directories[split], writer.size / SAMPLE, records - SAMPLE)
@@ -110,7 +112,9 @@ def check_disk_space(directory: str, record_bytes: float, records: int) -> None:
         )
 
 
-def commit(directory: str, index_path: str, counts: list[int], views: int) -> None:
+def commit(
+    directory: str, index_path: str, counts: list[int], views: int, known: Known | None = None
+) -> int:
     """Writes one index of the shards in `directory`, and removes all other files there.
 
     Args:
@@ -118,12 +122,19 @@ def commit(directory: str, index_path: str, counts: list[int], views: int) -> No
       index_path: receives the index.
       counts: number of examples in each input file.
       views: number of records that each example must have.
+      known: features that `WriteKnown` refers to.
+
+    Returns:
+      Number of examples whose features were known.
 
     Raises:
       UserError: a record is missing.
     """
     shards, table = _read_rows(directory)
-    shard, file, number, view, order, label, offset, length, content = table.T
+    computed = len(shards)
+    if known is not None:
+        table = np.concatenate([table, take_known(directory, known, shards)])
+    shard, file, number, view, source, order, label, offset, length, content = table.T
     starts = np.concatenate([[0], np.cumsum(counts)])
     record = (starts[file] + number) * views + view
     present, first = np.unique(record, return_index=True)
@@ -143,21 +154,23 @@ def commit(directory: str, index_path: str, counts: list[int], views: int) -> No
         length=length[first],
         content=content[first],
         label=label[first[:, 0]],
+        source=source[first[:, 0]],
     )
     index.save(index_path)
     needed = {shards[number] for number in np.unique(index.file)}
     for path in tf.io.gfile.glob(f"{directory}/*"):
         if path not in needed:
             tf.io.gfile.remove(path)
+    return int((index.file[:, 0] >= computed).sum())
 
 
 def _read_rows(directory: str) -> tuple[list[str], np.ndarray]:
     """Reads the shards' paths, and a row for each record.
 
-    A row is [shard, file, number, view, order key, label, offset, length, content].
+    A row is [shard, file, number, view, source, order key, label, offset, length, content].
     """
     shards: list[str] = []
-    tables = [np.zeros([0, 9], np.int64)]
+    tables = [np.zeros([0, 10], np.int64)]
     for path in sorted(tf.io.gfile.glob(f"{directory}/*{_ROWS}")):
         with tf.io.gfile.GFile(path, "rb") as file:
             rows = np.load(io.BytesIO(file.read()), allow_pickle=False)

@@ -81,7 +81,11 @@ def convert(
 ):
     """Convert the archive, folder or list of pictures to TFRecord shards, and labels.txt."""
     settings = load(config, overrides)
-    found = _fetch(settings)
+    if settings.dataset.spans:
+        load_tensorflow(verbose=False)
+        found = None
+    else:
+        found = _fetch(settings)
     from inception_finetune.pipeline import data_set
 
     manifest = data_set.convert_dataset(settings, directory, found)

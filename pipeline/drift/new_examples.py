@@ -171,5 +171,5 @@ def _examples(
 
 
 def _of_place(config: Config, place: str) -> Config:
-    given = {"archive": place, "layout": "auto", "sha256": None}
+    given = {"archive": place, "layout": "auto", "sha256": None, "spans": None}
     return config.model_copy(update={"dataset": config.dataset.model_copy(update=given)})

@@ -133,6 +133,21 @@ def read_latest_run(config: Config) -> Run:
     return _read_run(store, contexts[-1], len(contexts))
 
 
+def find_latest_blessed(config: Config) -> Run | None:
+    """The newest run whose model was blessed and not withdrawn; None if there is none.
+
+    Newer runs are read, older ones are not.
+    """
+    store = open_store(config)
+    contexts = [] if store is None else run_contexts(store, config.name)
+    for number in range(len(contexts), 0, -1):
+        assert store is not None
+        run = _read_run(store, contexts[number - 1], number)
+        if run.blessed and not run.withdrawn:
+            return run
+    return None
+
+
 def _opened(config: Config) -> tuple[mlmd.MetadataStore, list[metadata_store_pb2.Context]]:
     """The metadata and the pipeline's runs in it, at least one."""
     store = open_store(config)

@@ -17,14 +17,16 @@ from inception_finetune.trainer.settings import ConfidenceSection, TrainerSettin
 CLASSES, CHANNELS = 3, 8
 
 
-def make_source(directory: Path, count: int, seed: int) -> FeatureSource:
-    """Trunk features [2, 2, 8] whose mean tells the class, not without noise."""
+def make_source(
+    directory: Path, count: int, seed: int, shape: tuple[int, ...] = (2, 2, CHANNELS)
+) -> FeatureSource:
+    """Trunk features whose mean tells the class, not without noise."""
     random = np.random.default_rng(seed)
     labels = random.integers(CLASSES, size=count)
     writer = IndexedWriter(str(directory / f"features-{seed}.tfrecord"))
     places = []
     for number, label in enumerate(labels):
-        values = random.normal(0, 1.5, [2, 2, CHANNELS]).astype(np.float32)
+        values = random.normal(0, 1.5, shape).astype(np.float32)
         values[..., label] += 1
         output = TrunkOutput(values, int(label), str(number).encode())
         places.append(writer.write(encode(output)))
@@ -45,17 +47,18 @@ class Pictures(input_fn.IndexedSource):
 
     views = 1
 
-    def __init__(self) -> None:
+    def __init__(self, count: int = 40) -> None:
         """There are no records to be read."""
+        self.count = count
 
     def __len__(self) -> int:
-        return 40
+        return self.count
 
     def damage(self) -> None:
         return None
 
     def dataset(self, plan, choose):
-        noise = np.random.default_rng(0).uniform(-1, 1, [40, 20, 20, 3]).astype(np.float32)
+        noise = np.random.default_rng(0).uniform(-1, 1, [len(self), 20, 20, 3]).astype(np.float32)
 
         def read(number):
             examples = choose(number).examples

@@ -402,6 +402,23 @@ def test_cache(package, compiled):
     assert not any(task["cachingOptions"]["enableCache"] for task in tasks(off).values())
 
 
+def test_a_warm_start_is_looked_up_by_a_task_of_its_own(compiled):
+    package = next(
+        yaml.safe_load_all(
+            compiled("training.start_from=blessed", "training.cold_every=7").read_text("utf-8")
+        )
+    )
+    task = tasks(package)["warm_start"]
+    assert task["cachingOptions"] == {"enableCache": False}  # nothing tells what is pushed
+    assert producers(tasks(package)["Trainer"])["base_model"] == "warm_start"
+    assert not faults(package)
+    given = task["inputs"]["parameters"]
+    assert given["cold_every"]["runtimeValue"]["constant"] == 7
+    settings = json.loads(given["settings"]["runtimeValue"]["constant"])
+    assert settings.keys() == {"network", "backbone_fingerprint", "cut_before", "image_size"}
+    assert settings["cut_before"] == "Mixed_7c"
+
+
 def test_nothing_of_this_machine_is_in_it(path, overrides, standin):
     text = path.read_text("utf-8")
     for override in overrides[:3]:

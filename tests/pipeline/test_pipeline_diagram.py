@@ -31,4 +31,4 @@ def test_edges_have_the_keys_of_outputs_and_waiting_is_dotted(diagram):
 
 
 def test_what_digits_lacks_is_optional(diagram):
-    assert diagram[-1] == "class TrunkFeatures,Tuner optional"
+    assert diagram[-1] == "class TrunkFeatures,warm_start,Tuner optional"

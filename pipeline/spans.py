@@ -1,0 +1,188 @@
+"""The spans of `dataset.spans`: found by TFX's pattern, read once, chosen by the window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from inception_finetune.components.dataset import layout, spans
+from inception_finetune.components.dataset.bad_examples import Policy
+from inception_finetune.components.dataset.encoded_source import EncodedSource
+from inception_finetune.components.dataset.source import BrowsableSource
+from inception_finetune.components.errors import UserError
+from inception_finetune.components.features import TEST
+from inception_finetune.components.io.marked_folder import scratch_folder
+from inception_finetune.pipeline.config import Config
+
+GOLDEN: Final = "golden"  # name of the golden set among the stored spans
+_NAMED: Final = 3  # files in a message
+
+
+class Span(NamedTuple):
+    """What the pattern matches: the newest version of a span."""
+
+    number: int  # TFX's: days since 1970, or what stands for {SPAN}
+    version: int | None  # None where the pattern has none
+    path: Path
+    is_date: bool
+
+    @property
+    def name(self) -> str:
+        """A date, or the number."""
+        if not self.is_date:
+            return str(self.number)
+        from tfx.components.example_gen.utils import span_number_to_date
+
+        return "{:04d}-{:02d}-{:02d}".format(*span_number_to_date(self.number))
+
+
+def find_spans(pattern: str) -> tuple[list[Span], list[str]]:
+    """Finds the newest version of each span.
+
+    Args:
+      pattern: a path with ``{SPAN}`` or ``{YYYY}``, ``{MM}`` and ``{DD}``, and perhaps
+        ``{VERSION}``, as TFX's ExampleGen takes them.
+
+    Returns:
+      The spans by their numbers, and notes on paths that look like spans and are none.
+
+    Raises:
+      UserError: the pattern is none, or two paths are the same span.
+    """
+    from tfx.components.example_gen import utils
+    from tfx.dsl.io import fileio
+    from tfx.proto import example_gen_pb2
+
+    pattern = str(Path(pattern).expanduser())
+    split = example_gen_pb2.Input.Split(name="span", pattern=pattern)
+    try:
+        specs = utils.verify_split_pattern_specs(split)
+        if not any(specs):
+            raise ValueError("it has neither {SPAN} nor {YYYY}, {MM} and {DD}")
+        # Of a pattern with {SPAN} or a date, TFX offers only the newest one to others.
+        glob, regex = utils._create_matching_glob_and_regex("", split, *specs, None)  # noqa: SLF001
+    except ValueError as error:
+        raise UserError(
+            f"Pattern {pattern!r} of dataset.spans is none of TFX's: {error}. Write it as in "
+            "pictures/{YYYY}-{MM}-{DD}."
+        ) from None
+    newest: dict[int, Span] = {}
+    others: list[str] = []
+    for path in sorted(fileio.glob(glob)):
+        try:
+            _, number, _, version = utils._find_matched_span_version_from_path(  # noqa: SLF001
+                path, f"{regex}$", *specs
+            )
+        except ValueError:
+            others.append(path)
+            continue
+        known, found = newest.get(number), Span(number, version, Path(path), specs[1])
+        if known and known.version == version:
+            raise UserError(
+                f"{known.path} and {path} of dataset.spans are the same span and version. Remove "
+                "one of them."
+            )
+        if known is None or (version or 0) > (known.version or 0):
+            newest[number] = found
+    notes = []
+    if others:
+        more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+        notes.append(f"no span, and not looked at: {', '.join(others[:_NAMED])}{more}")
+    return [newest[number] for number in sorted(newest)], notes
+
+
+class ConvertedWindow(NamedTuple):
+    """What a run is made of."""
+
+    source: EncodedSource
+    spans: dict[str, int]  # name of each span, with its version where it has one -> pictures
+    notes: tuple[str, ...]
+
+
+def read_window(
+    config: Config,
+    fetch: Callable[[str], Path],
+    read: Callable[[layout.Layout, Policy], BrowsableSource],
+    say: Callable[[str], None],
+) -> ConvertedWindow:
+    """Reads the window's spans; those that are stored and unchanged are not decoded again.
+
+    Args:
+      config: its section `dataset` names spans, window and golden set.
+      fetch: returns where an address' files lie on this machine.
+      read: reads and checks a data set.
+      say: is called with a line for each span that was read, and of the window.
+
+    Raises:
+      UserError: there are too few spans, or one cannot be read.
+    """
+    dataset = config.dataset
+    assert dataset.spans is not None
+    found, notes = find_spans(dataset.spans)
+    newest = found.pop() if found and dataset.newest_as_test else None
+    chosen = found[-dataset.window :] if dataset.window else found
+    if len(chosen) < dataset.min_spans:
+        held = f" beside the newest, {newest.name}, which is held out" if newest else ""
+        raise UserError(
+            f"dataset.spans={dataset.spans} has {len(chosen)} spans to train on{held}, fewer than "
+            f"dataset.min_spans={dataset.min_spans}. Wait for more, or lower it."
+        )
+    stored = Path(config.root).resolve() / "spans"
+    folders: set[str] = set()
+
+    def take(name: str, path: Path, version: int | None = None) -> spans.StoredSpan:
+        folder = stored / (name if version is None else f"{name}-version-{version}")
+        folders.add(folder.name)
+        settings = (name, dataset.layout, dataset.image_column, dataset.label_column)
+        fingerprint = spans.span_fingerprint(path, settings)
+        known = spans.load_span(folder, fingerprint, dataset.policy)
+        if known is not None:
+            return known
+        with scratch_folder("span-") as unpacked:
+            kind = "auto" if name == GOLDEN else dataset.layout
+            source = read(layout.layout_of(path, kind, unpacked, dataset.columns), dataset.policy)
+            if name != GOLDEN and (source.splits == TEST).any():
+                raise UserError(
+                    f"Span {name} in {path} names test pictures, and spans are trained on. Move "
+                    "them to dataset.golden."
+                )
+            again = "again, " if folder.exists() else ""
+            spans.store_span(source, name, fingerprint, folder)
+        read_span = spans.load_span(folder, fingerprint, dataset.policy)
+        assert read_span is not None
+        what = "golden set" if name == GOLDEN else f"span {name}"
+        say(f"{what}: {again}{len(read_span.pictures):,} pictures read")
+        return read_span
+
+    train = tuple(take(one.name, one.path, one.version) for one in chosen)
+    window = spans.Window(
+        train,
+        take(newest.name, newest.path, newest.version) if newest else None,
+        take(GOLDEN, fetch(dataset.golden)) if dataset.golden else None,
+    )
+    _remove_others(stored, folders)
+    source, more = spans.window_source(window, dataset.validation_fraction, dataset.seed)
+    used = [*chosen, *([newest] if newest else [])]
+    names = [_versioned(one) for one in used]
+    read_spans = [*train, *([window.newest] if window.newest else [])]
+    counts = {name: len(one.pictures) for name, one in zip(names, read_spans, strict=True)}
+    notes.append(
+        f"window of {len(chosen):,} of {len(found) + bool(newest):,} spans, {names[0]} to "
+        f"{names[len(chosen) - 1]}, {sum(len(one.pictures) for one in train):,} pictures"
+        + (f"; {names[-1]} is held out as test" if newest else "")
+    )
+    return ConvertedWindow(source, counts, (*notes, *more))
+
+
+def _versioned(span: Span) -> str:
+    return span.name if span.version is None else f"{span.name} (version {span.version})"
+
+
+def _remove_others(stored: Path, folders: set[str]) -> None:
+    """Removes stored spans that the window has left, and old versions."""
+    import shutil
+
+    for path in stored.iterdir():
+        if path.name not in folders and not path.is_symlink() and (path / "span.json").is_file():
+            shutil.rmtree(path)
