@@ -17,6 +17,7 @@ class Step(StrEnum):
     TRAINER = "Trainer"
     BASELINE = "baseline"
     TEST_PREDICTIONS = "TestPredictions"
+    EXPORT = "Export"
     EVALUATOR = "Evaluator"
     MODEL_REPORT = "ModelReport"
     PUSHER = "Pusher"

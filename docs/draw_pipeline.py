@@ -19,7 +19,7 @@ from inception_finetune.pipeline.pipeline import create_pipeline
 
 PAGE: Final = Path(__file__).with_name("architecture.md")
 # All steps; those that the preset `digits` lacks are drawn as optional.
-_EVERY_STEP: Final = ("cifar10", "tuning.trials=1")
+_EVERY_STEP: Final = ("cifar10", "tuning.trials=1", "export.formats=[onnx]")
 _BLOCK: Final = re.compile(r"```mermaid\n.*?```\n", re.DOTALL)
 
 

@@ -13,6 +13,7 @@ from tfx.types.standard_artifacts import Model
 from tfx.utils import path_utils
 
 from inception_finetune.components.evaluation.label_names import why_incomparable
+from inception_finetune.components.export.record import PUSHED_IN
 from inception_finetune.kubeflow import storage
 
 ABSENT = "absent"  # property of an artifact without content; tasks do not receive it
@@ -47,7 +48,9 @@ def PushedBaseline(  # noqa: N802 - TFX component names are classes' names
         if folder is None or not wanted:
             output.set_int_custom_property(ABSENT, 1)
         else:
-            shutil.copytree(folder, path_utils.serving_model_dir(output.uri), dirs_exist_ok=True)
+            copy = Path(path_utils.serving_model_dir(output.uri))
+            shutil.copytree(folder, copy, dirs_exist_ok=True)
+            shutil.rmtree(copy / PUSHED_IN, ignore_errors=True)  # they are not compared
 
 
 def latest_other(candidate: Path, pushed: str) -> Path | None:

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from inception_finetune.components.evaluation import learning_curve, measures
 from inception_finetune.components.evaluation.confidence import FittedConfidence
 from inception_finetune.components.evaluation.slices import Slice, picture_slices
 from inception_finetune.components.evaluation.verdict import read_verdict
+from inception_finetune.components.export.record import read_record
 from inception_finetune.components.model_report import card, facts, page, pictures
 from inception_finetune.components.model_report.costs import step_costs
 from inception_finetune.components.model_report.settings import (
@@ -48,6 +50,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
     model_report: OutputArtifact[File],
     settings: Parameter[str],
     trunk_features: InputArtifact[standard_artifacts.Examples] = None,
+    exports: InputArtifact[File] = None,
 ) -> None:
     """Reads what the steps before it wrote; computes nothing that needs a model.
 
@@ -65,6 +68,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         **({Step.TRUNK_FEATURES: trunk_features} if trunk_features else {}),
         Step.TRAINER: model,
         Step.TEST_PREDICTIONS: predictions,
+        **({Step.EXPORT: exports} if exports else {}),
         Step.EVALUATOR: evaluation,
     }
     extra = f"{path_utils.serving_model_path(model.uri)}/{features.EXTRA_ASSETS}"
@@ -87,6 +91,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         ),
         peak_memory_bytes=measured["peak_memory_bytes"],
         provenance=facts.read_json(f"{extra}/provenance.json"),
+        exports=read_record(Path(exports.uri)) if exports else None,
         artifacts={name: artifact.uri for name, artifact in made.items()},
     )
     files = {

@@ -20,6 +20,7 @@ from inception_finetune.components.evaluation.confidence import FittedConfidence
 from inception_finetune.components.evaluation.label_names import listed
 from inception_finetune.components.evaluation.slices import Slice
 from inception_finetune.components.evaluation.verdict import Verdict
+from inception_finetune.components.export.record import ExportRecord
 from inception_finetune.components.model_report.costs import StepCost
 from inception_finetune.components.model_report.settings import PAIRS, ReportSettings
 from inception_finetune.components.settings import Section
@@ -94,6 +95,7 @@ class Facts(Section):
     data: Data
     steps: tuple[StepCost, ...]
     peak_memory_bytes: int  # of the process that asked the models, TensorFlow included
+    exports: ExportRecord | None  # None where the pipeline makes none
     lineage: Lineage
 
     @property
@@ -124,6 +126,7 @@ def collect(
     test_use: int | None,
     steps: tuple[StepCost, ...],
     peak_memory_bytes: int,
+    exports: ExportRecord | None,
     provenance: dict[str, Any],
     artifacts: dict[str, str],
 ) -> Facts:
@@ -141,6 +144,7 @@ def collect(
       test_use: how many models were measured on these test pictures, where that is counted.
       steps: their costs.
       peak_memory_bytes: of the process that ran the models.
+      exports: what Export measured, where there is that step.
       provenance: what the Trainer recorded: revision, Python, packages.
       artifacts: where each step's artifact lies, by the step's name.
 
@@ -178,6 +182,7 @@ def collect(
         data=data,
         steps=steps,
         peak_memory_bytes=peak_memory_bytes,
+        exports=exports,
         lineage=Lineage(
             archive=settings.config["dataset"]["archive"],
             dataset_fingerprint=settings.dataset_fingerprint,

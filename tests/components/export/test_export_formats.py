@@ -1,5 +1,7 @@
 """Each format: its answers, its size, and what it says of itself."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,6 +14,7 @@ from inception_finetune.components.export.exported_file import (
     open_exported_file,
 )
 from inception_finetune.components.export.formats import FORMATS, chosen_formats
+from inception_finetune.components.export.settings import FormatName
 from inception_finetune.components.export.tflite_int8 import convert_int8
 
 TOLERANCE = {"onnx": 1e-5, "tflite-float16": 0.03, "tflite-int8": 0.25}
@@ -72,6 +75,7 @@ def test_ranges_are_not_measured_on_nothing(tmp_path):
 
 
 def test_formats_are_known_by_name_and_suffix(tmp_path):
+    assert get_args(FormatName) == tuple(FORMATS)
     assert [one.name for one in chosen_formats("tflite-int8, onnx,onnx")] == ["tflite-int8", "onnx"]
     with pytest.raises(UserError, match="Format 'coreml' of --format is unknown. Name some of onn"):
         chosen_formats("onnx,coreml")
