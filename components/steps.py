@@ -18,6 +18,7 @@ class Step(StrEnum):
     TRAINER = "Trainer"
     BASELINE = "baseline"
     TEST_PREDICTIONS = "TestPredictions"
+    EXPORT = "Export"
     EVALUATOR = "Evaluator"
     INFRA_VALIDATOR = "InfraValidator"
     MODEL_REPORT = "ModelReport"

@@ -19,7 +19,10 @@ from inception_finetune.pipeline.pipeline import create_pipeline
 
 PAGE: Final = Path(__file__).with_name("architecture.md")
 # All steps; those that the preset `digits` lacks are drawn as optional.
-_EVERY_STEP: Final = ("cifar10", "tuning.trials=1", "training.start_from=blessed")
+_EVERY_STEP: Final = (
+    *("cifar10", "tuning.trials=1", "training.start_from=blessed"),
+    "export.formats=[onnx]",
+)
 _BLOCK: Final = re.compile(r"```mermaid\n.*?```\n", re.DOTALL)
 
 

@@ -14,7 +14,8 @@ from tfx.types.standard_artifacts import Model
 from tfx.utils import path_utils
 
 from inception_finetune.components.evaluation.label_names import why_incomparable
-from inception_finetune.components.warm_start import is_cold_turn, require_same_network
+from inception_finetune.components.export.record import PUSHED_IN
+from inception_finetune.components.warm_start.start import is_cold_turn, require_same_network
 from inception_finetune.kubeflow import storage
 
 ABSENT = "absent"  # property of an artifact without content; tasks do not receive it
@@ -83,7 +84,9 @@ def _write(output: Model, folder: Path | None) -> None:
     if folder is None:
         output.set_int_custom_property(ABSENT, 1)
     else:
-        shutil.copytree(folder, path_utils.serving_model_dir(output.uri), dirs_exist_ok=True)
+        copy = Path(path_utils.serving_model_dir(output.uri))
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+        shutil.rmtree(copy / PUSHED_IN, ignore_errors=True)  # exports are no part of the model
 
 
 def latest_other(candidate: Path | None, pushed: str) -> Path | None:

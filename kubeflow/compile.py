@@ -18,7 +18,7 @@ from inception_finetune.components.dataset.manifest import load_manifest
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.whole_file import whole_file
 from inception_finetune.components.steps import Step
-from inception_finetune.components.warm_start import SAME_SETTINGS
+from inception_finetune.components.warm_start.start import SAME_SETTINGS
 from inception_finetune.kubeflow import parameters as runtime
 from inception_finetune.kubeflow import platform, visualizations
 from inception_finetune.kubeflow.baseline import PushedBaseline, PushedStart

@@ -20,6 +20,7 @@ _ENTRY_MODULES: Final = {
     Step.TUNER: "trainer.tuner",
     Step.TRAINER: "trainer.run_fn",
     Step.TEST_PREDICTIONS: "components.test_predictions.component",
+    Step.EXPORT: "components.export.component",
     Step.EVALUATOR: "components.evaluation.tfma_metrics",
     Step.INFRA_VALIDATOR: "components.infra_validator.component",
     Step.MODEL_REPORT: "components.model_report.component",

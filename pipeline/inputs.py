@@ -7,6 +7,7 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
+from inception_finetune.components import features
 from inception_finetune.components.backbone import load, module, standin
 from inception_finetune.components.backbone.network import Backbone
 from inception_finetune.components.backbone.networks import AUTO, NETWORKS
@@ -42,8 +43,8 @@ def prepare_inputs(config: Config) -> Inputs:
     """Fetches, converts and resolves; what is there already is checked and used again.
 
     Raises:
-      UserError: for each foreseeable failure, and where the gate bounds a class without a test
-        picture.
+      UserError: for each foreseeable failure, where the gate bounds a class without a test
+        picture, and where the test pictures are too few to judge exports by.
     """
     root = Path(config.root).resolve()
     records, wanted = records_directory(config), config.dataset.on_near_duplicate
@@ -61,6 +62,8 @@ def prepare_inputs(config: Config) -> Inputs:
         manifest = convert_dataset(config, records, copies=copies)
     if config.gate.needs_every_class:
         require_tested(records, manifest.label_names)
+    if config.export.formats:
+        config.export.require_test_pictures(manifest.counts[features.TEST], str(records))
     fingerprint = module.fingerprint(directory)
     return Inputs(
         records=str(records),

@@ -24,6 +24,8 @@ from inception_finetune.components.anomaly_gate.component import AnomalyGate
 from inception_finetune.components.dataset.class_counts import counting_options
 from inception_finetune.components.evaluation.eval_config import SIGNATURE, eval_config
 from inception_finetune.components.example_gen.component import ImportExampleGen
+from inception_finetune.components.export.component import Export
+from inception_finetune.components.export.settings import ExportSettings
 from inception_finetune.components.infra_validator.component import InfraValidator
 from inception_finetune.components.infra_validator.settings import NONE, SERVE, InfraSettings
 from inception_finetune.components.model_report.component import ModelReport
@@ -164,6 +166,19 @@ def create_pipeline(
             code_fingerprint=code_fingerprint(Step.TEST_PREDICTIONS),
         ).model_dump_json(),
     )
+    export = []
+    if config.export.formats:
+        export_settings = ExportSettings(
+            export=config.export, code_fingerprint=code_fingerprint(Step.EXPORT)
+        )
+        export = [
+            Export(
+                examples=examples,
+                model=trainer.outputs["model"],
+                settings=export_settings.model_dump_json(),
+            )
+        ]
+    exports = export[0].outputs["exports"] if export else None
     evaluator = Evaluator(
         examples=test_predictions.outputs["predictions"],
         example_splits=[features.TEST],
@@ -189,6 +204,7 @@ def create_pipeline(
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=inputs.serving)
         ),
+        exports=exports,
     )
     model_report = ModelReport(
         examples=examples,
@@ -201,6 +217,7 @@ def create_pipeline(
         predictions=test_predictions.outputs["predictions"],
         evaluation=evaluator.outputs["evaluation"],
         infra_blessing=infra_blessing,
+        exports=exports,
         settings=_report_settings(config, inputs).model_dump_json(),
     )
     components = [
@@ -216,6 +233,7 @@ def create_pipeline(
         trainer,
         baseline,
         test_predictions,
+        *export,
         evaluator,
         *infra_validator,
         model_report,

@@ -10,7 +10,7 @@ from tfx.dsl.components.common.resolver import Resolver, ResolverStrategy
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from inception_finetune.components.shown_text import visible
-from inception_finetune.components.warm_start import (
+from inception_finetune.components.warm_start.start import (
     is_cold_turn,
     next_generation,
     require_same_network,

@@ -12,11 +12,11 @@ from inception_finetune.components import features
 from inception_finetune.components.backbone import cut
 from inception_finetune.components.backbone.networks import NETWORKS
 from inception_finetune.components.io.warm_up import write_warm_up
-from inception_finetune.components.warm_start import START_FILE
+from inception_finetune.components.warm_start.start import START_FILE
 
 if TYPE_CHECKING:
     from inception_finetune.components.evaluation.confidence import FittedConfidence
-    from inception_finetune.components.warm_start import Start
+    from inception_finetune.components.warm_start.start import Start
     from inception_finetune.trainer.model import Classifier
     from inception_finetune.trainer.settings import TrainerSettings
 

@@ -11,7 +11,11 @@ import tensorflow as tf
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.evaluation.label_names import read_label_names
 from inception_finetune.components.io.exported_model import load_exported
-from inception_finetune.components.warm_start import Start, next_generation, require_same_network
+from inception_finetune.components.warm_start.start import (
+    Start,
+    next_generation,
+    require_same_network,
+)
 from inception_finetune.trainer.examples import TrainerInputs
 from inception_finetune.trainer.model import Classifier
 from inception_finetune.trainer.settings import TrainerSettings

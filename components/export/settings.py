@@ -1,11 +1,13 @@
 """The configuration's section `export`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from inception_finetune.components.errors import UserError
 from inception_finetune.components.settings import Fraction, Section
 
+FormatName = Literal["onnx", "tflite-float16", "tflite-int8"]  # keys of `formats.FORMATS`
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -42,8 +44,10 @@ class Int8Bound(ExportBound):
 
 
 class ExportSection(Section):
-    """How the command `export` measures, and what it lets pass."""
+    """How the step Export and the command `export` measure, and what they let pass."""
 
+    # That the pipeline makes and pushes with the model; without any, it has no such step.
+    formats: tuple[FormatName, ...] = ()
     test_pictures: int = Field(1000, ge=1)  # that each file is asked, at most; drawn at random
     min_test_pictures: int = Field(100, ge=1)  # with fewer than these, nothing is exported
     calibration_pictures: int = Field(200, ge=1)  # train pictures that ranges are measured on
@@ -60,3 +64,35 @@ class ExportSection(Section):
                 f"export.min_test_pictures={self.min_test_pictures}. Raise it, or lower the other"
             )
         return self
+
+    @model_validator(mode="after")
+    def _names_each_format_once(self) -> "ExportSection":
+        if len(set(self.formats)) < len(self.formats):
+            raise ValueError(
+                f"export.formats names one of {', '.join(self.formats)} twice. Name each once"
+            )
+        return self
+
+    def require_test_pictures(self, count: int, where: str) -> None:
+        """Refuses test pictures that are too few to judge an export by.
+
+        Args:
+          count: of them.
+          where: they lie, for the message.
+
+        Raises:
+          UserError: they are fewer than `min_test_pictures`.
+        """
+        if count < self.min_test_pictures:
+            raise UserError(
+                f"{count} test pictures in {where} are fewer than "
+                f"export.min_test_pictures={self.min_test_pictures}: exports would be kept "
+                "unverified. Set it lower, or export nothing."
+            )
+
+
+class ExportSettings(Section):
+    """The parameter `settings` of Export, as JSON."""
+
+    export: ExportSection
+    code_fingerprint: str  # sha256 of the code that converts and measures

@@ -27,5 +27,6 @@ def convert_float16(
     """
     import tensorflow as tf
 
-    specification = tf.lite.TargetSpec(supported_types=[tf.float16])
-    tflite_conversion.convert(model, metadata, target, target_spec=specification)
+    converter = tflite_conversion.converter_of(model)
+    converter.target_spec = tf.lite.TargetSpec(supported_types=[tf.float16])
+    tflite_conversion.write(converter.convert(), metadata, target)

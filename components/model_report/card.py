@@ -143,7 +143,17 @@ def _metrics(facts: Facts) -> list[dict[str, Any]]:
         for kind, value in (("precision", row.precision), ("recall", row.recall), ("f1", row.f1))
         if value is not None
     ]
-    return [*overall, *by_class]
+    return [*overall, *by_class, *_export_metrics(facts)]
+
+
+def _export_metrics(facts: Facts) -> list[dict[str, Any]]:
+    """Of the exports that passed; which were refused, and why, stands among the limits."""
+    return [
+        {"type": kind, "value": f"{value:.4f}", "slice": f"export={row.name}"}
+        for row in (facts.exports.exports if facts.exports else ())
+        if row.file
+        for kind, value in (("accuracy", row.accuracy), ("agreement", row.agreement))
+    ]
 
 
 def _considerations(facts: Facts) -> dict[str, Any]:
@@ -179,5 +189,9 @@ def _considerations(facts: Facts) -> dict[str, Any]:
             limits.append(f"Gate: {len(refusals) - _REFUSALS} more bounds are broken; see {FACTS}.")
     if facts.server_check and facts.server_check.refusal:
         limits.append(f"The server check refused this model: {facts.server_check.refusal}")
+    if facts.exports:
+        limits += [
+            f"Export {name} was refused: {why}." for name, why in facts.exports.refused.items()
+        ]
     limits += [f"{remark[:1].upper()}{remark[1:]}." for remark in facts.remarks]
     return {"limitations": [{"description": text} for text in limits]}

@@ -19,6 +19,7 @@ from inception_finetune.components.evaluation import learning_curve, measures
 from inception_finetune.components.evaluation.confidence import FittedConfidence
 from inception_finetune.components.evaluation.slices import Slice, picture_slices
 from inception_finetune.components.evaluation.verdict import read_verdict
+from inception_finetune.components.export.record import read_record
 from inception_finetune.components.infra_validator.settings import RESULT, ServerCheck
 from inception_finetune.components.model_report import card, facts, page, pictures
 from inception_finetune.components.model_report.costs import step_costs
@@ -35,7 +36,7 @@ from inception_finetune.components.model_report.test_use import count_use
 from inception_finetune.components.steps import Step
 from inception_finetune.components.test_predictions.component import MEASURED
 from inception_finetune.components.test_predictions.store import Predictions, read_predictions
-from inception_finetune.components.warm_start import find_start
+from inception_finetune.components.warm_start.start import find_start
 
 
 @component
@@ -52,6 +53,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
     settings: Parameter[str],
     trunk_features: InputArtifact[standard_artifacts.Examples] = None,
     infra_blessing: InputArtifact[standard_artifacts.InfraBlessing] = None,
+    exports: InputArtifact[File] = None,
 ) -> None:
     """Reads what the steps before it wrote; computes nothing that needs a model.
 
@@ -69,6 +71,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         **({Step.TRUNK_FEATURES: trunk_features} if trunk_features else {}),
         Step.TRAINER: model,
         Step.TEST_PREDICTIONS: predictions,
+        **({Step.EXPORT: exports} if exports else {}),
         Step.EVALUATOR: evaluation,
         **({Step.INFRA_VALIDATOR: infra_blessing} if infra_blessing else {}),
     }
@@ -108,6 +111,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         ),
         peak_memory_bytes=measured["peak_memory_bytes"],
         provenance=facts.read_json(f"{extra}/provenance.json"),
+        exports=read_record(Path(exports.uri)) if exports else None,
         artifacts={name: artifact.uri for name, artifact in made.items()},
         start=find_start(Path(exported)),
     )

@@ -20,12 +20,13 @@ from inception_finetune.components.evaluation.confidence import FittedConfidence
 from inception_finetune.components.evaluation.label_names import listed
 from inception_finetune.components.evaluation.slices import Slice
 from inception_finetune.components.evaluation.verdict import Verdict
+from inception_finetune.components.export.record import ExportRecord
 from inception_finetune.components.infra_validator.settings import ServerCheck
 from inception_finetune.components.model_report.costs import StepCost
 from inception_finetune.components.model_report.settings import PAIRS, ReportSettings
 from inception_finetune.components.settings import Section
 from inception_finetune.components.test_predictions.store import Predictions
-from inception_finetune.components.warm_start import Start
+from inception_finetune.components.warm_start.start import Start
 
 _SMALLEST: Final = float(np.finfo(np.float32).tiny)  # for the logarithm of a probability
 
@@ -105,6 +106,7 @@ class Facts(Section):
     data: Data
     steps: tuple[StepCost, ...]
     peak_memory_bytes: int  # of the process that asked the models, TensorFlow included
+    exports: ExportRecord | None  # None where the pipeline makes none
     lineage: Lineage
     server_check: ServerCheck | None = None  # None where there was none, as in older reports
     start: Start | None = None  # the model that the training started from; None: the backbone
@@ -138,6 +140,7 @@ def collect(
     server_check: ServerCheck | None,
     steps: tuple[StepCost, ...],
     peak_memory_bytes: int,
+    exports: ExportRecord | None,
     provenance: dict[str, Any],
     artifacts: dict[str, str],
     start: Start | None,
@@ -157,6 +160,7 @@ def collect(
       server_check: what came of asking a real server, where one was asked.
       steps: their costs.
       peak_memory_bytes: of the process that ran the models.
+      exports: what Export measured, where there is that step.
       provenance: what the Trainer recorded: revision, Python, packages.
       artifacts: where each step's artifact lies, by the step's name.
       start: what the training started from, where that was an earlier model.
@@ -196,6 +200,7 @@ def collect(
         steps=steps,
         peak_memory_bytes=peak_memory_bytes,
         server_check=server_check,
+        exports=exports,
         lineage=Lineage(
             archive=settings.config["dataset"]["archive"],
             dataset_fingerprint=settings.dataset_fingerprint,

@@ -9,6 +9,7 @@ import yaml
 from inception_finetune.components import features
 from inception_finetune.components.evaluation.metrics import METRICS
 from inception_finetune.components.evaluation.verdict import OVERALL
+from inception_finetune.components.export.record import PUSHED_IN
 from inception_finetune.components.model_report import charts, pictures
 from inception_finetune.components.model_report.facts import Facts
 from inception_finetune.components.model_report.settings import (
@@ -67,6 +68,7 @@ def render(facts: Facts, predictions: Predictions, examples_uri: str, report: Re
         thresholds=thresholds,
         whole=whole,
         limits={"pairs": PAIRS, "likeliest": LIKELIEST, "csv": CONFUSION, "facts": FACTS},
+        pushed_in=PUSHED_IN,
     )  # fmt: skip
 
 

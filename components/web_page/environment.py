@@ -1,6 +1,7 @@
 """Where templates come from, and how they write what they are given."""
 
 import re
+from decimal import Decimal
 from typing import Any
 
 from jinja2 import (
@@ -20,6 +21,11 @@ _UNKNOWN = "–"
 def markdown_templates(package: str) -> Environment:
     """The same for Markdown, in which what is put must not become HTML, a link or a picture."""
     return templates(package).overlay(finalize=_escape_markdown)
+
+
+def _two_digits(value: float | None) -> str:
+    """Two significant digits, never with an exponent."""
+    return _UNKNOWN if value is None else f"{Decimal(f'{value:.2g}'):f}"
 
 
 def _escape_markdown(value: Any) -> Any:
@@ -46,6 +52,8 @@ def templates(package: str) -> Environment:
         "percent": lambda value: _UNKNOWN if value is None else f"{100 * value:.2f} %",
         "share": lambda value: _UNKNOWN if value is None else f"{value:.4f}",
         "signed": lambda value: _UNKNOWN if value is None else f"{value:+.4f}",
+        "significant": _two_digits,
+        "million": lambda value: _UNKNOWN if value is None else f"{value / 1e6:,.1f}",
         "count": lambda value: f"{value:,}",
     }
     return environment

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from inception_finetune.components.errors import ExitStatus
 from inception_finetune.components.shown_text import plain
+from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.cli.options import (
     ConfigOption,
     Overrides,
@@ -19,7 +20,7 @@ from inception_finetune.pipeline.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from inception_finetune.pipeline.export.export import Measured
+    from inception_finetune.components.export.record import ExportRecord
 
 app = typer.Typer()
 LATEST = "latest"
@@ -51,12 +52,12 @@ def export(
     settings = load(config, overrides)
     load_tensorflow(verbose)
     from inception_finetune.components.errors import UserError
-    from inception_finetune.pipeline.export.export import export as write
-    from inception_finetune.pipeline.export.pictures import (
+    from inception_finetune.components.export.export import export as write
+    from inception_finetune.components.export.pictures import (
         draw_calibration_pictures,
         draw_test_pictures,
-        run_of,
     )
+    from inception_finetune.pipeline.history.model_run import run_of
     from inception_finetune.pipeline.history.outcome import latest_pushed
 
     directory = latest_pushed(settings) if model == LATEST else Path(model)
@@ -65,46 +66,44 @@ def export(
             f"No pushed model below {settings.root}. "
             f"Run `inception-finetune run --config {config}` first, or give --model DIR."
         )
-    run = run_of(settings, directory)
-    rows = write(
+    examples = Path(run_of(settings, directory).uri(Step.EXAMPLE_GEN, "examples"))
+    record = write(
         directory,
         chosen,
         output,
-        draw_test_pictures(run, settings.export),
-        draw_calibration_pictures(run, settings.export),
+        draw_test_pictures(examples, settings.export),
+        draw_calibration_pictures(examples, settings.export),
         settings.export,
         verbose=verbose,
     )
-    _print(rows, Console())
-    if refused := [row for row in rows if row.verdict.refusals]:
-        reasons = (f"{row.name} ({'; '.join(row.verdict.refusals)})" for row in refused)
+    _print(record, output, Console())
+    if record.refused:
+        reasons = (f"{name} ({why})" for name, why in record.refused.items())
         print_failure("refused, not written:", ", ".join(reasons))
         raise typer.Exit(ExitStatus.REFUSED)
 
 
-def _print(rows: "list[Measured]", console: Console) -> None:
+def _print(record: "ExportRecord", output: Path, console: Console) -> None:
     table = Table(
         title="Exports, beside the model on test pictures", title_justify="left", padding=0
     )
     table.add_column("export", no_wrap=True, min_width=14)
     for name in ("accuracy", "loss", "agreement", "max Δp", "MB", "ms", "peak MB"):
         table.add_column(name, justify="right")
-    for row in rows:
-        verdict, answers = row.verdict, row.answers
-        if answers is None:
+    for row in record.rows:
+        if row.size is None or row.peak_bytes is None:  # there was no file to ask
             table.add_row(row.name, *[""] * 7)
             continue
         table.add_row(
             row.name,
-            f"{verdict.accuracy:.4f}",
-            f"{verdict.accuracy_loss:.4f}",
-            f"{verdict.agreement:.4f}",
-            f"{verdict.difference:.2g}",
+            f"{row.accuracy:.4f}",
+            f"{row.accuracy_loss:.4f}",
+            f"{row.agreement:.4f}",
+            f"{row.difference:.2g}",
             f"{row.size / 1e6:.1f}",
-            f"{answers.milliseconds:.1f}",
-            f"{answers.peak_bytes / 1e6:.0f}",
+            f"{row.milliseconds:.1f}",
+            f"{row.peak_bytes / 1e6:.0f}",
         )
     console.print(table)
-    for row in rows[1:]:
-        if row.file is not None:
-            console.print(plain(f"{row.name}: {row.file}"), soft_wrap=True)
+    for name, file in record.files.items():
+        console.print(plain(f"{name}: {output / file}"), soft_wrap=True)

@@ -100,7 +100,7 @@ def predict(
 
     settings = None
     if model is not None and is_exported_file(model):
-        from inception_finetune.pipeline.prediction.exported import ExportedModel
+        from inception_finetune.components.export.exported_model import ExportedModel
 
         if on_beam or overrides:
             raise UserError(
@@ -111,7 +111,7 @@ def predict(
     else:
         settings = load(config, overrides)
         load_tensorflow(verbose)
-        from inception_finetune.pipeline.prediction.model import PushedModel
+        from inception_finetune.components.io.pushed_model import PushedModel
 
         pushed = PushedModel(_directory(settings, config, model))
     files = find_pictures(places, lists or [])

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from inception_finetune.components.evaluation.metrics import METRICS
+from inception_finetune.components.export.record import PUSHED_IN, ExportRecord
 from inception_finetune.components.model_report.settings import FACTS
 from inception_finetune.components.shown_text import plain
 from inception_finetune.components.steps import Step
@@ -28,6 +29,7 @@ class Outcome:
     remarks: tuple[str, ...]  # on the verdict: what was not compared or tested, or may be chance
     pushed: Path | None  # the version that serves now; None where this model was not pushed
     withdrawn: bool  # by `rollback`, after it had been pushed
+    exports: ExportRecord | None  # None where the pipeline makes none, or did not come to them
     server_refusal: str | None = None  # why InfraValidator refused it, if it did
 
 
@@ -48,6 +50,7 @@ def outcome_of(run: Run) -> Outcome:
             remarks=(),
             pushed=None,
             withdrawn=False,
+            exports=run.exports,
         )
     # Imports TFMA: seconds, which `predict` need not pay.
     from inception_finetune.components.evaluation.verdict import OVERALL, read_verdict
@@ -67,6 +70,7 @@ def outcome_of(run: Run) -> Outcome:
         remarks=tuple(facts["remarks"]),
         pushed=run.pushed,
         withdrawn=run.withdrawn,
+        exports=run.exports,
         server_refusal=(facts.get("server_check") or {}).get("refusal"),
     )
 
@@ -79,7 +83,7 @@ def latest_pushed(config: Config) -> Path | None:
 
 
 def print_outcome(outcome: Outcome, config: Config, console: Console) -> None:
-    """Tables of steps and metrics, and where the model was pushed."""
+    """Tables of steps and metrics, and where the model and its exports were pushed."""
     table = Table(title=f"{config.name}: steps of this run", title_justify="left")
     table.add_column("step")
     table.add_column("seconds", justify="right")
@@ -96,3 +100,14 @@ def print_outcome(outcome: Outcome, config: Config, console: Console) -> None:
         console.print(f"[green]blessed[/]: {', '.join(outcome.bounds)}", highlight=False)
     if outcome.pushed:
         console.print(plain(f"pushed: {outcome.pushed}"), soft_wrap=True)
+    if outcome.exports:
+        _print_exports(outcome.exports, outcome.pushed, console)
+
+
+def _print_exports(exports: ExportRecord, pushed: Path | None, console: Console) -> None:
+    for name, file in exports.files.items():
+        place = f"pushed: {pushed / PUSHED_IN / file}" if pushed else "passed, not pushed"
+        console.print(plain(f"export {name} {place}"), soft_wrap=True)
+    for name, why in exports.refused.items():
+        line = f"export {name} refused, not pushed: {why}"
+        console.print(plain(line, style="yellow"), soft_wrap=True)

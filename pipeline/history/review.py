@@ -66,6 +66,7 @@ def print_runs(config: Config, console: Console) -> None:
             table.add_row("" if place else str(run.number), *map(plain, row))
     if len(runs) > 1:
         console.print(table)
+    _print_exports(runs, console)
     if any((run.test_use or 0) > 1 for run in runs):
         console.print(
             "[dim]test use: how many models were measured on the same test pictures by then. The "
@@ -81,6 +82,26 @@ def print_runs(config: Config, console: Console) -> None:
     console.print(
         "[dim]review RUN opens a run's report, review A B compares two.[/]", highlight=False
     )
+
+
+def _print_exports(runs: Sequence[Run], console: Console) -> None:
+    """A table of which exports were pushed, and why others were not; nothing where there are none.
+
+    A run that found its exports made has them too.
+    """
+    table = _table("Exports")
+    table.add_column("run", justify="right")
+    for heading in ("export", "pushed"):
+        table.add_column(heading, overflow="fold")
+    for run in runs:
+        exports = run.exports
+        rows = exports.exports if exports else ()
+        for place, row in enumerate(rows):
+            passed = "yes" if run.pushed else "no: the model was not"
+            why = f"no: refused, {'; '.join(row.refusals)}" if row.refusals else passed
+            table.add_row("" if place else str(run.number), plain(row.name), plain(why))
+    if table.row_count:
+        console.print(table)
 
 
 def report_page(run: Run) -> Path:

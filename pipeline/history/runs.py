@@ -9,6 +9,7 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.export.record import RECORD, ExportRecord, read_record
 from inception_finetune.components.model_report.settings import TEST_USE
 from inception_finetune.components.pusher.serving_folder import WITHDRAWN
 from inception_finetune.components.steps import Step
@@ -92,6 +93,14 @@ class Run:
         if artifact.custom_properties["pushed"].int_value != 1:
             return None
         return Path(artifact.custom_properties["pushed_destination"].string_value)
+
+    @property
+    def exports(self) -> ExportRecord | None:
+        """What Export made of the model; None where it made nothing, or that was removed."""
+        artifact = self.artifacts.get((Step.EXPORT, "exports"))
+        if artifact is None or not Path(artifact.uri, RECORD).is_file():
+            return None
+        return read_record(Path(artifact.uri))
 
     def uri(self, step: str, key: str) -> str:
         """Where an output artifact lies.

@@ -12,11 +12,11 @@ from pyarrow import parquet
 
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.marked_folder import scratch_folder
+from inception_finetune.components.io.pushed_model import PushedModel
 from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.beam_options import Beam, pipeline_arguments, step_arguments
 from inception_finetune.pipeline.failure import as_user_error
 from inception_finetune.pipeline.prediction.addresses import PictureFile
-from inception_finetune.pipeline.prediction.model import PushedModel
 from inception_finetune.pipeline.prediction.pictures import read_pictures
 from inception_finetune.pipeline.prediction.predict import Model, Summary, predict
 from inception_finetune.pipeline.prediction.rows import (

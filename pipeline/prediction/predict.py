@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from inception_finetune.components.io.picture_answers import Answers
 from inception_finetune.components.shown_text import visible
-from inception_finetune.pipeline.prediction.answers import Answers
 from inception_finetune.pipeline.prediction.pictures import Picture
 
 if TYPE_CHECKING:

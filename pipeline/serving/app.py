@@ -13,7 +13,7 @@ from aiohttp import web
 
 from inception_finetune.components.dataset.picture_formats import as_png_or_jpeg
 from inception_finetune.components.errors import UserError
-from inception_finetune.pipeline.prediction.model import PushedModel
+from inception_finetune.components.io.pushed_model import PushedModel
 from inception_finetune.pipeline.prediction.pictures import Picture
 from inception_finetune.pipeline.prediction.predict import Prediction
 from inception_finetune.pipeline.serving.errors import RequestError

@@ -17,8 +17,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 from inception_finetune.components.dataset.png import encode_png
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import CHANNELS, EXTRA_ASSETS
+from inception_finetune.components.io.pushed_model import PushedModel
 from inception_finetune.components.shown_text import visible
-from inception_finetune.pipeline.prediction.model import PushedModel
 from inception_finetune.pipeline.serving.metrics import Metrics
 
 _FILE: Final = "saved_model.pb"

@@ -52,7 +52,7 @@ def run(config: Config):
 
 
 def test_the_steps_have_the_names_that_the_rest_of_the_code_knows_them_by():
-    assert {*STEPS, "warm_start", "Tuner", "InfraValidator"} == set(Step)
+    assert {*STEPS, "warm_start", "Tuner", "Export", "InfraValidator"} == set(Step)
 
 
 def ran(outcome) -> list[str]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from inception_finetune.components.io.pushed_model import PushedModel
 from inception_finetune.pipeline.prediction.addresses import find_pictures
-from inception_finetune.pipeline.prediction.model import PushedModel
 from inception_finetune.pipeline.prediction.pictures import read_pictures
 from inception_finetune.pipeline.prediction.predict import Prediction, predict
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from tfx.proto import pusher_pb2
+from tfx.types.experimental.simple_artifacts import File
 from tfx.types.standard_artifacts import Model, ModelBlessing, PushedModel
 from tfx.utils import proto_utils
 
-from inception_finetune.components.pusher.component import Executor
+from inception_finetune.components.pusher.component import EXPORTS_KEY, Executor
 
 
 def export_model(artifact: Path, answer: float) -> Path:
@@ -21,7 +22,14 @@ def export_model(artifact: Path, answer: float) -> Path:
     return artifact
 
 
-def push(model: Path, serving: Path, archive: Path, *, blessed: bool = True) -> PushedModel:
+def push(
+    model: Path,
+    serving: Path,
+    archive: Path,
+    *,
+    blessed: bool = True,
+    exports: Path | None = None,
+) -> PushedModel:
     """Runs the executor; `archive` is the folder of its output artifact."""
     source, blessing, pushed = Model(), ModelBlessing(), PushedModel()
     source.uri, pushed.uri = str(model), str(archive)
@@ -29,8 +37,12 @@ def push(model: Path, serving: Path, archive: Path, *, blessed: bool = True) -> 
     destination = pusher_pb2.PushDestination(
         filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(serving))
     )
+    inputs = {"model": [source], "model_blessing": [blessing]}
+    if exports is not None:
+        inputs[EXPORTS_KEY] = [File()]
+        inputs[EXPORTS_KEY][0].uri = str(exports)
     Executor().Do(
-        {"model": [source], "model_blessing": [blessing]},
+        inputs,
         {"pushed_model": [pushed]},
         {"push_destination": proto_utils.proto_to_json(destination)},
     )

@@ -234,6 +234,24 @@ def test_a_servers_command_line_reaches_the_task_as_it_is(compiled):
     assert json.loads(resolve({"settings": text})["settings"])["infra"]["server"] == words
 
 
+def test_a_package_with_exports_has_their_task_and_pushes_them(compiled):
+    package = next(yaml.safe_load_all(compiled("export.formats=[onnx]").read_text("utf-8")))
+    edges = {name: producers(task) for name, task in tasks(package).items()}
+    assert edges["Export"] == {"examples": "ImportExampleGen", "model": "Trainer"}
+    assert edges["Pusher"] == {
+        "model": "Trainer",
+        "model_blessing": "Evaluator",
+        "infra_blessing": "InfraValidator",
+        "exports": "Export",
+    }
+    assert edges["ModelReport"]["exports"] == "Export"
+    assert "Export" in tasks(package)["Pusher"]["dependentTasks"]
+    assert tasks(package)["Pusher"]["triggerPolicy"]["condition"]  # of the blessing, as without
+    assert faults(package) == []
+    given = tasks(package)["Export"]["inputs"]["parameters"]["settings"]
+    assert json.loads(given["runtimeValue"]["constant"])["export"]["formats"] == ["onnx"]
+
+
 def test_it_is_the_local_pipeline(package, overrides):
     """Every node that runs here runs there, under the same name."""
     from inception_finetune.pipeline.inputs import prepare_inputs

@@ -132,12 +132,16 @@ def test_a_cluster_goes_by_the_same_rule(tmp_path, pushed_names, copied):
         outputs[key].uri = str(tmp_path / key)
     if pushed_names != "nothing":
         write_model(tmp_path / "pushed" / "7", pushed_names)
+        exports = tmp_path / "pushed/7/assets.extra/exports"
+        exports.mkdir()
+        (exports / "model.onnx").write_bytes(b"not compared")
     PushedBaseline.EXECUTOR_SPEC.executor_class._FUNCTION(
         candidate=candidate, pushed=str(tmp_path / "pushed"), **outputs
     )
     for key, output in outputs.items():
         assert output.get_int_custom_property(ABSENT) == (key != copied)
         assert Path(output.uri, "Format-Serving/saved_model.pb").is_file() == (key == copied)
+        assert not list(Path(output.uri).rglob("*.onnx"))
 
 
 def write_colours(directory: Path, names: tuple[str, ...]) -> Path:

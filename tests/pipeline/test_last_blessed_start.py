@@ -13,7 +13,7 @@ from helpers.colour_pictures import write_colours
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.pusher.serving_folder import WITHDRAWN
-from inception_finetune.components.warm_start import START_FILE, Start
+from inception_finetune.components.warm_start.start import START_FILE, Start
 from inception_finetune.kubeflow.baseline import ABSENT, PushedStart
 from inception_finetune.pipeline.warm_start import LastBlessedStart
 

@@ -26,9 +26,10 @@ def test_the_page_has_the_diagram_of_the_code(drawing):
 
 def test_edges_have_the_keys_of_outputs_and_waiting_is_dotted(diagram):
     assert "Evaluator -- blessing --> Pusher" in diagram
+    assert "Export -- exports --> Pusher" in diagram
     assert "AnomalyGate -.-> Transform" in diagram
     assert "Trainer -- model, model_run --> ModelReport" in diagram
 
 
 def test_what_digits_lacks_is_optional(diagram):
-    assert diagram[-1] == "class TrunkFeatures,warm_start,Tuner optional"
+    assert diagram[-1] == "class TrunkFeatures,warm_start,Tuner,Export optional"

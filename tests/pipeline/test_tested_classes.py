@@ -1,4 +1,4 @@
-"""A gate of every class needs test pictures of every class."""
+"""A gate of every class needs test pictures of every class, and exports need enough of them."""
 
 import pytest
 
@@ -35,5 +35,8 @@ def test_it_is_refused_once_converted_and_before_anything_is_trained(tmp_path):
     for bound in ("gate.every_class=true", "gate.bounds.smallest_recall.at_least=0.5"):
         with pytest.raises(UserError, match="No test pictures of dog"):
             prepare_inputs(load_config("scratch_cnn", [*places, bound]))
+    with pytest.raises(UserError, match=r"1 test pictures in .* fewer than .*pictures=2: exports"):
+        enough = ("export.formats=[onnx]", "export.min_test_pictures=2")
+        prepare_inputs(load_config("scratch_cnn", [*places, *enough]))
     assert (tmp_path / "root/records" / MANIFEST_FILE).exists()
     assert not (tmp_path / "root/artifacts").exists()

@@ -1,5 +1,7 @@
 """Each format: its answers, its size, and what it says of itself."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,11 +9,13 @@ import tensorflow as tf
 from helpers.exporting import LABELS, pictures
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.export import tflite_int8
 from inception_finetune.components.export.exported_file import (
     is_exported_file,
     open_exported_file,
 )
 from inception_finetune.components.export.formats import FORMATS, chosen_formats
+from inception_finetune.components.export.settings import FormatName
 from inception_finetune.components.export.tflite_int8 import convert_int8
 
 TOLERANCE = {"onnx": 1e-5, "tflite-float16": 0.03, "tflite-int8": 0.25}
@@ -66,12 +70,39 @@ def test_a_file_of_others_has_no_label_names(exports, tmp_path):
         open_exported_file(tmp_path / "bare.onnx")
 
 
+def test_first_convolutions_and_head_stay_in_float32_as_far_as_they_are_small(monkeypatch):
+    """A chain of two, then a fork, then a head; names are those of the operations' outputs."""
+    import tf_keras as keras
+
+    image = keras.Input([24, 24, 3])
+    flow = keras.layers.Conv2D(4, 3, name="first")(image)  # 108 weights
+    flow = keras.layers.Conv2D(8, 3, name="second")(flow)  # 288
+    fork = [keras.layers.Conv2D(16, 3, name=name)(flow) for name in ("left", "right")]  # 1,152 each
+    flow = keras.layers.GlobalAveragePooling2D()(keras.layers.Concatenate()(fork))
+    logits = keras.layers.Dense(6, name="head")(flow)  # 192
+    model = keras.Model(image, keras.layers.Softmax()(logits))
+    content = tf.lite.TFLiteConverter.from_keras_model(model).convert()
+
+    def kept(share: float) -> list[str]:
+        monkeypatch.setattr(tflite_int8, "_FLOAT_SHARE", share)
+        found = tflite_int8.float_nodes(content)
+        names = ("first", "second", "left", "right", "head")
+        return [name for node in found for name in names if f"/{name}/" in node]
+
+    total = 108 + 288 + 2 * 1152 + 192
+    assert kept(0.5) == ["first", "second", "head"]
+    assert kept(395 / total) == ["first", "head"]
+    assert kept(191 / total) == ["first"]
+    assert kept(100 / total) == []
+
+
 def test_ranges_are_not_measured_on_nothing(tmp_path):
     with pytest.raises(UserError, match="No train pictures for tflite-int8"):
         convert_int8(None, None, tmp_path / "file", [])
 
 
 def test_formats_are_known_by_name_and_suffix(tmp_path):
+    assert get_args(FormatName) == tuple(FORMATS)
     assert [one.name for one in chosen_formats("tflite-int8, onnx,onnx")] == ["tflite-int8", "onnx"]
     with pytest.raises(UserError, match="Format 'coreml' of --format is unknown. Name some of onn"):
         chosen_formats("onnx,coreml")

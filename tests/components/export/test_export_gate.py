@@ -64,3 +64,5 @@ def test_one_setting_of_a_format_leaves_the_others_of_it():
     assert section.tflite_int8 == Int8Bound(min_agreement=0.9, max_accuracy_loss=0.01)
     with pytest.raises(ValueError, match="fewer than export.min_test_pictures=100"):
         ExportSection(test_pictures=99)
+    with pytest.raises(ValueError, match="onnx, onnx twice"):
+        ExportSection(formats=("onnx", "onnx"))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.made_exports import made_record
 from inception_finetune.components import features
 from inception_finetune.components.evaluation import measures
 from inception_finetune.components.evaluation.confidence import FittedConfidence
@@ -103,6 +104,7 @@ def made(classes: int) -> tuple[Facts, Predictions]:
         data=Data(splits=dict.fromkeys(features.SPLITS, split), anomalies=()),
         steps=(),
         peak_memory_bytes=1,
+        exports=None,
         lineage=Lineage(
             archive="made",
             dataset_fingerprint="0" * 64,
@@ -222,3 +224,57 @@ def test_the_server_check_is_on_the_page_and_on_the_card(tmp_path, refusal):
     assert (limit in markdown) == bool(refusal)
     without = card.as_markdown(facts.model_copy(update={"server_check": None}), Report())
     assert "## Server check" not in without
+
+
+def with_exports(*, blessed: bool) -> tuple[Facts, Predictions]:
+    facts, predictions = made(10)
+    verdict = facts.verdict.model_copy(update={"blessed": blessed})
+    update = {"exports": made_record(), "verdict": verdict}
+    return facts.model_copy(update=update), predictions
+
+
+@pytest.mark.parametrize("blessed", [True, False])
+def test_exports_are_a_table_with_what_was_refused_and_why(tmp_path, blessed):
+    facts, predictions = with_exports(blessed=blessed)
+    text = page.render(facts, predictions, write_pictures(tmp_path, predictions.ids), Report())
+    table = re.search(r'<table id="export-table">(.*?)</table>', text, re.DOTALL)[1]
+    rows = [
+        [cell.strip() for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.DOTALL)]
+        for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)
+    ]
+    assert rows[1:] == [
+        ["SavedModel", "0.8560", "", "", "", "91.4", "61.6", "1,044", ""],
+        ["onnx", "0.8560", "0.0000", "1.0000", "0.0000088", "87.3", "11.6", "391", "holds"],
+        ["tflite-int8", "0.8321", "0.0239", "0.9712", "0.4", "22.4", "6.9", "131", "refused"],
+        ["tflite-float16", *["–"] * 7, "refused"],
+    ]
+    plain = " ".join(re.sub("<[^>]*>", "", text).split())
+    assert "tflite-int8 refused: agreement 0.9712 &lt; 0.98; accuracy loss 0.0239" in plain
+    assert "beside the model itself on 1,234 test images" in plain and "<b>no op" not in text
+    assert ("Those that hold are pushed with it" in plain) == blessed
+    assert ("None is pushed" in plain) != blessed
+
+
+def test_a_page_without_exports_says_nothing_of_them(many, path):
+    assert many[0].exports is None
+    assert "export-table" not in path.read_text() and 'href="#exports"' not in path.read_text()
+    assert "Exports" not in card.as_markdown(many[0], Report())
+
+
+def test_the_card_has_the_exports_and_refusals_are_limits():
+    facts, _ = with_exports(blessed=True)
+    markdown = card.as_markdown(facts, Report())
+    assert (
+        "| onnx | 0.8560 | 0.0000 | 1.0000 | 0.0000088 | 87.3 | 11.6 | 391.0 | holds |" in markdown
+    )
+    assert r"| tflite-float16 | – | – | – | – | – | – | – | refused: Model cannot be" in markdown
+    found = json.loads(card.as_json(facts, Report()))
+    limits = [one["description"] for one in found["considerations"]["limitations"]]
+    assert "Export tflite-int8 was refused: agreement 0.9712 < 0.98; accuracy loss 0.0239 > " in (
+        " ".join(limits)
+    )
+    measured = found["quantitative_analysis"]["performance_metrics"]
+    assert [one for one in measured if one.get("slice", "").startswith("export")] == [
+        {"type": "accuracy", "value": "0.8560", "slice": "export=onnx"},
+        {"type": "agreement", "value": "1.0000", "slice": "export=onnx"},
+    ]

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 from tfx.dsl.io import fileio
 
+from helpers.made_exports import made_record
 from helpers.pushing import contents, export_model, push, served
+from inception_finetune.components.backbone.module import fingerprint
 from inception_finetune.components.pusher.serving_folder import UNFINISHED
 
 
@@ -137,4 +140,49 @@ def test_a_full_disk_leaves_nothing(model, serving, tmp_path, monkeypatch):
     before_each_copy(monkeypatch, fill)
     with pytest.raises(OSError, match="No space left on device"):
         push(model, serving, tmp_path / "archive")
+    assert not list(serving.iterdir())
+
+
+@pytest.fixture
+def exports(tmp_path) -> Path:
+    """What Export writes: a file that passed, and the record, in which others were refused."""
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    (folder / "exports.json").write_text(made_record().model_dump_json())
+    (folder / "model.onnx").write_bytes(b"the file")
+    (folder / "model-int8.tflite").write_bytes(b"of an earlier attempt")
+    return folder
+
+
+def test_a_version_has_its_exports_as_soon_as_it_is_there(
+    model, whole, exports, serving, tmp_path, monkeypatch
+):
+    copy, seen = shutil.copyfile, []
+
+    def observed(source, target):
+        seen.append(served(serving))
+        return copy(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", observed)
+    pushed = push(model, serving, tmp_path / "archive", exports=exports)
+    assert seen == [{}, {}]
+    [(version, files)] = served(serving).items()
+    assert files == whole | {
+        "assets.extra/exports/model.onnx": b"the file",
+        "assets.extra/exports/exports.json": (exports / "exports.json").read_bytes(),
+    }
+    assert pushed.get_string_custom_property("pushed_destination") == str(serving / version)
+    # It is the same SavedModel, whatever it carries.
+    assert fingerprint(serving / version) == fingerprint(model / "Format-Serving")
+
+
+def test_exports_that_do_not_fit_on_the_disk_leave_no_version(
+    model, exports, serving, tmp_path, monkeypatch
+):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        push(model, serving, tmp_path / "archive", exports=exports)
     assert not list(serving.iterdir())

@@ -8,10 +8,10 @@ from PIL import Image
 from pyarrow import parquet
 
 from inception_finetune.components.errors import ExitStatus, UserError
+from inception_finetune.components.io.pushed_model import PushedModel
 from inception_finetune.pipeline.beam_options import Beam
 from inception_finetune.pipeline.prediction import on_beam
 from inception_finetune.pipeline.prediction.addresses import PictureFile, find_pictures
-from inception_finetune.pipeline.prediction.model import PushedModel
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from PIL import Image
 
 from helpers.predicting import predictions
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.io.pushed_model import PushedModel
 from inception_finetune.pipeline.prediction import predict as prediction_module
 from inception_finetune.pipeline.prediction.addresses import find_pictures
 from inception_finetune.pipeline.prediction.grid import SHOWN, draw_predictions
-from inception_finetune.pipeline.prediction.model import PushedModel
 from inception_finetune.pipeline.prediction.pictures import Picture, read_pictures
 from inception_finetune.pipeline.prediction.predict import Prediction, Summary, predict
 

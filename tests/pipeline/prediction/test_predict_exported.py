@@ -77,7 +77,7 @@ def test_a_fresh_process_loads_no_framework(files, pictures, name):
     )
     assert done.stdout.count("\n") == 7 and done.returncode == ExitStatus.UNREAD
     modules = done.stderr.splitlines()[-1].split()
-    assert {"numpy", "inception_finetune.pipeline.prediction.exported"} <= set(modules)
+    assert {"numpy", "inception_finetune.components.export.exported_model"} <= set(modules)
     assert not set(HEAVY) & set(modules)
 
 

@@ -1,6 +1,6 @@
 """Asks a model in a process of its own, so that its time and memory are its own.
 
-``python -m inception_finetune.pipeline.export.answers PARENT MODEL PICTURES RESULT``: the process
+``python -m inception_finetune.components.export.answers PARENT MODEL PICTURES RESULT``: the process
 that is waited for, a SavedModel's folder or an exported file, a zip of pictures, an ``.npz``.
 """
 
@@ -22,6 +22,9 @@ from inception_finetune.components.export.gate import Answers
 from inception_finetune.components.lifetime import end_with
 from inception_finetune.components.peak_memory import peak_bytes
 
+# Exported files are asked on the processor, so the SavedModel is too: a GPU rounds otherwise, and
+# another process may hold all of its memory.
+_PROCESSOR_ALONE: Final = {"CUDA_VISIBLE_DEVICES": "-1"}
 _REFUSED: Final = 3  # exit status: the last line of stderr is a UserError
 
 
@@ -54,7 +57,11 @@ def ask(model: Path, pictures: Path, scratch: Path) -> Answers:
     result = scratch / f"{model.name}.npz"
     arguments = [str(os.getpid()), str(model), str(pictures), str(result)]
     done = subprocess.run(
-        [sys.executable, "-m", __name__, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", __name__, *arguments],
+        env=os.environ | _PROCESSOR_ALONE,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode == _REFUSED:
         raise UserError(done.stderr.strip().splitlines()[-1])
@@ -72,13 +79,11 @@ def ask(model: Path, pictures: Path, scratch: Path) -> Answers:
 
 def _opened(model: Path) -> Any:
     if is_exported_file(model):
-        from inception_finetune.pipeline.prediction.exported import ExportedModel
+        from inception_finetune.components.export.exported_model import ExportedModel
 
         return ExportedModel(model)
-    from inception_finetune.pipeline.prediction.model import PushedModel
-    from inception_finetune.pipeline.quiet import set_up_environment
+    from inception_finetune.components.io.pushed_model import PushedModel
 
-    set_up_environment(verbose=False)
     return PushedModel(model)
 
 

@@ -1,4 +1,4 @@
-"""What a training started from, where that was an earlier model: a record beside the export."""
+"""The record beside an export of what its training started from."""
 
 import json
 from collections.abc import Mapping

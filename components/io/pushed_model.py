@@ -8,7 +8,7 @@ from inception_finetune.components import features
 from inception_finetune.components.errors import UserError, in_short
 from inception_finetune.components.evaluation.label_names import read_label_names
 from inception_finetune.components.features import LABELS_FILE
-from inception_finetune.pipeline.prediction.answers import Answers
+from inception_finetune.components.io.picture_answers import Answers
 
 SIGNATURE: Final = "predict_images"
 

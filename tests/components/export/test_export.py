@@ -1,18 +1,24 @@
 """A model that answers test pictures, exported; and models whose exports answer otherwise."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers.exporting import LABELS, pictures, push_model, sabotaged
+from helpers.exporting import LABELS, pictures, sabotaged
+from inception_finetune.components.backbone.module import fingerprint
 from inception_finetune.components.dataset.png import encode_png
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.export import formats
+from inception_finetune.components.export.answers import ask, write_pictures
+from inception_finetune.components.export.export import export
+from inception_finetune.components.export.exported_file import open_exported_file
+from inception_finetune.components.export.exported_model import ExportedModel
+from inception_finetune.components.export.pictures import LabelledPictures
+from inception_finetune.components.export.record import PUSHED_IN
 from inception_finetune.components.export.settings import ExportSection
-from inception_finetune.pipeline.export.answers import ask, write_pictures
-from inception_finetune.pipeline.export.export import export
-from inception_finetune.pipeline.export.pictures import LabelledPictures
-from inception_finetune.pipeline.prediction.exported import ExportedModel
 
 # What 8 bits cost a network of random weights is not the point here.
 SETTINGS = ExportSection.model_validate(
@@ -22,11 +28,6 @@ SETTINGS = ExportSection.model_validate(
     }
 )
 ONNX = formats.chosen_formats("onnx")
-
-
-@pytest.fixture(scope="module")
-def pushed(transform_output, tmp_path_factory):
-    return push_model(transform_output, tmp_path_factory.mktemp("pushed") / "1")
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +44,34 @@ def asked(pushed):
 
 def test_every_format_is_written_and_measured(pushed, asked, tmp_path):
     chosen = tuple(formats.FORMATS.values())
-    rows = export(pushed, chosen, tmp_path, asked, pictures(20, 32, 32, seed=5), SETTINGS)
-    assert [row.name for row in rows] == ["SavedModel", *formats.FORMATS]
-    assert [row.verdict.refusals for row in rows] == [()] * 4
-    model, onnx, *_ = rows
-    assert model.verdict.accuracy == onnx.verdict.accuracy == 0.8
-    assert onnx.verdict.agreement == 1 and onnx.verdict.difference < 1e-5
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        one.file_name for one in chosen
+    # A pushed model carries earlier exports, which are no part of it.
+    model = Path(shutil.copytree(pushed, tmp_path / "carrying"))
+    (model / PUSHED_IN).mkdir()
+    (model / PUSHED_IN / "model.onnx").write_bytes(b"x" * 10**7)
+    output = tmp_path / "exports"
+    found = export(model, chosen, output, asked, pictures(20, 32, 32, seed=5), SETTINGS)
+    assert found.fingerprint == fingerprint(pushed) == fingerprint(model)
+    assert (found.test_pictures, found.calibration_pictures) == (30, 20)
+    assert found.files == {name: one.file_name for name, one in formats.FORMATS.items()}
+    assert not found.refused
+    assert {path.name for path in output.iterdir()} == set(found.files.values())
+    onnx = found.exports[0]
+    assert found.model.accuracy == onnx.accuracy == 0.8
+    assert onnx.agreement == 1 and onnx.difference < 1e-5
+    assert found.model.size == sum(
+        path.stat().st_size for path in pushed.rglob("*") if path.is_file()
     )
-    for row in rows:
-        assert row.answers.milliseconds > 0 and row.size > 1000
-    # TensorFlow's process takes hundreds of MB, and none of the others loads it.
-    assert all(row.answers.peak_bytes < model.answers.peak_bytes / 2 for row in rows[1:])
-    said = ExportedModel(onnx.file).answer([b"no picture", *asked.encoded])
+    for row in found.exports:
+        assert row.milliseconds > 0
+        assert row.size == (output / row.file).stat().st_size > 1000
+        # TensorFlow's process takes hundreds of MB, and none of the others loads it.
+        assert row.peak_bytes < found.model.peak_bytes / 2
+        assert open_exported_file(output / row.file).metadata.fingerprint == found.fingerprint
+    said = ExportedModel(output / onnx.file).answer([b"no picture", *asked.encoded])
     assert "a whole PNG or JPEG" in said.errors[0] and not any(said.errors[1:])
-    np.testing.assert_array_equal(said.shares[1:], onnx.answers.probabilities)
+    write_pictures(asked.encoded, tmp_path / "pictures.zip")
+    answers = ask(output / onnx.file, tmp_path / "pictures.zip", tmp_path)
+    np.testing.assert_array_equal(said.shares[1:], answers.probabilities)
 
 
 @pytest.mark.parametrize(
@@ -75,9 +88,9 @@ def test_a_sabotaged_export_is_refused_and_the_old_file_stays(pushed, asked, tmp
     output = tmp_path / "exports"
     output.mkdir()
     (output / "model.onnx").write_bytes(b"of an earlier export")
-    [_, row] = export(model, ONNX, output, asked, [], SETTINGS)
-    assert row.file is None and row.verdict.agreement < 0.9
-    assert any(refusal.startswith("agreement ") for refusal in row.verdict.refusals)
+    [row] = export(model, ONNX, output, asked, [], SETTINGS).exports
+    assert row.file is None and row.agreement < 0.9
+    assert any(refusal.startswith("agreement ") for refusal in row.refusals)
     assert [path.name for path in output.iterdir()] == ["model.onnx"]
     assert (output / "model.onnx").read_bytes() == b"of an earlier export"
 
@@ -89,8 +102,8 @@ def test_stale_labels_are_refused(pushed, asked, tmp_path, monkeypatch):
         made(model, metadata.model_copy(update={"label_names": LABELS[::-1]}), *rest)
 
     one = formats.ExportFormat("onnx", "model.onnx", stale, ONNX[0].bound_in)
-    [_, row] = export(pushed, [one], tmp_path / "exports", asked, [], SETTINGS)
-    assert row.verdict.refusals == ("its label names are not the model's",)
+    [row] = export(pushed, [one], tmp_path / "exports", asked, [], SETTINGS).exports
+    assert row.refusals == ("its label names are not the model's",)
     assert not (tmp_path / "exports").exists()
 
 
@@ -99,10 +112,11 @@ def test_a_format_that_fails_leaves_the_others(pushed, asked, tmp_path):
         raise RuntimeError("no such\noperation")
 
     broken = formats.ExportFormat("broken", "model.onnx", fail, ONNX[0].bound_in)
-    rows = export(pushed, [broken, *ONNX], tmp_path, asked, [], SETTINGS)
-    [refusal] = rows[1].verdict.refusals
+    found = export(pushed, [broken, *ONNX], tmp_path, asked, [], SETTINGS)
+    assert list(found.refused) == ["broken"] and found.exports[0].size is None
+    [refusal] = found.exports[0].refusals
     assert refusal.startswith("Model cannot be converted to broken (RuntimeError: no such operat")
-    assert rows[2].file == tmp_path / "model.onnx"
+    assert found.files == {"onnx": "model.onnx"} and (tmp_path / "model.onnx").is_file()
 
 
 def test_a_model_of_an_older_version_is_one_line(pushed, asked, tmp_path):
@@ -122,10 +136,10 @@ def test_a_file_that_cannot_be_asked_is_one_line(tmp_path):
 
 
 def test_labels_of_a_stale_file_are_told_by_the_number_of_classes(pushed, asked, tmp_path):
-    [_, row] = export(pushed, ONNX, tmp_path, asked, [], SETTINGS)
+    export(pushed, ONNX, tmp_path, asked, [], SETTINGS)
     import onnx
 
-    short = onnx.load(str(row.file))
+    short = onnx.load(str(tmp_path / "model.onnx"))
     entry = short.metadata_props[0]
     entry.value = entry.value.replace('"ship"', "").replace(",]", "]").replace('"dog",', '"dog"')
     onnx.save(short, str(tmp_path / "short.onnx"))

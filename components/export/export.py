@@ -1,11 +1,10 @@
-"""What `export` does: converts a pushed model, measures each file, keeps those that pass."""
+"""What Export and `export` do: convert a model, measure each file, keep those that pass."""
 
 import io
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +15,19 @@ from inception_finetune.components import features
 from inception_finetune.components.backbone.module import fingerprint
 from inception_finetune.components.errors import UserError, in_short
 from inception_finetune.components.evaluation.label_names import read_label_names
+from inception_finetune.components.export.answers import ask, write_pictures
 from inception_finetune.components.export.exported_file import open_exported_file
 from inception_finetune.components.export.formats import ExportFormat
 from inception_finetune.components.export.gate import Answers, Verdict, judge
 from inception_finetune.components.export.metadata import ExportMetadata
+from inception_finetune.components.export.pictures import LabelledPictures
+from inception_finetune.components.export.record import PUSHED_IN, ExportRecord, Measured
 from inception_finetune.components.export.settings import ExportSection
 from inception_finetune.components.io.exported_model import load_exported
 from inception_finetune.components.io.marked_folder import scratch_folder
 from inception_finetune.components.io.whole_file import whole_file
 from inception_finetune.components.native_output import quiet_native_output
 from inception_finetune.components.progress import progress
-from inception_finetune.pipeline.export.answers import ask, write_pictures
-from inception_finetune.pipeline.export.pictures import LabelledPictures
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One row of the table: the SavedModel, or an export."""
-
-    name: str
-    size: int  # bytes
-    answers: Answers | None  # None where there was no file to ask
-    verdict: Verdict
-    file: Path | None  # where it was written; None where it was refused
 
 
 def export(
@@ -50,7 +39,7 @@ def export(
     settings: ExportSection,
     *,
     verbose: bool = False,
-) -> list[Measured]:
+) -> ExportRecord:
     """Converts a model, and keeps the files that answer the test pictures as it does.
 
     Args:
@@ -63,7 +52,7 @@ def export(
       verbose: whether converters may say what they do.
 
     Returns:
-      What was measured: the SavedModel first, then each format.
+      What was measured.
 
     Raises:
       UserError: the model cannot be loaded or asked, lacks the signature of pixels, or `output`
@@ -86,9 +75,7 @@ def export(
         write_pictures(test.encoded, pictures)
         reference = ask(model, pictures, scratch)
         advance(1, "SavedModel")
-        accuracy = float((reference.probabilities.argmax(axis=1) == test.labels).mean())
-        itself = Verdict(accuracy, 0.0, 1.0, 0.0, ())
-        rows = [Measured("SavedModel", _size(model), reference, itself, model)]
+        rows = []
         for one in formats:
             metadata = ExportMetadata(format=one.name, label_names=names, fingerprint=identity)
             made = scratch / one.file_name
@@ -98,8 +85,7 @@ def export(
                 answers = ask(made, pictures, scratch)
                 stated = open_exported_file(made).metadata
             except UserError as error:
-                failed = Verdict(0.0, accuracy, 0.0, 1.0, (str(error),))
-                rows.append(Measured(one.name, 0, None, failed, None))
+                rows.append(_unasked(one.name, str(error)))
                 continue
             bound = one.bound_in(settings)
             verdict = judge(test.labels, reference, answers, bound, (metadata, stated))
@@ -107,9 +93,47 @@ def export(
             if kept is not None:
                 with whole_file(kept) as temporary:
                     shutil.copyfile(made, temporary)
-            rows.append(Measured(one.name, made.stat().st_size, answers, verdict, kept))
+            rows.append(_row(one.name, kept, made.stat().st_size, answers, verdict))
             advance(1, one.name)
-    return rows
+    accuracy = float((reference.probabilities.argmax(axis=1) == test.labels).mean())
+    itself = Verdict(accuracy, 0.0, 1.0, 0.0, ())
+    return ExportRecord(
+        fingerprint=identity,
+        test_pictures=len(test.labels),
+        calibration_pictures=len(calibration),
+        model=_row("SavedModel", None, _size(model), reference, itself),
+        exports=tuple(rows),
+    )
+
+
+def _row(name: str, file: Path | None, size: int, answers: Answers, verdict: Verdict) -> Measured:
+    return Measured(
+        name=name,
+        file=file.name if file else None,
+        size=size,
+        accuracy=verdict.accuracy,
+        accuracy_loss=verdict.accuracy_loss,
+        agreement=verdict.agreement,
+        difference=verdict.difference,
+        milliseconds=answers.milliseconds,
+        peak_bytes=answers.peak_bytes,
+        refusals=verdict.refusals,
+    )
+
+
+def _unasked(name: str, refusal: str) -> Measured:
+    return Measured(
+        name=name,
+        file=None,
+        size=None,
+        accuracy=None,
+        accuracy_loss=None,
+        agreement=None,
+        difference=None,
+        milliseconds=None,
+        peak_bytes=None,
+        refusals=(refusal,),
+    )
 
 
 def _convert(
@@ -148,5 +172,7 @@ def _quiet(verbose: bool) -> Iterator[None]:
         logging.disable(previous)
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _size(model: Path) -> int:
+    """Of a SavedModel, without the exports that a pushed one carries."""
+    files = [path for path in model.rglob("*") if path.is_file()]
+    return sum(path.stat().st_size for path in files if model / PUSHED_IN not in path.parents)

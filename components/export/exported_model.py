@@ -12,7 +12,7 @@ from inception_finetune.components.image.decoding_without_tensorflow import (
     UnreadablePictureError,
     decode,
 )
-from inception_finetune.pipeline.prediction.answers import Answers
+from inception_finetune.components.io.picture_answers import Answers
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -1,0 +1,1 @@
+"""Warm starts: what a training started from, where that was an earlier model."""

@@ -1,1 +1,0 @@
-"""`export`: a pushed model in other formats, each verified before it is kept."""
