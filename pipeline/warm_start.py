@@ -10,6 +10,7 @@ from tfx.dsl.components.common.resolver import Resolver, ResolverStrategy
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from inception_finetune.components.shown_text import visible
+from inception_finetune.components.steps import Step
 from inception_finetune.components.warm_start.start import (
     is_cold_turn,
     next_generation,
@@ -17,7 +18,8 @@ from inception_finetune.components.warm_start.start import (
 )
 from inception_finetune.pipeline.baseline import exported, latest_blessed
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.history.runs import find_latest_blessed
+from inception_finetune.pipeline.history.runs import Run, newest_runs, open_store
+from inception_finetune.pipeline.history.server_refusals import find_refused_models
 from inception_finetune.pipeline.inputs import Inputs
 from inception_finetune.trainer.settings import TrainerSettings
 
@@ -45,7 +47,7 @@ def require_fitting_start(config: Config, inputs: Inputs) -> None:
     """
     if config.training.start_from != "blessed":
         return
-    latest = find_latest_blessed(config)
+    latest = _latest_blessed_run(config)
     if latest is None or is_cold_turn(latest.model_directory, config.training.cold_every or 0):
         return
     require_same_network(
@@ -57,6 +59,18 @@ def require_fitting_start(config: Config, inputs: Inputs) -> None:
             "image_size": config.image.size,
         },
     )
+
+
+def _latest_blessed_run(config: Config) -> Run | None:
+    """The newest run whose model `latest_blessed` would find."""
+    store = open_store(config)
+    refused = set() if store is None else find_refused_models(store)
+    for run in newest_runs(config):
+        if run.blessed and not run.withdrawn:
+            model = run.artifacts[Step.TRAINER, "model"]
+            if model.id not in refused:
+                return run
+    return None
 
 
 class LastBlessedStart(ResolverStrategy):

@@ -1,6 +1,6 @@
 """The runs of a pipeline, as its metadata store has them: steps, artifacts, configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,19 +142,13 @@ def read_latest_run(config: Config) -> Run:
     return _read_run(store, contexts[-1], len(contexts))
 
 
-def find_latest_blessed(config: Config) -> Run | None:
-    """The newest run whose model was blessed and not withdrawn; None if there is none.
-
-    Newer runs are read, older ones are not.
-    """
+def newest_runs(config: Config) -> Iterator[Run]:
+    """Reads the runs of the pipeline `config.name` one by one, the newest first; perhaps none."""
     store = open_store(config)
     contexts = [] if store is None else run_contexts(store, config.name)
     for number in range(len(contexts), 0, -1):
         assert store is not None
-        run = _read_run(store, contexts[number - 1], number)
-        if run.blessed and not run.withdrawn:
-            return run
-    return None
+        yield _read_run(store, contexts[number - 1], number)
 
 
 def _opened(config: Config) -> tuple[mlmd.MetadataStore, list[metadata_store_pb2.Context]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as proto
-from tfx.types.standard_artifacts import Model, ModelBlessing, TransformGraph
+from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing, TransformGraph
 
 from helpers.colour_pictures import write_colours
 from inception_finetune.components import features
@@ -15,7 +15,8 @@ from inception_finetune.components.errors import UserError
 from inception_finetune.components.pusher.serving_folder import WITHDRAWN
 from inception_finetune.components.warm_start.start import START_FILE, Start
 from inception_finetune.kubeflow.baseline import ABSENT, PushedStart
-from inception_finetune.pipeline.warm_start import LastBlessedStart
+from inception_finetune.pipeline.history.runs import open_store
+from inception_finetune.pipeline.warm_start import LastBlessedStart, require_fitting_start
 
 NETWORK = {
     "network": "toy",
@@ -179,24 +180,21 @@ def test_days_in_a_row(tmp_path, monkeypatch, capfd):
 
     data = write_classes(tmp_path / "data", "cat", "dog")
 
+    def config(*overrides: str):
+        return load_config(
+            "scratch_cnn",
+            [
+                *(f"root={tmp_path}/root", f"cache={tmp_path}/cache", "infra.server=none"),
+                *(f"dataset.archive={data}", "image.size=32", "compute_dtype=float32"),
+                *("training.epochs=3", "training.batch_size=8", "training.checkpoint_every=4"),
+                *("training.start_from=blessed", "training.cold_every=2", "gate.min_accuracy=0"),
+                *("training.ema_momentum=0.5", *overrides),
+            ],
+        )
+
     def run(*overrides: str):
         capfd.readouterr()
-        outcome = local.run(
-            load_config(
-                "scratch_cnn",
-                [
-                    *(f"root={tmp_path}/root", f"cache={tmp_path}/cache"),
-                    *(f"dataset.archive={data}", "image.size=32", "compute_dtype=float32"),
-                    *("training.epochs=3", "training.batch_size=8", "training.checkpoint_every=4"),
-                    *(
-                        "training.start_from=blessed",
-                        "training.cold_every=2",
-                        "gate.min_accuracy=0",
-                    ),
-                    *("training.ema_momentum=0.5", *overrides),
-                ],
-            )
-        )
+        outcome = local.run(config(*overrides))
         return outcome, capfd.readouterr().err
 
     def ran(outcome) -> set[str]:
@@ -248,3 +246,13 @@ def test_days_in_a_row(tmp_path, monkeypatch, capfd):
     with pytest.raises(UserError, match="No warm start from .*: its backbone_") as refused:
         run("image.size=40", "training.cold_every=null")  # the stand-in is made for a size
     assert "\n" not in str(refused.value)
+
+    # Models that a server check has refused never served, so nothing starts from them.
+    store = open_store(config())
+    kind = store.put_artifact_type(proto.ArtifactType(name=InfraBlessing.TYPE_NAME))
+    for model in store.get_artifacts_by_type(Model.TYPE_NAME):
+        refusal = proto.Artifact(type_id=kind)
+        refusal.custom_properties["blessed"].int_value = 0
+        refusal.custom_properties["current_model_id"].int_value = model.id
+        store.put_artifacts([refusal])
+    require_fitting_start(config("image.size=40", "training.cold_every=null"), inputs=None)
