@@ -23,10 +23,10 @@ CANDIDATES: Final = 5  # nearest neighbours of each image, that are looked at
 LEAST_COSINE: Final = 0.45  # of standardised features
 # Correlation of details from which two images count as the same; the second where details are few,
 # such as a small plane in the sky. Measured on 12,000 images of CIFAR-10 at 75 pixels, Mixed_6a:
-# of 400 altered copies (JPEG of quality 40 and 75, crops of 80 % and 90 %, shifts by 2 and 4 of 32
-# pixels, brightness, size, mirrored) 386 are found, and 351 of the 356 that are not mirrored; of
-# the 72 million other pairs 135: of the 80 weakest, three look like two scenes, the rest like
-# copies.
+# of 400 altered copies (`benchmarks/doctor.py`: JPEG of quality 40 and 75, crops of 80 % and 90 %,
+# shifts by 2 and 4 of 32 pixels, brightness, size, mirrored) 368 are found, and 338 of the 356 that
+# are not mirrored; of the 72 million other pairs 135, of whose 80 weakest three are two scenes,
+# and the rest copies by their looks.
 LEAST_CORRELATION: Final = 0.95
 LEAST_OF_FEW: Final = 0.98
 _FEW: Final = 0.2  # of the pixels that the details are in
