@@ -323,7 +323,8 @@ def test_what_no_server_can_serve_is_not_pushed_and_is_checked_again(config, fir
         status, out, err = run_command("run", "--config", file)
         assert status == 3 and set(first.pushed.parent.iterdir()) == versions
         last = err.splitlines()[-1]
-        assert last.startswith("not pushed, refused by the server check: the server used 0.3")
+        # It grows fast between two looks.
+        assert last.startswith("not pushed, refused by the server check: the server used 0.")
         assert "more than infra.max_memory=0.3" in last
         refused = read_outcome(Config.model_validate(settings))
         expected = ["InfraValidator", "ModelReport", "Pusher"]

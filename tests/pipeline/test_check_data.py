@@ -155,16 +155,27 @@ def test_unlabelled_records_are_all_right_if_one_says_so(check, held_out, tmp_pa
 
 @pytest.fixture
 def older(first_run, tmp_path) -> Path:
-    """The pushed model as an older version would have exported it: without `embed_images`, its
-    settings with a surplus key and without later ones.
+    """The pushed model as an older version would have exported it: without `embed_images` and a
+    temperature, its settings with a surplus key and without later ones.
     """
     target = tmp_path / "older"
     model = tf.saved_model.load(str(first_run.pushed))
     signatures = {name: one for name, one in model.signatures.items() if name != "embed_images"}
+    fitted = json.loads((first_run.pushed / "assets.extra/confidence.json").read_text())
+    answering = signatures["predict_images"]
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "images")])
+    def predict_images(images):
+        answer = answering(images=images)
+        logits = tf.math.log(answer["probabilities"]) * fitted["temperature"]
+        return {**answer, "probabilities": tf.nn.softmax(logits)}
+
+    signatures["predict_images"] = predict_images
     model.answering_variables = model.network_variables
     model.network_variables = as_keras_named_them(model.network_variables)
     tf.saved_model.save(model, str(target), signatures=signatures)
     extra = shutil.copytree(first_run.pushed / "assets.extra", target / "assets.extra")
+    (extra / "confidence.json").unlink()
     settings = json.loads((extra / "settings.json").read_text())
     settings["steps_of_old"] = settings["training"]["rate_of_old"] = 1
     for key in ("network", "compute_dtype", "views", "fresh"):

@@ -7,12 +7,13 @@ import pytest
 
 from helpers.small_training import Pictures, execution, make_source, settings_for
 from helpers.toy_network import TOY
-from inception_finetune.components import features, warm_start
+from inception_finetune.components import features
 from inception_finetune.components.backbone.keras_network import build_network
 from inception_finetune.components.backbone.networks import NETWORKS
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.evaluation.confidence import FittedConfidence
 from inception_finetune.components.evaluation.learning_curve import read_history
+from inception_finetune.components.warm_start import start as starts
 from inception_finetune.trainer import fit, model, signatures
 from inception_finetune.trainer.extra_assets import write_extra_assets
 from inception_finetune.trainer.optimizers import parameter_groups
@@ -157,12 +158,12 @@ def test_classes_are_matched_by_name_and_only_a_new_one_has_a_fresh_row(trained)
 def test_generations_are_counted_by_what_lies_beside_the_model(tmp_path):
     extra = tmp_path / features.EXTRA_ASSETS
     extra.mkdir()
-    assert warm_start.find_start(tmp_path) is None
-    assert warm_start.next_generation(tmp_path) == 1
-    start = warm_start.Start(model="1", generation=3, kept=2, added=(), dropped=())
+    assert starts.find_start(tmp_path) is None
+    assert starts.next_generation(tmp_path) == 1
+    start = starts.Start(model="1", generation=3, kept=2, added=(), dropped=())
     write_extra_assets(extra, toy_settings(), toy_classifier(toy_settings(), 0), FITTED, start)
-    assert warm_start.find_start(tmp_path) == start
-    assert warm_start.next_generation(tmp_path) == 4
+    assert starts.find_start(tmp_path) == start
+    assert starts.next_generation(tmp_path) == 4
 
 
 def test_a_training_is_told_from_one_that_started_elsewhere(trained, tmp_path):

@@ -257,7 +257,7 @@ def test_exports_are_a_table_with_what_was_refused_and_why(tmp_path, blessed):
 
 def test_a_page_without_exports_says_nothing_of_them(many, path):
     assert many[0].exports is None
-    assert "export-table" not in path.read_text() and 'href="#exports"' not in path.read_text()
+    assert 'id="export-table"' not in path.read_text() and 'href="#exports"' not in path.read_text()
     assert "Exports" not in card.as_markdown(many[0], Report())
 
 
