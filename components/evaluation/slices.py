@@ -1,6 +1,7 @@
 """Accuracy on kinds of pictures: dark, blurred, small ones, and of each file format."""
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -50,24 +51,17 @@ def picture_slices(
     found = []
     for kind, rule, inside in _kinds(pictures, np.array(formats)):
         if min(inside.sum(), (~inside).sum()) >= _FEWEST:
-            right, all_of = (
-                [int(part.sum()) for part in (hits[inside], hits[~inside])],
-                [int(inside.sum()), int((~inside).sum())],
-            )
-            table = [right, [total - one for one, total in zip(right, all_of, strict=True)]]
+            table = [[part.sum(), (~part).sum()] for part in (hits[inside], hits[~inside])]
             p_value = float(stats.fisher_exact(table).pvalue)
-            found.append((p_value, kind, rule, accuracy(hits[inside]), right[1] / all_of[1]))
+            found.append((p_value, kind, rule, accuracy(hits[inside]), hits[~inside].mean()))
     slices, highest = [], 0.0
-    for rank, (p_value, kind, rule, measured, others) in enumerate(sorted(found, key=_by_p_value)):
+    found.sort(key=itemgetter(0))
+    for rank, (p_value, kind, rule, measured, others) in enumerate(found):
         highest = max(highest, min(1.0, p_value * (len(found) - rank)))
         slices.append(
             Slice(kind=kind, rule=rule, accuracy=measured, others=others, p_value=highest)
         )
     return tuple(slices)
-
-
-def _by_p_value(found: tuple[float, str, str, Accuracy, float]) -> float:
-    return found[0]
 
 
 def _kinds(
