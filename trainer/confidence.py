@@ -1,6 +1,7 @@
 """Fits what the exported model says of its own answers, once its weights are final."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -11,9 +12,10 @@ from scipy import special
 from inception_finetune.components.evaluation.confidence import (
     FittedConfidence,
     Novelty,
-    fit_novelty,
+    fit_space,
     fit_temperature,
     smallest_in_set,
+    unknown_from,
 )
 from inception_finetune.trainer.input_fn import Source
 from inception_finetune.trainer.model import Trainee
@@ -49,15 +51,24 @@ def fit_confidence(
       What the exported model is given, and what is written beside it.
     """
     wanted, size = settings.confidence, settings.training.batch_size
-    vectors, logits, labels = _outputs(trainee, validation, size)
+    novelty = smallest = None
+    if wanted.false_unknown is not None:
+        trained = [vectors for vectors, _, _ in _outputs(trainee, train, size, _EMBEDDED)]
+        novelty = fit_space(np.concatenate(trained).astype(np.float64))
+    # Of the validation pictures, however many, a distance is kept and not the embedding.
+    parts = [
+        (novelty.distances(vectors) if novelty else None, logits, labels)
+        for vectors, logits, labels in _outputs(trainee, validation, size)
+    ]
+    distances, all_logits, all_labels = zip(*parts, strict=True)
+    logits, labels = np.concatenate(all_logits).astype(np.float64), np.concatenate(all_labels)
     temperature = fit_temperature(logits, labels) if wanted.temperature else 1.0
-    smallest = novelty = None
     if wanted.coverage is not None:
         shares = special.softmax(logits / temperature, axis=1)
         smallest = smallest_in_set(shares[np.arange(len(labels)), labels], wanted.coverage)
-    if wanted.false_unknown is not None:
-        trained, _, _ = _outputs(trainee, train, size, _EMBEDDED)
-        novelty = fit_novelty(trained, vectors, wanted.false_unknown)
+    if novelty is not None and wanted.false_unknown is not None:
+        threshold = unknown_from(np.concatenate(distances), wanted.false_unknown)
+        novelty = replace(novelty, threshold=threshold)
     facts = FittedConfidence(
         pictures=len(labels),
         temperature=temperature,
@@ -71,13 +82,9 @@ def fit_confidence(
 
 def _outputs(
     trainee: Trainee, source: Source, batch_size: int, count: int | None = None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Returns embeddings ``[N, features]``, logits ``[N, classes]`` and labels ``[N]``."""
+) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+    """Yields embeddings ``[B, features]``, logits ``[B, classes]`` and labels ``[B]``."""
     embed = tf.function(lambda inputs: trainee.embedding(inputs, training=False))
-    vectors, logits, labels = [], [], []
-    for inputs, batch_labels in source.batches(batch_size, count):
-        vector, logit = embed(inputs)
-        vectors.append(tf.cast(vector, tf.float64).numpy())
-        logits.append(tf.cast(logit, tf.float64).numpy())
-        labels.append(batch_labels.numpy())
-    return np.concatenate(vectors), np.concatenate(logits), np.concatenate(labels)
+    for inputs, labels in source.batches(batch_size, count):
+        vectors, logits = (tf.cast(output, tf.float32).numpy() for output in embed(inputs))
+        yield vectors, logits, labels.numpy()

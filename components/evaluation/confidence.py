@@ -4,7 +4,7 @@ Everything is fitted on validation pictures, which the weights were not trained 
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -110,24 +110,27 @@ class Novelty:
         return np.sqrt(np.divide(outside, squares, out=np.zeros_like(squares), where=squares > 0))
 
 
-def fit_novelty(trained: Array, others: Array, false_unknown: float) -> Novelty:
-    """Finds the space of the training's embeddings, and the distance of what is unknown.
+def fit_space(trained: Array) -> Novelty:
+    """Finds the space in which the training's embeddings vary; nothing is unknown yet.
 
     Args:
       trained: ``[N, D]``, embeddings of train pictures, N at least 2.
-      others: ``[M, D]``, those of pictures of the same classes that were not trained on.
-      false_unknown: how often such a picture may be called unknown, in (0, 1).
-
-    Returns:
-      What was found; its threshold is 1, so that nothing is unknown, where M is too small.
     """
     space = PCA(_VARIANCE, svd_solver="full").fit(trained)
     width = min(space.n_components_, trained.shape[1] - 1)  # something must lie outside
-    found = Novelty(
-        space.mean_.astype(np.float32), space.components_[:width].T.astype(np.float32), 1.0
-    )
-    distances = np.sort(found.distances(others))
-    place = math.ceil((len(others) + 1) * (1 - false_unknown))
-    if place <= len(others):
-        found = replace(found, threshold=float(distances[place - 1]))
-    return found
+    basis = space.components_[:width].T
+    return Novelty(space.mean_.astype(np.float32), basis.astype(np.float32), threshold=1.0)
+
+
+def unknown_from(distances: Array, false_unknown: float) -> float:
+    """Finds the distance above which a picture is called unknown.
+
+    Args:
+      distances: ``[N]``, of pictures of the classes that were not trained on.
+      false_unknown: how often such a picture may be called unknown, in (0, 1).
+
+    Returns:
+      In [0, 1]; 1, so that nothing is unknown, where N is too small.
+    """
+    place = math.ceil((len(distances) + 1) * (1 - false_unknown))
+    return float(np.sort(distances)[place - 1]) if place <= len(distances) else 1.0

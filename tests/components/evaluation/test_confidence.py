@@ -5,10 +5,11 @@ import pytest
 from scipy import special, stats
 
 from inception_finetune.components.evaluation.confidence import (
-    fit_novelty,
+    fit_space,
     fit_temperature,
     prediction_sets,
     smallest_in_set,
+    unknown_from,
 )
 from inception_finetune.components.evaluation.measures import calibration
 
@@ -86,9 +87,10 @@ def test_what_lies_outside_the_space_of_the_training_is_far():
         spread = np.array([5, 4, 3, 0.1, 0.1, 0.1, 0.1, 0.1])
         return 7 + (random.normal(size=(count, 8)) * spread) @ directions
 
-    found = fit_novelty(known(2000), known(1000), 0.05)
+    found = fit_space(known(2000))
+    threshold = unknown_from(found.distances(known(1000)), 0.05)
     assert found.basis.shape == (8, 3)
-    shares = (found.distances(known(4000)) > found.threshold).mean()
+    shares = (found.distances(known(4000)) > threshold).mean()
     assert shares == pytest.approx(0.05, abs=0.015)
     outside = 7 + 5 * directions[4:5]
     assert found.distances(outside) == pytest.approx([1.0], abs=0.02)
@@ -96,6 +98,6 @@ def test_what_lies_outside_the_space_of_the_training_is_far():
 
 
 def test_with_few_pictures_nothing_is_unknown():
-    random = np.random.default_rng(0)
-    vectors = random.normal(size=(18, 4))
-    assert fit_novelty(vectors, vectors, 0.05).threshold == 1.0
+    distances = np.linspace(0.1, 0.3, 19)
+    assert unknown_from(distances[:18], 0.05) == 1.0
+    assert unknown_from(distances, 0.05) == 0.3
