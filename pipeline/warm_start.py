@@ -96,22 +96,31 @@ class LastBlessedStart(ResolverStrategy):
     ) -> dict[str, list[types.Artifact]] | None:
         """Resolves to one `model` or none, and says which."""
         latest = latest_blessed(store, input_dict["model"], input_dict["model_blessing"])
-        models = latest["model"]
-        if not models:
+        if latest["model"]:
+            start = self._start(store, latest["model"][0], input_dict)
+        else:
+            start = []
             _say("no model of this root is blessed: a training starts from the backbone")
-        for model in models:
-            execution = self._made_by(store, model, input_dict["transform_graph"])
-            if execution is not None:
-                inputs = _inputs(store, execution).get("base_model", set())
-                models = [one for one in input_dict["model"] if one.id in inputs]
-                continue
-            if is_cold_turn(exported(model), self._cold_every):
-                _say(
-                    f"warm starts in a row so far: {next_generation(exported(model)) - 1:,}; with "
-                    f"training.cold_every={self._cold_every} this training starts from the backbone"
-                )
-                models = []
-        return {**latest, "model": models, "transform_graph": input_dict["transform_graph"]}
+        return {**latest, "model": start, "transform_graph": input_dict["transform_graph"]}
+
+    def _start(
+        self,
+        store: mlmd.MetadataStore,
+        latest: types.Artifact,
+        input_dict: dict[str, list[types.Artifact]],
+    ) -> list[types.Artifact]:
+        """Returns the model to start from, or none, where `latest` is the last blessed one."""
+        execution = self._made_by(store, latest, input_dict["transform_graph"])
+        if execution is not None:
+            inputs = _inputs(store, execution).get("base_model", set())
+            return [one for one in input_dict["model"] if one.id in inputs]
+        if is_cold_turn(exported(latest), self._cold_every):
+            _say(
+                f"warm starts in a row so far: {next_generation(exported(latest)) - 1:,}; with "
+                f"training.cold_every={self._cold_every} this training starts from the backbone"
+            )
+            return []
+        return [latest]
 
     def _made_by(
         self,

@@ -85,7 +85,7 @@ def export(
                 answers = ask(made, pictures, scratch)
                 stated = open_exported_file(made).metadata
             except UserError as error:
-                rows.append(_unasked(one.name, str(error)))
+                rows.append(Measured(name=one.name, refusals=(str(error),)))
                 continue
             bound = one.bound_in(settings)
             verdict = judge(test.labels, reference, answers, bound, (metadata, stated))
@@ -118,21 +118,6 @@ def _row(name: str, file: Path | None, size: int, answers: Answers, verdict: Ver
         milliseconds=answers.milliseconds,
         peak_bytes=answers.peak_bytes,
         refusals=verdict.refusals,
-    )
-
-
-def _unasked(name: str, refusal: str) -> Measured:
-    return Measured(
-        name=name,
-        file=None,
-        size=None,
-        accuracy=None,
-        accuracy_loss=None,
-        agreement=None,
-        difference=None,
-        milliseconds=None,
-        peak_bytes=None,
-        refusals=(refusal,),
     )
 
 

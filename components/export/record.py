@@ -19,14 +19,14 @@ class Measured(Section):
     """One row of the table: the SavedModel, or an export."""
 
     name: str  # of the format
-    file: str | None  # name in the folder of exports; None where it was refused
-    size: int | None  # bytes; this and what follows is None where there was no file to ask
-    accuracy: float | None  # on the test pictures
-    accuracy_loss: float | None  # share of the pictures; negative where it is better
-    agreement: float | None  # share of the pictures that get the SavedModel's label
-    difference: float | None  # the largest of a probability
-    milliseconds: float | None  # for each picture, asked one at a time; the median
-    peak_bytes: int | None  # of the process that loaded it and asked
+    file: str | None = None  # name in the folder of exports; None where it was refused
+    size: int | None = None  # bytes; this and what follows is None where there was no file to ask
+    accuracy: float | None = None  # on the test pictures
+    accuracy_loss: float | None = None  # share of the pictures; negative where it is better
+    agreement: float | None = None  # share of the pictures that get the SavedModel's label
+    difference: float | None = None  # the largest of a probability
+    milliseconds: float | None = None  # for each picture, asked one at a time; the median
+    peak_bytes: int | None = None  # of the process that loaded it and asked
     refusals: tuple[str, ...] = ()  # why it was left out; empty where it passed
 
 

@@ -14,6 +14,7 @@ from tfx.utils import path_utils
 
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.example_gen.stored import read_test_examples
 from inception_finetune.components.infra_validator.check import StoredAnswer, check_server
 from inception_finetune.components.infra_validator.settings import (
     BLESSED,
@@ -22,7 +23,7 @@ from inception_finetune.components.infra_validator.settings import (
     InfraSettings,
 )
 from inception_finetune.components.io.marked_folder import scratch_folder
-from inception_finetune.components.io.record_index import COMPRESSION, order_key
+from inception_finetune.components.io.record_index import order_key
 from inception_finetune.components.test_predictions.store import read_predictions
 
 # Files by which TFX's own component says the same.
@@ -60,16 +61,12 @@ def InfraValidator(  # noqa: N802 - TFX component names are classes' names
 def _pictures(examples_uri: str, predictions_uri: str, count: int) -> Iterator[StoredAnswer]:
     """Some of the test pictures, the same ones for the same data."""
     stored = read_predictions(predictions_uri)
-    places = {identity.encode(): place for place, identity in enumerate(stored.ids)}
-    wanted = set(sorted(places, key=order_key)[:count])
-    files = sorted(tf.io.gfile.glob(f"{examples_uri}/Split-{features.TEST}/*"))
-    for record in tf.data.TFRecordDataset(files, COMPRESSION).as_numpy_iterator():
-        feature = tf.train.Example.FromString(record).features.feature
-        [identity] = feature[features.IMAGE_ID].bytes_list.value
-        if identity in wanted:
-            wanted.discard(identity)
-            [encoded] = feature[features.IMAGE_ENCODED].bytes_list.value
-            yield StoredAnswer(identity.decode(), encoded, stored.candidate[places[identity]])
+    places = {identity: place for place, identity in enumerate(stored.ids)}
+    wanted = set(sorted(places, key=lambda identity: order_key(identity.encode()))[:count])
+    for identity, feature in read_test_examples(examples_uri, wanted):
+        wanted.discard(identity)
+        [encoded] = feature[features.IMAGE_ENCODED].bytes_list.value
+        yield StoredAnswer(identity, encoded, stored.candidate[places[identity]])
     if wanted:
         raise UserError(
             f"{len(wanted)} test pictures of {predictions_uri} are not in {examples_uri}: files "

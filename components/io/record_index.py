@@ -68,9 +68,8 @@ class RecordIndex:
     length: npt.NDArray[np.int64]  # [N, V], bytes
     content: npt.NDArray[np.int64]  # [N, V], `content_hash` of each record
     label: npt.NDArray[np.int64]  # [N]; -1 where the record is damaged
-    source: npt.NDArray[np.int64] | None = (
-        None  # [N], of what a record was computed, if that counts
-    )
+    # [N], a hash of what a record was computed from, where that counts.
+    source: npt.NDArray[np.int64] | None = None
 
     @property
     def digest(self) -> str:

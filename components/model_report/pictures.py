@@ -3,16 +3,15 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from inception_finetune.components import features
+from inception_finetune.components.example_gen.stored import read_test_examples
 from inception_finetune.components.image.decoding import decode
 from inception_finetune.components.image.statistics import PictureStatistics, brightness_of
-from inception_finetune.components.io.record_index import COMPRESSION
 from inception_finetune.components.model_report.settings import Report
 from inception_finetune.components.test_predictions.store import Predictions
 from inception_finetune.components.web_page.data_address import data_address
@@ -83,7 +82,7 @@ def measure_pictures(uri: str, ids: Collection[str]) -> Mapping[str, tuple[Pictu
       ids: of the images that are wanted; others are skipped.
     """
     found = {}
-    for identity, feature in _chosen(uri, ids):
+    for identity, feature in read_test_examples(uri, ids):
         [encoded] = feature[features.IMAGE_ENCODED].bytes_list.value
         [form] = feature[features.IMAGE_FORMAT].bytes_list.value
         grey = brightness_of(decode(tf.constant(encoded)).numpy())
@@ -100,18 +99,7 @@ def read_pictures(uri: str, ids: Collection[str], size: int) -> Mapping[str, str
       size: in pixels.
     """
     found = {}
-    for identity, feature in _chosen(uri, ids):
+    for identity, feature in read_test_examples(uri, ids):
         [encoded] = feature[features.IMAGE_ENCODED].bytes_list.value
         found[identity] = data_address(encoded, size)
     return found
-
-
-def _chosen(uri: str, ids: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yields id and features of the wanted test images."""
-    wanted = {identity.encode() for identity in ids}
-    files = sorted(tf.io.gfile.glob(f"{uri}/Split-{features.TEST}/*"))
-    for record in tf.data.TFRecordDataset(files, COMPRESSION).as_numpy_iterator():
-        feature = tf.train.Example.FromString(record).features.feature
-        [identity] = feature[features.IMAGE_ID].bytes_list.value
-        if identity in wanted:
-            yield identity.decode(), feature

@@ -8,12 +8,11 @@ import hashlib
 from typing import Final
 
 import ml_metadata as mlmd
-import tensorflow as tf
 from ml_metadata.proto import metadata_store_pb2
 from tfx.types import Artifact
 
 from inception_finetune.components import features
-from inception_finetune.components.io.record_index import COMPRESSION
+from inception_finetune.components.example_gen.stored import read_test_examples
 from inception_finetune.components.model_report.settings import TEST_USE
 
 # Properties of the report's artifact, beside `TEST_USE`.
@@ -59,10 +58,8 @@ def count_use(
 
 def _fingerprint(examples_uri: str) -> str:
     """sha256 of the test pictures' bytes, in whatever order and under whatever names they lie."""
-    files = sorted(tf.io.gfile.glob(f"{examples_uri}/Split-{features.TEST}/*"))
     digests = []
-    for record in tf.data.TFRecordDataset(files, COMPRESSION).as_numpy_iterator():
-        feature = tf.train.Example.FromString(record).features.feature
+    for _, feature in read_test_examples(examples_uri):
         [encoded] = feature[features.IMAGE_ENCODED].bytes_list.value
         digests.append(hashlib.sha256(encoded).digest())
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()

@@ -27,9 +27,7 @@ class Predictions(NamedTuple):
     labels: npt.NDArray[np.int64]  # [N], the truth
     candidate: npt.NDArray[np.float32]  # [N, classes], rows sum to 1
     baseline: npt.NDArray[np.float32] | None  # the same of the last blessed model, if there was one
-    unknown: npt.NDArray[np.bool_] | None = (
-        None  # [N], what the candidate calls so, where it says it
-    )
+    unknown: npt.NDArray[np.bool_] | None = None  # [N], as the candidate says, where it does
 
 
 def encode(prediction: Prediction) -> bytes:
