@@ -128,7 +128,11 @@ def _volume(config: Config, place: str) -> Volume | None:
 
 
 def _storage_uri(place: str, volume: Volume | None) -> str:
-    """As KServe names it; MinIO speaks S3, and the service account's secret has its address."""
+    """As KServe names it; MinIO speaks S3, and the service account's secret has its address.
+
+    The folder's name ends with a slash: KServe downloads all S3 objects whose names begin so, and
+    would take those of `digits-old` for files of `digits`.
+    """
     if volume:
         return f"pvc://{volume.claim}/{PurePosixPath(place).relative_to(volume.folder)}"
-    return f"s3://{place.removeprefix('minio://')}" if place.startswith("minio://") else place
+    return f"{place.replace('minio://', 's3://', 1)}/"

@@ -177,9 +177,9 @@ def test_tensorflow_serving_from_a_volume():
 @pytest.mark.parametrize(
     ("place", "uri"),
     [
-        ("gs://b/models", "gs://b/models"),
-        ("s3://b/models/", "s3://b/models"),
-        ("minio://b/models", "s3://b/models"),
+        ("gs://b/models", "gs://b/models/"),
+        ("s3://b/models/", "s3://b/models/"),
+        ("minio://b/models", "s3://b/models/"),
         ("/data/serving/digits", "pvc://claim/serving/digits"),
     ],
 )

@@ -7,8 +7,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 from launcher import Launcher, Task, TaskError
+from serving_answers import TENSORFLOW, serving_answers
 
 from helpers.object_store import BUCKET
 
@@ -90,6 +93,33 @@ def test_ends_as_the_local_run(compared, in_store):
     assert [answer.label_id for answer in predictions(model, pictures)] == [
         answer.label_id for answer in predictions(compared.local_model, pictures)
     ]
+
+
+def test_what_serves_on_a_cluster_answers_as_predict(compared, object_store, in_store, tmp_path):
+    """KServe's download and TensorFlow of the serving image's version, of the pushed model."""
+    from helpers.predicting import digit_pictures, predictions
+    from inception_finetune.kubeflow import storage
+    from inception_finetune.kubeflow.serving import Kind, manifest
+    from inception_finetune.pipeline.config import load_config
+
+    config = load_config("digits", [f"kubeflow.storage={PLACE}"])
+    made = yaml.safe_load(manifest(config, Kind.KSERVE))["spec"]["predictor"]["model"]
+    assert made["image"].endswith(f":{TENSORFLOW}")
+    pushed = metadata(compared.tasks, "Pusher", "pushed_model")["pushed_destination"]
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_bytes(b"of another model")
+    storage.store(tmp_path / "1", f"{PLACE}/serving/digits-old/1")
+    pictures = digit_pictures(tmp_path)
+    answers = serving_answers(made["storageUri"], tmp_path / "models", pictures, object_store)
+    expected = predictions(Path(in_store(pushed)), pictures)
+    assert answers["tensorflow"] == TENSORFLOW
+    assert answers["folders"] == [pushed.rsplit("/", 1)[1]]
+    assert answers["label_names"] == [answer.label_name for answer in expected]
+    assert len(set(answers["label_names"])) > 1
+    probabilities = [list(answer.probabilities.values()) for answer in expected]
+    difference = np.abs(np.subtract(answers["probabilities"], probabilities)).max()
+    print(f"TensorFlow {TENSORFLOW}: largest difference of a probability {difference:.1e}")
+    assert difference < 1e-4
 
 
 def test_pipelines_pages_get_the_metrics_and_the_page(compared, in_store):
