@@ -5,6 +5,7 @@ ends, even by SIGKILL of the tests, the kernel ends all others and undoes their 
 layers stay in a folder from one run to the next.
 """
 
+import errno
 import os
 import resource
 import shutil
@@ -28,6 +29,7 @@ CGROUP = "inception-finetune-tests"  # that all containers are in
 PROGRAMS = ("podman", "runc", "debootstrap", "unshare", "setpriv")
 _FREE_BYTES = 25 * 10**9  # of images, layers and uv's cache of a first build
 _START_SECONDS = 60
+_END_SECONDS = 30
 # What podman and runc keep in /run is in a layer above this machine's own.
 _SERVICE = """
 mount -t tmpfs tmpfs "$1/state"
@@ -175,5 +177,14 @@ def cgroups() -> list[Path]:
 
 
 def _remove_cgroups() -> None:
+    """Waits for what was killed a moment ago: a group is busy until its last process is gone."""
+    end = time.monotonic() + _END_SECONDS
     for group in cgroups():
-        group.rmdir()
+        while True:
+            try:
+                group.rmdir()
+                break
+            except OSError as error:
+                if error.errno != errno.EBUSY or time.monotonic() > end:
+                    raise
+            time.sleep(0.1)
