@@ -1,7 +1,7 @@
 # `make` lists the targets. Needs git, make and python3; everything else is set up below .tools
 # and .venv from the package registry, as the lock says.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test coverage test-resume test-review test-faults test-kubeflow test-containers test-flink test-networks audit wheel test-wheel bench docs check format clean lock
+.PHONY: help setup run test coverage test-resume test-review test-faults test-kubeflow test-containers test-flink test-networks test-tfjs audit wheel test-wheel bench docs check format clean lock
 
 UV_VERSION := 0.13.9
 UV := .tools/bin/uv
@@ -63,6 +63,16 @@ test-flink: setup build/flink/jars ## the pipeline on a real Apache Flink, and k
 
 test-networks: setup ## every network through the whole pipeline (9 minutes)
 	$(RUN) pytest -m networks -s
+
+# With Debian's Node.js and npm; as root they are installed where they are missing.
+TFJS := tests/components/export/javascript
+build/tfjs/node_modules: $(TFJS)/package.json $(TFJS)/package-lock.json
+	which node npm >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm)
+	mkdir -p build/tfjs && cp $^ build/tfjs && npm ci --prefix build/tfjs --no-audit --no-fund --silent
+	@touch $@
+
+test-tfjs: setup build/tfjs/node_modules ## the export for TensorFlow.js, asked by TensorFlow.js itself (1 minute)
+	$(RUN) pytest -m tfjs -s tests/components/export
 
 # What to install where this checkout is not: the packages of the lock, without their dependencies'
 # own bounds, which exclude one another (see [tool.uv] in pyproject.toml), then the wheel.

@@ -1,4 +1,4 @@
-"""Opens an exported file by its suffix, without TensorFlow."""
+"""Opens an exported file by its suffix, without TensorFlow but for those of TensorFlow.js."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inception_finetune.components.errors import UserError, in_short
-from inception_finetune.components.export import onnx_file, tflite_file
+from inception_finetune.components.export import onnx_file, tfjs_file, tflite_file
 from inception_finetune.components.export.metadata import ExportMetadata
 
 
@@ -24,6 +24,7 @@ class ExportedFile(Protocol):
 _OPENED_BY: Final[dict[str, Callable[[Path], ExportedFile]]] = {
     onnx_file.SUFFIX: onnx_file.OnnxFile,
     tflite_file.SUFFIX: tflite_file.TfliteFile,
+    tfjs_file.SUFFIX: tfjs_file.TfjsFile,
 }
 
 

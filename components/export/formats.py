@@ -12,6 +12,7 @@ from inception_finetune.components.errors import UserError
 from inception_finetune.components.export.metadata import ExportMetadata
 from inception_finetune.components.export.onnx_conversion import convert_onnx
 from inception_finetune.components.export.settings import ExportBound, ExportSection
+from inception_finetune.components.export.tfjs_conversion import convert_tfjs
 from inception_finetune.components.export.tflite_float16 import convert_float16
 from inception_finetune.components.export.tflite_int8 import convert_int8
 
@@ -42,6 +43,7 @@ FORMATS: Final[dict[str, ExportFormat]] = {
         ExportFormat(
             "tflite-int8", "model-int8.tflite", convert_int8, lambda section: section.tflite_int8
         ),
+        ExportFormat("tfjs", "model-tfjs.zip", convert_tfjs, lambda section: section.tfjs),
     )
 }
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.settings import Fraction, Section
 
-FormatName = Literal["onnx", "tflite-float16", "tflite-int8"]  # keys of `formats.FORMATS`
+FormatName = Literal["onnx", "tflite-float16", "tflite-int8", "tfjs"]  # keys of `formats.FORMATS`
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -19,7 +19,7 @@ class ExportBound(Section):
     max_difference: _Share | None  # of any probability; None is not asked
 
 
-class OnnxBound(ExportBound):
+class Float32Bound(ExportBound):
     """The same float32 numbers, summed in another order."""
 
     min_agreement: _Share = 1.0
@@ -52,9 +52,10 @@ class ExportSection(Section):
     min_test_pictures: int = Field(100, ge=1)  # with fewer than these, nothing is exported
     calibration_pictures: int = Field(200, ge=1)  # train pictures that ranges are measured on
     seed: int = Field(0, ge=0)  # of what is drawn
-    onnx: OnnxBound = OnnxBound()
+    onnx: Float32Bound = Float32Bound()
     tflite_float16: Float16Bound = Float16Bound()
     tflite_int8: Int8Bound = Int8Bound()
+    tfjs: Float32Bound = Float32Bound()
 
     @model_validator(mode="after")
     def _asks_for_enough(self) -> "ExportSection":

@@ -1,8 +1,8 @@
 """Decoded pictures to the network's input, in whole numbers: the part of the graph that converts.
 
-ONNX and TFLite have neither `tf.image.central_crop` nor tensors of strings. Whole numbers give the
-same result in every runtime, and quantisation to 8 bits leaves them alone. Each result is within
-rounding of `transform.decode_and_scale`, whose positions are float32.
+ONNX, TFLite and TensorFlow.js have neither `tf.image.central_crop` nor tensors of strings. Whole
+numbers give the same result in every runtime, and quantisation to 8 bits leaves them alone. Each
+result is within rounding of `transform.decode_and_scale`, whose positions are float32.
 """
 
 from fractions import Fraction

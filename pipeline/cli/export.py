@@ -31,7 +31,7 @@ def export(
     overrides: Overrides = None,
     formats: Annotated[
         str,
-        typer.Option("--format", help="Of onnx, tflite-float16, tflite-int8, with commas."),
+        typer.Option("--format", help="Of onnx, tflite-float16, tflite-int8, tfjs, with commas."),
     ] = "onnx,tflite-float16,tflite-int8",
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The folder that the files are written to.")

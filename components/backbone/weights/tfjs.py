@@ -65,25 +65,39 @@ def read(path: Path, network: str) -> Weights:
             surplus, misshapen, present twice or not finite.
     """
     fact = f"TensorFlow.js model {path} cannot be read"
-    with in_one_line(fact, REMEDY), _unpacked(path) as file:
+    with in_one_line(fact, REMEDY), unpacked(path) as file:
         model = read_json(file)
         if model.get("format", LAYERS_MODEL) != LAYERS_MODEL:
             raise UserError(
                 f"TensorFlow.js model {path} is a {model['format']}, not a "
                 f"{LAYERS_MODEL}. Convert it with --output_format=tfjs_layers_model."
             )
-        places = {
-            place.name: place
-            for group in model[MANIFEST]
-            for place in _places(group["weights"], _shards(file, group, path), path)
-        }
+        stored = stored_weights(model, file, path)
         return read_weights(
-            {name: place.shape for name, place in places.items()},
-            lambda name: places[name].load(),
+            {name: weight.shape for name, weight in stored.items()},
+            lambda name: stored[name].load(),
             path,
             network,
             read_settings(model.get("modelTopology"), value_range=None),
         )
+
+
+def stored_weights(model: dict[str, Any], file: Path, path: Path) -> dict[str, "StoredWeight"]:
+    """Finds the weights of a model, of layers or a graph, by their names.
+
+    Args:
+        model: the content of its ``model.json``.
+        file: that file, beside its shards.
+        path: what was given, for messages.
+
+    Raises:
+        UserError: a shard lies outside of the folder or is incomplete, or a weight is no number.
+    """
+    return {
+        weight.name: weight
+        for group in model[MANIFEST]
+        for weight in _stored(group["weights"], _shards(file, group, path), path)
+    }
 
 
 def shards(model_file: Path) -> list[Path]:
@@ -110,8 +124,8 @@ def _shards(model_file: Path, group: dict[str, Any], path: Path) -> list[Path]:
     return shards
 
 
-class _Place(NamedTuple):
-    """The position of a variable in the concatenated shards of its group."""
+class StoredWeight(NamedTuple):
+    """The position of a weight in the concatenated shards of its group."""
 
     name: str
     shape: tuple[int, ...]
@@ -121,6 +135,7 @@ class _Place(NamedTuple):
     quantization: dict[str, Any]
 
     def load(self) -> np.ndarray:
+        """Reads it; float32 where it is quantised."""
         size = math.prod(self.shape) * self.stored.itemsize
         array = np.frombuffer(_read_bytes(self.files, self.start, size), self.stored)
         array = array.reshape(self.shape)
@@ -143,9 +158,9 @@ def _read_bytes(files: list[Path], start: int, size: int) -> bytes:
     return content
 
 
-def _places(specs: list[dict[str, Any]], files: list[Path], path: Path) -> list[_Place]:
+def _stored(specs: list[dict[str, Any]], files: list[Path], path: Path) -> list[StoredWeight]:
     size = sum(file.stat().st_size for file in files)
-    places, start = [], 0
+    found, start = [], 0
     for spec in specs:
         quantization = spec.get("quantization") or {}
         kind = quantization.get("dtype", spec["dtype"])
@@ -157,7 +172,7 @@ def _places(specs: list[dict[str, Any]], files: list[Path], path: Path) -> list[
         stored, shape = np.dtype(TYPES[kind]), tuple(int(length) for length in spec["shape"])
         if any(length < 0 for length in shape):
             raise ValueError(f"{spec['name']} has the shape {list(shape)}")
-        places.append(_Place(spec["name"], shape, files, start, stored, quantization))
+        found.append(StoredWeight(spec["name"], shape, files, start, stored, quantization))
         start += math.prod(shape) * stored.itemsize
     if start != size:
         names = ", ".join(file.name for file in files[:3]) + (", …" if len(files) > 3 else "")
@@ -165,12 +180,16 @@ def _places(specs: list[dict[str, Any]], files: list[Path], path: Path) -> list[
             f"TensorFlow.js model {path} is incomplete: its manifest has {start:,} bytes in "
             f"{names}, which hold {size:,}. Fetch it again, with all of its shards."
         )
-    return places
+    return found
 
 
 @contextmanager
-def _unpacked(path: Path) -> Iterator[Path]:
-    """Yields the ``model.json`` of a folder, or of an archive that is unpacked meanwhile."""
+def unpacked(path: Path) -> Iterator[Path]:
+    """Yields the ``model.json`` of a folder, or of an archive that is unpacked meanwhile.
+
+    Raises:
+        UserError: an archive leads outside itself, is too large, or holds none or several.
+    """
     if path.is_dir():
         yield path / MODEL_FILE
         return

@@ -52,8 +52,8 @@ def test_every_format_is_written_and_measured(pushed, asked, tmp_path):
     found = export(model, chosen, output, asked, pictures(20, 32, 32, seed=5), SETTINGS)
     assert found.fingerprint == fingerprint(pushed) == fingerprint(model)
     assert (found.test_pictures, found.calibration_pictures) == (30, 20)
-    assert found.files == {name: one.file_name for name, one in formats.FORMATS.items()}
     assert not found.refused
+    assert found.files == {name: one.file_name for name, one in formats.FORMATS.items()}
     assert {path.name for path in output.iterdir()} == set(found.files.values())
     onnx = found.exports[0]
     assert found.model.accuracy == onnx.accuracy == 0.8
@@ -64,8 +64,8 @@ def test_every_format_is_written_and_measured(pushed, asked, tmp_path):
     for row in found.exports:
         assert row.milliseconds > 0
         assert row.size == (output / row.file).stat().st_size > 1000
-        # TensorFlow's process takes hundreds of MB, and none of the others loads it.
-        assert row.peak_bytes < found.model.peak_bytes / 2
+        # TensorFlow's process takes hundreds of MB, and only one of the others loads it.
+        assert (row.peak_bytes < found.model.peak_bytes / 2) is (row.name != "tfjs")
         assert open_exported_file(output / row.file).metadata.fingerprint == found.fingerprint
     said = ExportedModel(output / onnx.file).answer([b"no picture", *asked.encoded])
     assert "a whole PNG or JPEG" in said.errors[0] and not any(said.errors[1:])

@@ -1,5 +1,6 @@
 """Each format: its answers, its size, and what it says of itself."""
 
+import zipfile
 from typing import get_args
 
 import numpy as np
@@ -18,7 +19,7 @@ from inception_finetune.components.export.formats import FORMATS, chosen_formats
 from inception_finetune.components.export.settings import FormatName
 from inception_finetune.components.export.tflite_int8 import convert_int8
 
-TOLERANCE = {"onnx": 1e-5, "tflite-float16": 0.03, "tflite-int8": 0.25}
+TOLERANCE = {"onnx": 1e-5, "tflite-float16": 0.03, "tflite-int8": 0.25, "tfjs": 1e-5}
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -43,8 +44,8 @@ def test_a_file_says_what_it_takes_and_what_it_answers(exports, name):
 
 
 def test_fewer_bits_take_less_room(exports):
-    sizes = [(exports / one.file_name).stat().st_size for one in FORMATS.values()]
-    assert sizes[0] > 1.5 * sizes[1] > 1.5 * sizes[2]
+    of = {name: (exports / one.file_name).stat().st_size for name, one in FORMATS.items()}
+    assert of["onnx"] > 1.5 * of["tflite-float16"] > 1.5 * of["tflite-int8"]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -68,6 +69,16 @@ def test_a_file_of_others_has_no_label_names(exports, tmp_path):
     onnx.save(bare, str(tmp_path / "bare.onnx"))
     with pytest.raises(UserError, match=r"No label names in .*bare\.onnx.*`inception-finetune exp"):
         open_exported_file(tmp_path / "bare.onnx")
+
+
+def test_an_operation_that_reads_files_is_refused(exports, tmp_path):
+    hostile = tmp_path / "model-tfjs.zip"
+    with zipfile.ZipFile(exports / hostile.name) as whole, zipfile.ZipFile(hostile, "w") as changed:
+        for name in whole.namelist():
+            content = whole.read(name)
+            changed.writestr(name, content.replace(b'"op": "Softmax"', b'"op": "ReadFile"'))
+    with pytest.raises(UserError, match=r"operations that no network needs: \['ReadFile'\]"):
+        open_exported_file(hostile)
 
 
 def test_first_convolutions_and_head_stay_in_float32_as_far_as_they_are_small(monkeypatch):

@@ -89,13 +89,14 @@ def test_what_passes_is_written_and_what_is_of_others_is_left_out(
     record = read_record(tmp_path / "exports")
     assert {path.name for path in (tmp_path / "exports").iterdir()} == {
         "exports.json",
+        "model-tfjs.zip",
         "model.onnx",
     }
-    assert record.files == {"onnx": "model.onnx"}
+    assert record.files == {"onnx": "model.onnx", "tfjs": "model-tfjs.zip"}
     assert record.fingerprint == fingerprint(pushed)
     assert (record.test_pictures, record.calibration_pictures) == (30, 25)
     assert (record.model.accuracy, record.model.name) == (1.0, "SavedModel")
-    onnx, stale_row, other_row = record.exports
+    onnx, stale_row, other_row, _ = record.exports
     assert (onnx.accuracy, onnx.agreement, onnx.refusals) == (1.0, 1.0, ())
     assert onnx.size == (tmp_path / "exports/model.onnx").stat().st_size
     assert open_exported_file(tmp_path / "exports/model.onnx").metadata.label_names == LABELS
@@ -113,7 +114,7 @@ def test_what_answers_otherwise_is_left_out_whatever_it_says_of_itself(
     other = push_model(transform_output, tmp_path / "other", seed=4)
     swapped = sabotaged(pushed, tmp_path / "swapped", lambda pixels: pixels[..., ::-1])
     dark = sabotaged(pushed, tmp_path / "dark", lambda pixels: pixels // 255)
-    for name, wrong in zip(FORMATS, (dark, swapped, other), strict=True):
+    for name, wrong in zip(FORMATS, (dark, swapped, other, swapped), strict=True):
         loaded = tf.saved_model.load(str(wrong))
         convert_instead(
             monkeypatch, name, lambda original, _, *rest, loaded=loaded: original(loaded, *rest)
