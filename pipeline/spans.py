@@ -14,6 +14,7 @@ from inception_finetune.components.errors import UserError
 from inception_finetune.components.features import TEST
 from inception_finetune.components.io.marked_folder import scratch_folder
 from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.forgotten_spans import require_finished
 
 GOLDEN: Final = "golden"  # name of the golden set among the stored spans
 _NAMED: Final = 3  # files in a message
@@ -87,9 +88,13 @@ def find_spans(pattern: str) -> tuple[list[Span], list[str]]:
             newest[number] = found
     notes = []
     if others:
-        more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-        notes.append(f"no span, and not looked at: {', '.join(others[:_NAMED])}{more}")
+        notes.append(f"no span, and not looked at: {_some(others)}")
     return [newest[number] for number in sorted(newest)], notes
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 class ConvertedWindow(NamedTuple):
@@ -115,11 +120,18 @@ def read_window(
       say: is called with a line for each span that was read, and of the window.
 
     Raises:
-      UserError: there are too few spans, or one cannot be read.
+      UserError: there are too few spans, one cannot be read, or one is not wholly forgotten.
     """
     dataset = config.dataset
     assert dataset.spans is not None
+    forgotten = require_finished(Path(config.root).resolve())
     found, notes = find_spans(dataset.spans)
+    if gone := [one for one in found if one.name in forgotten.spans]:
+        found = [one for one in found if one not in gone]
+        notes.append(
+            f"forgotten, and not read: {_some([one.name for one in gone])}; their files are yours "
+            "to delete"
+        )
     newest = found.pop() if found and dataset.newest_as_test else None
     chosen = found[-dataset.window :] if dataset.window else found
     if len(chosen) < dataset.min_spans:

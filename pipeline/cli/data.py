@@ -14,6 +14,7 @@ from inception_finetune.pipeline.cli.options import (
     Verbose,
     load,
     load_tensorflow,
+    split_overrides,
 )
 from inception_finetune.pipeline.quiet import set_up_environment
 
@@ -112,6 +113,29 @@ def check(
     from inception_finetune.pipeline.data_check import check_data_set, print_findings
 
     print_findings(check_data_set(settings, save, sample), Console())
+
+
+@app.command()
+def forget(
+    spans: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SPAN... [KEY=VALUE]...", help="Dates or numbers, as ids begin; overrides."
+        ),
+    ],
+    config: ConfigOption = "digits",
+    verbose: Verbose = False,
+):
+    """Remove all that is stored of spans and made of their pictures; never read them again."""
+    names, overrides = split_overrides(spans)
+    settings = load(config, overrides)
+    if not names:
+        raise UserError("No span is named. Give one or more, such as 2026-11-28.")
+    load_tensorflow(verbose)
+    from inception_finetune.pipeline.history.forget import forget as forget_spans
+    from inception_finetune.pipeline.history.forget import print_forgotten
+
+    print_forgotten(forget_spans(settings, names), names, Console())
 
 
 def _fetch(settings: "Config") -> "Layout":

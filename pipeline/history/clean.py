@@ -62,7 +62,7 @@ def _clean(store: mlmd.MetadataStore, name: str, artifacts: Path, keep: int) -> 
         for artifact in store.get_artifacts_by_context(pipeline.id)
         if artifact.state != _DELETED or Path(artifact.uri).exists()
     ]
-    made = [artifact for artifact in recorded if _lies_in(artifacts, Path(artifact.uri))]
+    made = [artifact for artifact in recorded if lies_in(artifacts, Path(artifact.uri))]
     kept = {artifact.uri for artifact in made if artifact.id in used}
     old = [artifact for artifact in made if artifact.id not in used and artifact.uri not in kept]
     for artifact in old:
@@ -77,7 +77,7 @@ def _clean(store: mlmd.MetadataStore, name: str, artifacts: Path, keep: int) -> 
     return Cleaned(len(old), freed, len(kept), len(recorded) - len(made))
 
 
-def _lies_in(artifacts: Path, folder: Path) -> bool:
+def lies_in(artifacts: Path, folder: Path) -> bool:
     """Whether an artifact lies where the pipeline has put it, and is not a link to another place.
 
     Its path is as the run was given it, perhaps relative, or through a link to the whole root.

@@ -16,6 +16,7 @@ from inception_finetune.components.model_report.settings import PAGE
 from inception_finetune.components.shown_text import plain
 from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
+from inception_finetune.pipeline.forgotten_spans import read_forgotten
 from inception_finetune.pipeline.history.rollback import read_rollbacks
 from inception_finetune.pipeline.history.runs import Run, read_runs
 
@@ -79,6 +80,9 @@ def print_runs(config: Config, console: Console) -> None:
             f"which serves as {one.version} since.[/]",
             highlight=False,
         )
+    for span, since in read_forgotten(Path(config.root)).spans.items():
+        state = f"forgotten since {since}" if since else "not wholly forgotten: `data forget` again"
+        console.print(f"[dim]span {span}: {state}.[/]", highlight=False)
     console.print(
         "[dim]review RUN opens a run's report, review A B compares two.[/]", highlight=False
     )

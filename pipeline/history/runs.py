@@ -117,7 +117,7 @@ class Run:
         if not Path(artifact.uri).is_dir():
             raise UserError(
                 f"Result of {step} of run {self.number} is gone: {artifact.uri} was removed, by "
-                "`clean` or by hand. Choose another run, or run again."
+                "`clean`, `data forget` or by hand. Choose another run, or run again."
             )
         return str(artifact.uri)
 
