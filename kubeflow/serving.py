@@ -16,6 +16,7 @@ from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.prediction.addresses import find_pictures
 from inception_finetune.pipeline.prediction.pictures import read_pictures
 
+VERSION_ANNOTATION = "inception-finetune/version"  # of an InferenceService
 SIGNATURE, INPUT = "predict_images", "images"
 
 
@@ -34,7 +35,13 @@ class Volume(BaseModel):
 
 
 def manifest(
-    config: Config, kind: Kind, *, model: str | None = None, service_account: str | None = None
+    config: Config,
+    kind: Kind,
+    *,
+    model: str | None = None,
+    service_account: str | None = None,
+    version: str | None = None,
+    canary_percent: int | None = None,
 ) -> str:
     """Makes the manifest that serves the pushed model.
 
@@ -44,13 +51,19 @@ def manifest(
       model: the folder that versions are pushed to, as the run's parameter `serving` names it;
         None for the folder below `kubeflow.storage`.
       service_account: Kubernetes service account that may read the model; None for the default.
+      version: number of the newest version, for KServe: another one makes a new revision, whose
+        pods download the folder anew. None where nobody counts revisions.
+      canary_percent: of the requests that the new revision gets, 0 to 100; the one before it gets
+        the others. None for all of them.
 
     Returns:
       YAML for ``kubectl apply -f -``.
 
     Raises:
-      UserError: no such folder is configured, or this kind of server cannot open it.
+      UserError: no such folder is configured, this kind of server cannot open it, or a canary is
+        asked for that could not be one.
     """
+    _require_canary(kind, version, canary_percent)
     place = (model or _pushed_to(config)).rstrip("/")
     volume = _volume(config, place)
     if kind == Kind.TF_SERVING and not volume and not place.startswith("gs://"):
@@ -74,7 +87,25 @@ def manifest(
         volume=volume,
         base_path=place,
         storage_uri=_storage_uri(place, volume),
+        annotation=VERSION_ANNOTATION,
+        version=version,
+        canary_percent=canary_percent,
     )
+
+
+def _require_canary(kind: Kind, version: str | None, percent: int | None) -> None:
+    if kind != Kind.KSERVE and (version is not None or percent is not None):
+        raise UserError(
+            f"A revision of --kind {kind} gets no share of the requests, which is KServe's. Leave "
+            "out --version and --canary-percent, or give --kind kserve."
+        )
+    if version is not None and not version.isdecimal():
+        raise UserError(f"Version {version!r} is no number. Give that of a pushed version.")
+    if percent is not None and version is None:
+        raise UserError(
+            "--canary-percent has no version: KServe makes a new revision only of what changes. "
+            "Give --version with the number of the version that was pushed last."
+        )
 
 
 def predict_request(images: Sequence[Path], *, columns: bool = False) -> str:

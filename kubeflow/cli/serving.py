@@ -22,6 +22,14 @@ def serving_manifest(
     service_account: Annotated[
         str | None, typer.Option(help="The Kubernetes service account that may read the model.")
     ] = None,
+    version: Annotated[
+        str | None,
+        typer.Option(help="Number of the version pushed last: another one is a new revision."),
+    ] = None,
+    canary_percent: Annotated[
+        int | None,
+        typer.Option(min=0, max=100, help="Of the requests, for the new revision alone."),
+    ] = None,
 ):
     """Print the manifest that serves the pushed model, for `kubectl apply -f -`."""
     settings = load(config, overrides)
@@ -30,7 +38,15 @@ def serving_manifest(
 
     if kind not in list(Kind):
         raise UserError(f"Unknown --kind {kind}. Give one of {', '.join(Kind)}.")
-    print(manifest(settings, Kind(kind), model=model, service_account=service_account), end="")
+    text = manifest(
+        settings,
+        Kind(kind),
+        model=model,
+        service_account=service_account,
+        version=version,
+        canary_percent=canary_percent,
+    )
+    print(text, end="")
 
 
 @app.command("serving-request")

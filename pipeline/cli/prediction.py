@@ -171,15 +171,31 @@ def serve(
             min=0.1, help="Seconds in which a request must be there, and its answer taken."
         ),
     ] = _LIMITS.body_seconds,
+    canary: Annotated[
+        int | None,
+        typer.Option(min=0, help="A version that gets a share of the requests, beside the newest."),
+    ] = None,
+    canary_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the requests that the canary gets.")
+    ] = 0.1,
+    shadow: Annotated[
+        bool,
+        typer.Option("--shadow", help="The canary is asked as well, and never answers a client."),
+    ] = False,
     verbose: Verbose = False,
 ):
     """Serve the pushed model: TensorFlow Serving's REST routes, and a page to drop pictures on.
 
-    New versions are taken up as they are pushed. /healthz and /metrics are for clusters.
+    New versions are taken up as they are pushed. /healthz, /metrics and /canary are for clusters.
     """
+    if canary is None and shadow:
+        raise UserError("--shadow has no canary. Give --canary VERSION.")
+    if not canary_share:
+        raise UserError("--canary-share=0 gives the canary nothing. Give more, or no --canary.")
     settings = load(config, overrides)
     load_tensorflow(verbose)
     from inception_finetune.pipeline.inputs import serving_directory
+    from inception_finetune.pipeline.serving.canary import Canary
     from inception_finetune.pipeline.serving.server import serve as run_server
 
     limits = Limits(
@@ -190,7 +206,10 @@ def serve(
         idle_seconds=timeout,
     )
     folder = versions or serving_directory(settings)
-    run_server(settings.name, folder, host=host, port=port, limits=limits)
+    beside = None
+    if canary is not None:
+        beside = Canary(version=canary, share=canary_share, shadow=shadow)
+    run_server(settings.name, folder, host=host, port=port, limits=limits, canary=beside)
 
 
 def _end(summary: "Summary", said: Console) -> None:

@@ -4,10 +4,10 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -16,15 +16,18 @@ from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.pushed_model import PushedModel
 from inception_finetune.pipeline.prediction.pictures import Picture
 from inception_finetune.pipeline.prediction.predict import Prediction
+from inception_finetune.pipeline.serving.answering import Answering
+from inception_finetune.pipeline.serving.canary import Canary, Comparisons
 from inception_finetune.pipeline.serving.errors import RequestError
 from inception_finetune.pipeline.serving.limits import Limits
 from inception_finetune.pipeline.serving.metrics import Metrics
 from inception_finetune.pipeline.serving.page import make_page
-from inception_finetune.pipeline.serving.tensors import answer_request, parse_request
+from inception_finetune.pipeline.serving.tensors import Answered, answer_request, parse_request
 from inception_finetune.pipeline.serving.versions import State, Version, Versions
 
 _MODEL: Final = "/v1/models/{name:[^/:]+}"
 _VERSION: Final = f"{_MODEL}/versions/{{version:[0-9]{{1,18}}}}"
+_ANSWERED_BY: Final = "X-Model-Version"  # header of answers to requests for predictions
 _TOP: Final = 5  # classes that /classify names
 _DRAIN_POLL: Final = 0.02  # seconds
 _SAFE: Final = {
@@ -33,13 +36,19 @@ _SAFE: Final = {
     "Cache-Control": "no-store",
 }
 _LOG: Final = logging.getLogger(__name__)
-_Answer = TypeVar("_Answer")
 
 
 class Server:
     """Answers requests about one model."""
 
-    def __init__(self, name: str, versions: Versions, metrics: Metrics, limits: Limits) -> None:
+    def __init__(
+        self,
+        name: str,
+        versions: Versions,
+        metrics: Metrics,
+        limits: Limits,
+        canary: Canary | None = None,
+    ) -> None:
         """Prepares the routes.
 
         Args:
@@ -47,13 +56,17 @@ class Server:
           versions: of the model.
           metrics: counts the requests.
           limits: what a request, and all of them together, may cost.
+          canary: the share of the requests that another version gets, which `versions` load.
         """
+        self._canary = canary
         self._name = name
         self._versions = versions
         self._metrics = metrics
         self._limits = limits
         self._page = make_page(name)
         self._workers = ThreadPoolExecutor(limits.workers, "predict")
+        self.comparisons = Comparisons(metrics, limits.workers)
+        self._answering = Answering(versions, metrics, self._workers, self.comparisons, canary)
         self._admitted = 0
         self._unanswered = 0  # requests whose head is there
         self._ending = False  # no longer ready: what balances the load sends nothing new
@@ -69,6 +82,7 @@ class Server:
                 web.get("/healthz", self.health, name="healthz"),
                 web.get("/healthz/live", self.live, name="live"),
                 web.get("/metrics", self.show_metrics, name="metrics"),
+                web.get("/canary", self.show_canary, name="canary"),
                 web.post("/classify", self.classify, name="classify"),
                 web.get(_MODEL, self.status, name="status"),
                 web.get(_VERSION, self.status, name="version_status"),
@@ -89,7 +103,7 @@ class Server:
         self._ending = True
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.shutdown_seconds):
-                while self._unanswered:
+                while self._unanswered or self.comparisons.under_way:
                     await asyncio.sleep(_DRAIN_POLL)
 
     def close(self) -> None:
@@ -171,6 +185,16 @@ class Server:
         headers = {"Content-Type": self._metrics.content_type}
         return web.Response(body=self._metrics.text(), headers=headers)
 
+    async def show_canary(self, request: web.Request) -> web.Response:
+        """``GET /canary``: what the two versions make of the same requests."""
+        if self._canary is None:
+            raise RequestError(404, "No canary: `serve --canary VERSION` gives one a share")
+        compared = [one.facts() for one in self.comparisons.agreements]
+        loaded = self._versions.canary is not None
+        return web.json_response(
+            {**self._canary.model_dump(), "loaded": loaded, "comparisons": compared}
+        )
+
     async def malformed(self, request: web.Request) -> web.Response:
         """What lies below ``/v1/`` and is no route."""
         raise RequestError(400, f"Malformed request: {request.method} {request.path}")
@@ -209,14 +233,21 @@ class Server:
         with self._admission(request):
             body = await self._body(request)
 
-            def work(model: PushedModel) -> tuple[bytes, int, int]:
+            def work(model: PushedModel) -> tuple[Answered, list[str] | None]:
                 asked = parse_request(body)
-                return answer_request(asked, model.loaded.signatures, self._limits.examples)
+                answer = answer_request(asked, model.loaded.signatures, self._limits.examples)
+                return answer, _named(answer.classes, model.label_names)
 
-            answer, count, unread = await self._compute(self._version(request), work)
-        self._metrics.pictures.inc(count)
-        self._metrics.unread.inc(unread)
-        return web.Response(body=answer, content_type="application/json")
+            version, (answer, _) = await self._answering.answer(
+                self._version(request), body, work, lambda one: one[1], is_named=_names(request)
+            )
+        self._metrics.pictures.inc(answer.examples)
+        self._metrics.unread.inc(answer.unread)
+        return web.Response(
+            body=answer.body,
+            content_type="application/json",
+            headers={_ANSWERED_BY: str(version.number)},
+        )
 
     async def classify(self, request: web.Request) -> web.Response:
         """``POST /classify?top=K``: the body is a picture's file."""
@@ -225,7 +256,6 @@ class Server:
             raise RequestError(400, "top must be a number from 1 on")
         with self._admission(request):
             body = await self._body(request)
-            version = self._version(request)
 
             def work(model: PushedModel) -> Prediction:
                 stored = as_png_or_jpeg(body)
@@ -234,7 +264,9 @@ class Server:
                 answers = model.answer([stored.encoded])
                 return Prediction.of(Picture("", body, None), model.label_names, answers, 0)
 
-            found = await self._compute(version, work)
+            version, found = await self._answering.answer(
+                self._version(request), body, work, lambda one: [one.label_name], is_named=False
+            )
         self._metrics.pictures.inc()
         if found.error:
             self._metrics.unread.inc()
@@ -248,17 +280,19 @@ class Server:
             answer["prediction_set"] = found.prediction_set
         if found.unknown is not None:
             answer["unknown"] = found.unknown
-        return web.json_response(answer)
+        return web.json_response(answer, headers={_ANSWERED_BY: str(version.number)})
 
     def _asked(self, request: web.Request) -> tuple[str, int | None]:
         number = request.match_info.get("version")
         return request.match_info["name"], None if number is None else int(number)
 
     def _version(self, request: web.Request) -> Version:
-        """The version that answers: the current one, which the request may name."""
-        current = self._versions.current
+        """The version that answers: the current one; the request may name it, or the canary."""
+        current, canary = self._versions.current, self._versions.canary
         if "name" in request.match_info:
             name, number = self._asked(request)
+            if name == self._name and canary and number == canary.number:
+                return canary
             if name != self._name or (current and number not in (None, current.number)):
                 which = f"Latest({name})" if number is None else f"Specific({name}, {number})"
                 raise RequestError(404, f"Servable not found for request: {which}")
@@ -297,16 +331,21 @@ class Server:
     def _too_large(self) -> str:
         return f"The body is larger than {self._limits.body_bytes:,} bytes"
 
-    async def _compute(self, version: Version, work: Callable[[PushedModel], _Answer]) -> _Answer:
-        loop = asyncio.get_running_loop()
-        with self._versions.use(version) as model:
-            return await loop.run_in_executor(self._workers, work, model)
-
 
 def _refusal(status: int, message: str) -> web.Response:
     headers = {"Retry-After": "1"} if status == 503 else None
     text = json.dumps({"error": message})
     return web.Response(text=text, status=status, headers=headers, content_type="application/json")
+
+
+def _names(request: web.Request) -> bool:
+    """Whether a request names a version in its route."""
+    return "version" in request.match_info
+
+
+def _named(classes: list[int] | None, names: Sequence[str]) -> list[str] | None:
+    """The names of classes; "" of pictures that could not be read."""
+    return None if classes is None else [names[one] if one >= 0 else "" for one in classes]
 
 
 def _state(version: Version) -> dict[str, Any]:

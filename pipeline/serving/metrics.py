@@ -53,6 +53,30 @@ class Metrics:
         self.version = Gauge(
             f"{_PREFIX}_model_version", "Version that is served; 0 is none.", registry=registry
         )
+        self.answers = Counter(
+            f"{_PREFIX}_answers",
+            "Answered requests for predictions, by the version that answered.",
+            ["version"],
+            registry=registry,
+        )
+        self.canary = Gauge(
+            f"{_PREFIX}_canary_version",
+            "Version that gets a share of the requests; 0 is none.",
+            registry=registry,
+        )
+        self.comparisons = Counter(
+            f"{_PREFIX}_canary_comparisons",
+            "Requests that both versions were to answer, by how that ended: compared, failed, "
+            "skipped because others were under way, or without classes.",
+            ["result"],
+            registry=registry,
+        )
+        self.compared = Counter(
+            f"{_PREFIX}_canary_compared_pictures",
+            "Pictures that both versions have read, by whether they named the same class.",
+            ["version", "canary", "same"],
+            registry=registry,
+        )
         self.loads = Counter(
             f"{_PREFIX}_model_loads",
             "Versions by how loading ended.",

@@ -11,12 +11,15 @@ from aiohttp import web
 
 from inception_finetune.components.errors import UserError
 from inception_finetune.pipeline.serving.app import Server
+from inception_finetune.pipeline.serving.canary import Canary
 from inception_finetune.pipeline.serving.limits import Limits
 from inception_finetune.pipeline.serving.metrics import Metrics
 from inception_finetune.pipeline.serving.versions import Versions
 
 
-def serve(name: str, folder: Path, *, host: str, port: int, limits: Limits) -> None:
+def serve(
+    name: str, folder: Path, *, host: str, port: int, limits: Limits, canary: Canary | None = None
+) -> None:
     """Serves the versions in a folder until SIGINT or SIGTERM, and answers what is in flight.
 
     Args:
@@ -25,20 +28,23 @@ def serve(name: str, folder: Path, *, host: str, port: int, limits: Limits) -> N
       host: name or address to listen on.
       port: 0 takes a free one.
       limits: what requests may cost.
+      canary: a version that gets a share of the requests.
 
     Raises:
       UserError: it cannot listen there, or no version can be loaded.
     """
-    asyncio.run(_serve(name, folder, host, port, limits))
+    asyncio.run(_serve(name, folder, host, port, limits, canary))
 
 
-async def _serve(name: str, folder: Path, host: str, port: int, limits: Limits) -> None:
+async def _serve(
+    name: str, folder: Path, host: str, port: int, limits: Limits, canary: Canary | None
+) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics()
-    versions = Versions(folder, metrics, _say)
-    server = Server(name, versions, metrics, limits)
+    versions = Versions(folder, metrics, _say, canary.version if canary else None)
+    server = Server(name, versions, metrics, limits, canary)
     runner = web.AppRunner(
         server.application(),
         access_log=None,
@@ -54,6 +60,8 @@ async def _serve(name: str, folder: Path, host: str, port: int, limits: Limits) 
         await versions.look()
         if versions.current is None:
             raise UserError(_why_none(versions, folder))
+        if canary and versions.canary is None:
+            _say(f"no version {canary.version} can be loaded: all requests go to the other one")
         _say(f"{name} is ready; Ctrl-C ends it")
         follow = asyncio.create_task(versions.follow(limits.poll_seconds))
         await asyncio.wait(
@@ -67,6 +75,8 @@ async def _serve(name: str, folder: Path, host: str, port: int, limits: Limits) 
         for site in runner.sites:
             await site.stop()
         await server.drain()
+        for agreement in server.comparisons.agreements:
+            _say(str(agreement))
     finally:
         if follow:
             follow.cancel()
@@ -97,7 +107,10 @@ def _why_none(versions: Versions, folder: Path) -> str:
     errors = [version.error for version in versions.known.values() if version.error]
     if errors:
         return errors[0]
-    return f"No pushed version in {folder}. Run the pipeline first, or give --versions FOLDER."
+    beside = f" beside the canary {versions.canary.number}" if versions.canary else ""
+    return (
+        f"No pushed version in {folder}{beside}. Run the pipeline first, or give --versions FOLDER."
+    )
 
 
 def _say(line: str) -> None:

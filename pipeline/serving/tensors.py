@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from inception_finetune.components import features
 from inception_finetune.pipeline.serving.errors import RequestError
 
 _DEFAULT_SIGNATURE: Final = "serving_default"
@@ -53,19 +54,24 @@ def parse_request(body: bytes) -> Request:
     return Request(signature, rows, columns)
 
 
-def answer_request(
-    request: Request, signatures: Mapping[str, Any], most: int
-) -> tuple[bytes, int, int]:
+class Answered(NamedTuple):
+    """The answer to a request."""
+
+    body: bytes  # JSON as TensorFlow Serving writes it
+    examples: int
+    unread: int  # examples that could not be read
+    # The id of the likeliest class of each example, -1 where it could not be read; None where the
+    # signature gives no probabilities.
+    classes: list[int] | None
+
+
+def answer_request(request: Request, signatures: Mapping[str, Any], most: int) -> Answered:
     """Runs a signature on the request's values.
 
     Args:
       request: the parsed request.
       signatures: of a SavedModel, by name.
       most: the largest number of examples in a request.
-
-    Returns:
-      JSON as TensorFlow Serving writes it, the number of examples, and how many of them could not
-      be read.
 
     Raises:
       RequestError: the values do not fit the signature, are too many, or the model refuses them.
@@ -89,7 +95,17 @@ def answer_request(
             400, f"Answer has more than {_MOST_VALUES:,} values: send fewer examples"
         )
     unread = int(np.count_nonzero(outputs["error"] != b"")) if "error" in outputs else 0
-    return _to_json(request, outputs), count, unread
+    return Answered(_to_json(request, outputs), count, unread, _classes(outputs))
+
+
+def _classes(outputs: Mapping[str, np.ndarray]) -> list[int] | None:
+    shares = outputs.get(features.PROBABILITIES)
+    if shares is None or shares.ndim != 2:  # noqa: PLR2004 - examples and classes
+        return None
+    likeliest = shares.argmax(axis=1)
+    if features.ERROR in outputs:
+        likeliest = np.where(outputs[features.ERROR] == b"", likeliest, -1)
+    return [int(one) for one in likeliest]
 
 
 def _run(signature: Any, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

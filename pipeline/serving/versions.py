@@ -1,11 +1,13 @@
 """The versions of a served model: the newest one that loads, swapped while requests are answered.
 
+A canary is a second one, which is loaded beside it, and takes its place only where it is told to.
+
 All methods but the loading itself run on the event loop's thread, so nothing is locked.
 """
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
@@ -99,13 +101,20 @@ class Version:
 class Versions:
     """Follows a folder of versions, and serves the highest that can be loaded."""
 
-    def __init__(self, folder: Path, metrics: Metrics, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        metrics: Metrics,
+        say: Callable[[str], None],
+        canary: int | None = None,
+    ) -> None:
         """Nothing is loaded yet.
 
         Args:
           folder: versions appear in it, each by one rename.
           metrics: counts what is loaded.
           say: takes a line for the log.
+          canary: number of the version that is loaded beside the highest of the others.
         """
         self._folder = folder
         self._metrics = metrics
@@ -113,6 +122,8 @@ class Versions:
         self._failed: dict[int, tuple[int, ...]] = {}  # the file's state when it was tried
         self.known: dict[int, Version] = {}  # those whose state is told
         self.current: Version | None = None
+        self.canary: Version | None = None
+        self._canary_number = canary
 
     async def follow(self, seconds: float) -> None:
         """Looks for new versions for ever.
@@ -125,24 +136,53 @@ class Versions:
             await asyncio.sleep(seconds)
 
     async def look(self) -> None:
-        """Swaps in the highest version that can be loaded, if it is another than the current."""
+        """Swaps in the highest version that can be loaded, if it is another than the current.
+
+        The canary is loaded once it is there, and let go when it is removed.
+        """
         while True:
             there = await asyncio.to_thread(_numbered, self._folder)
-            wanted = [
+            self._retire_canary(there)
+            wanted = {
                 number for number, state in there.items() if self._failed.get(number) != state
-            ]
-            if not wanted or (self.current and self.current.number == max(wanted)):
-                return
-            number = max(wanted)
-            version = Version(number, self._folder / str(number))
-            self.known[number] = version
-            try:
-                await asyncio.to_thread(version.load)
-            except Exception as error:  # noqa: BLE001 (whatever damaged models lead to)
-                self._failed[number] = there[number]
-                self._refuse(version, error)
+            }
+            main = max(wanted - {self._canary_number}, default=None)
+            if main is not None and not (self.current and self.current.number == main):
+                if version := await self._load(main, there[main]):
+                    self._swap_in(version)
+            elif self._canary_number in wanted and self.canary is None:
+                number = self._canary_number
+                if version := await self._load(number, there[number]):
+                    self._take_canary(version)
             else:
-                self._swap_in(version)
+                return
+
+    async def _load(self, number: int, state: tuple[int, ...]) -> Version | None:
+        version = Version(number, self._folder / str(number))
+        self.known[number] = version
+        try:
+            await asyncio.to_thread(version.load)
+        except Exception as error:  # noqa: BLE001 (whatever damaged models lead to)
+            self._failed[number] = state
+            self._refuse(version, error)
+            return None
+        version.state = State.AVAILABLE
+        self._metrics.loads.labels("loaded").inc()
+        return version
+
+    def _take_canary(self, version: Version) -> None:
+        self.canary = version
+        self._metrics.canary.set(version.number)
+        self._say(f"version {version.number} is the canary")
+
+    def _retire_canary(self, there: Collection[int]) -> None:
+        canary = self.canary
+        if canary is not None and canary.number not in there:
+            self.canary = None
+            self._metrics.canary.set(0)
+            self._say(f"version {canary.number} was removed, and is no canary any more")
+            canary.state = State.UNLOADING
+            self._let_go(canary)
 
     def _refuse(self, version: Version, error: Exception) -> None:
         known = isinstance(error, UserError)
@@ -154,8 +194,6 @@ class Versions:
 
     def _swap_in(self, version: Version) -> None:
         old, self.current = self.current, version
-        version.state = State.AVAILABLE
-        self._metrics.loads.labels("loaded").inc()
         self._metrics.version.set(version.number)
         self._say(f"version {version.number} serves")
         if old:
@@ -174,7 +212,7 @@ class Versions:
         """Keeps a version loaded while a request is answered by it.
 
         Args:
-          version: the current one.
+          version: the current one, or the canary.
 
         Yields:
           Its model.

@@ -207,6 +207,35 @@ def test_kserve(place, uri):
     }
 
 
+def test_a_canary_of_kserve_is_a_new_revision_with_a_share_of_the_requests():
+    config = load_config("digits", [BUCKET])
+    plain = yaml.safe_load(manifest(config, Kind.KSERVE))
+    made = yaml.safe_load(manifest(config, Kind.KSERVE, version="1795870843", canary_percent=10))
+    promoted = yaml.safe_load(manifest(config, Kind.KSERVE, version="1795870843"))
+    annotations = {"inception-finetune/version": "1795870843"}  # Kubernetes takes text alone
+    assert (
+        made["metadata"] == promoted["metadata"] == {"name": "digits", "annotations": annotations}
+    )
+    assert made["spec"]["predictor"].pop("canaryTrafficPercent") == 10
+    assert made["spec"] == promoted["spec"] == plain["spec"]
+    assert plain["metadata"] == {"name": "digits"}
+    stopped = yaml.safe_load(manifest(config, Kind.KSERVE, version="9", canary_percent=0))
+    assert stopped["spec"]["predictor"]["canaryTrafficPercent"] == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "canary", "part"),
+    [
+        (Kind.KSERVE, {"canary_percent": 10}, "has no version: .* Give --version"),
+        (Kind.KSERVE, {"version": "newest"}, "'newest' is no number"),
+        (Kind.TF_SERVING, {"version": "9", "canary_percent": 10}, "tf-serving gets no share"),
+    ],
+)
+def test_a_canary_that_could_be_none_is_refused(kind, canary, part):
+    with pytest.raises(UserError, match=part):
+        manifest(load_config("digits", [BUCKET]), kind, **canary)
+
+
 @pytest.mark.parametrize(
     ("kind", "settings", "model", "part"),
     [
