@@ -35,6 +35,8 @@ EXTRA_ASSETS: Final = "assets.extra"
 # Stored predictions, as `components.test_predictions` writes them, beside LABEL and IMAGE_ID.
 CANDIDATE: Final = "candidate/probabilities"  # float32 [classes], the model that was just trained
 CANDIDATE_UNKNOWN: Final = "candidate/unknown"  # int64, 0 or 1, where that model says it
+# int64, 0 or 1: whether that model's prediction set holds the truth, where it gives sets.
+CANDIDATE_COVERED: Final = "candidate/covered"
 BASELINE: Final = "baseline/probabilities"  # the same of the last blessed model, if there was one
 
 PREDICT_PIXELS: Final = "predict_pixels"  # the signature that is converted to other formats

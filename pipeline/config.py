@@ -20,6 +20,7 @@ from inception_finetune.components.backbone.settings import BackboneSection, req
 from inception_finetune.components.dataset.settings import Dataset
 from inception_finetune.components.drift.settings import Drift
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.evaluation.metrics import SET_COVERAGE
 from inception_finetune.components.evaluation.settings import Gate
 from inception_finetune.components.export.settings import ExportSection
 from inception_finetune.components.image.settings import Image
@@ -89,6 +90,15 @@ class Config(Section):
             raise ValueError(
                 "training.cutmix must be 0 where backbone.trainable_from is head: what is stored "
                 "for each image is one vector, of which nothing can be cut. Use training.mixup"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_sets_that_are_made_are_bounded(self) -> "Config":
+        if SET_COVERAGE in self.gate.bounds and self.confidence.coverage is None:
+            raise ValueError(
+                f"gate.bounds.{SET_COVERAGE} needs confidence.coverage, without which there are no "
+                "prediction sets"
             )
         return self
 

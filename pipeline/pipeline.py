@@ -184,7 +184,11 @@ def create_pipeline(
         example_splits=[features.TEST],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        eval_config=eval_config(config.gate, code_fingerprint(Step.EVALUATOR)),
+        eval_config=eval_config(
+            config.gate,
+            code_fingerprint(Step.EVALUATOR),
+            has_sets=config.confidence.coverage is not None,
+        ),
     )
     infra_validator = []
     if config.infra.server != NONE:

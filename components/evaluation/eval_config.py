@@ -11,6 +11,7 @@ from inception_finetune.components.evaluation.metrics import (
     ACCURACY_LOSS,
     METRICS,
     OWN_TFMA_METRICS,
+    SET_COVERAGE,
     Metric,
 )
 from inception_finetune.components.evaluation.settings import Bound, Gate
@@ -20,7 +21,9 @@ _OVERALL: Final = config_pb2.SlicingSpec()
 _BY_CLASS: Final = config_pb2.SlicingSpec(feature_keys=[features.LABEL])
 
 
-def eval_config(gate: Gate, code_fingerprint: str = "") -> config_pb2.EvalConfig:
+def eval_config(
+    gate: Gate, code_fingerprint: str = "", *, has_sets: bool = False
+) -> config_pb2.EvalConfig:
     """Overall and per-class metrics of stored predictions, with the bounds of `gate`.
 
     Bounds against a baseline apply only where Evaluator is given one: TFX drops change
@@ -29,6 +32,7 @@ def eval_config(gate: Gate, code_fingerprint: str = "") -> config_pb2.EvalConfig
     Args:
       gate: what a model must reach.
       code_fingerprint: sha256 of the metrics' code, by which Evaluator's result is cached.
+      has_sets: whether the candidate gives prediction sets.
     """
     bounds = gate.bounds_by_metric
     metrics = [
@@ -39,6 +43,7 @@ def eval_config(gate: Gate, code_fingerprint: str = "") -> config_pb2.EvalConfig
             per_slice_thresholds=_thresholds(metric, bounds.get(metric.name, Bound())),
         )
         for metric in METRICS.values()
+        if has_sets or metric.name != SET_COVERAGE
     ]
     return config_pb2.EvalConfig(
         model_specs=[

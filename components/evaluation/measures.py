@@ -190,6 +190,27 @@ def calibration(
     return calibration_of(count_confidences(confidences, hits, bins))
 
 
+def accuracy_at_coverage(
+    confidences: npt.NDArray[np.floating], hits: npt.NDArray[np.bool_], coverage: float
+) -> float:
+    """How often answers are right, of the share of them that the model is surest of.
+
+    A point of the curve of El-Yaniv and Wiener, "On the Foundations of Noise-free Selective
+    Classification" (2010). Among equally sure answers at the border, the mean is taken, so that
+    their order does not matter.
+
+    Args:
+      confidences: ``[N]``, the probability of each answer, N at least 1.
+      hits: ``[N]``, whether each is right.
+      coverage: the share that counts, in (0, 1].
+    """
+    kept = math.ceil(len(hits) * coverage)
+    least = np.sort(confidences)[::-1][kept - 1]
+    surer, border = confidences > least, confidences == least
+    of_border = (kept - surer.sum()) * hits[border].mean()
+    return float((hits[surer].sum() + of_border) / kept)
+
+
 def count_confidences(
     confidences: npt.NDArray[np.floating], hits: npt.NDArray[np.bool_], bins: int = CALIBRATION_BINS
 ) -> npt.NDArray[np.float64]:

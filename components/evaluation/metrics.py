@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # model's, as TFMA writes it; its bound is the gate's error rate.
 ACCURACY_LOSS: Final = "accuracy_loss_p_value"
 OWN_TFMA_METRICS: Final = f"{__package__}.tfma_metrics"  # module of those that TFMA does not have
+SET_COVERAGE: Final = "set_coverage"
+ANSWERED: Final = 0.9  # share of the images that `accuracy_at_coverage_90` is measured on
 _SMALLEST_PROBABILITY: Final = 1e-7  # for the logarithm: the bound that Keras uses
 
 
@@ -35,7 +37,8 @@ class Metric:
       higher_is_better: the direction; a bound is a lowest value then, else a highest one.
       largest: the largest value that there is, None where there is none; the smallest is 0.
       tfma_class: the metric's class name in TFMA or Keras.
-      measure: the same number from labels ``[N]`` and probabilities ``[N, classes]``, N > 0.
+      measure: the same number from labels ``[N]`` and probabilities ``[N, classes]``, N > 0; None
+        where these do not give it: prediction sets are another output, of some models alone.
       tfma_arguments: of that class, besides its name.
       tfma_module: of that class, where it is neither TFMA's nor Keras'.
       of_confusions: the same number from pairs of a class and the one that was answered, each
@@ -48,7 +51,7 @@ class Metric:
     higher_is_better: bool
     largest: float | None
     tfma_class: str
-    measure: Callable[[Labels, Probabilities], float]
+    measure: Callable[[Labels, Probabilities], float] | None
     tfma_arguments: Mapping[str, Any] = field(default_factory=dict)
     tfma_module: str = ""
     of_confusions: Callable[[Labels, Labels, Weights | None], float] | None = None
@@ -90,6 +93,13 @@ def _calibration_error(labels: Labels, probabilities: Probabilities) -> float:
 
     hits = probabilities.argmax(axis=1) == labels
     return calibration(probabilities.max(axis=1), hits).expected_error
+
+
+def _accuracy_at_coverage(labels: Labels, probabilities: Probabilities) -> float:
+    from inception_finetune.components.evaluation.measures import accuracy_at_coverage
+
+    hits = probabilities.argmax(axis=1) == labels
+    return accuracy_at_coverage(probabilities.max(axis=1), hits, ANSWERED)
 
 
 def _balanced_accuracy(truth: Labels, answered: Labels, images: Weights | None) -> float:
@@ -172,9 +182,27 @@ METRICS: Final = {
             title="calibration error",
             higher_is_better=False,
             largest=1.0,
-            tfma_class="CalibrationError",
+            tfma_class="OverAnswers",
             tfma_module=OWN_TFMA_METRICS,
             measure=_calibration_error,
+        ),
+        Metric(
+            name="accuracy_at_coverage_90",
+            title="accuracy at 90 % coverage",
+            higher_is_better=True,
+            largest=1.0,
+            tfma_class="OverAnswers",
+            tfma_module=OWN_TFMA_METRICS,
+            measure=_accuracy_at_coverage,
+        ),
+        Metric(
+            name=SET_COVERAGE,
+            title="coverage of the prediction sets",
+            higher_is_better=True,
+            largest=1.0,
+            tfma_class="SetCoverage",
+            tfma_module=OWN_TFMA_METRICS,
+            measure=None,
         ),
         _over_classes("balanced_accuracy", "balanced accuracy", _balanced_accuracy),
         _over_classes("macro_f1", "macro F1", _macro_f1),

@@ -83,6 +83,11 @@ def _check(name: str, bound: Bound) -> None:
     value = bound.value(metric)
     if value is None and bound.tolerance is None:
         raise ValueError(f"{name} must have {metric.bound_key} or tolerance")
+    if metric.measure is None and bound.tolerance is not None:
+        raise ValueError(
+            f"{name} must have no tolerance: the last blessed model's sets may be made for another "
+            f"coverage. Give {name}.{metric.bound_key}"
+        )
     if metric.over_classes and bound.every_class:
         raise ValueError(
             f"{name} is one number of all classes: it must not have every_class. "

@@ -1,8 +1,9 @@
 """Metrics that TFMA does not have, as it wants them; Evaluator imports this module by its name."""
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import apache_beam as beam
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from tensorflow_model_analysis.metrics import metric_util
 from tensorflow_model_analysis.metrics.metric_types import (
     DerivedMetricComputation,
+    FeaturePreprocessor,
     Metric,
     MetricComputation,
     MetricComputations,
@@ -21,13 +23,15 @@ from tensorflow_model_analysis.metrics.multi_class_confusion_matrix_metrics impo
 )
 from tensorflow_model_analysis.proto import config_pb2
 
+from inception_finetune.components import features
 from inception_finetune.components.evaluation.measures import (
     CALIBRATION_BINS,
+    accuracy_at_coverage,
     calibration_of,
     count_confidences,
     loss_p_value,
 )
-from inception_finetune.components.evaluation.metrics import ACCURACY_LOSS, METRICS
+from inception_finetune.components.evaluation.metrics import ACCURACY_LOSS, ANSWERED, METRICS
 
 
 class OverClasses(Metric):
@@ -63,15 +67,15 @@ def _over_classes(
     return [*matrices, DerivedMetricComputation(keys=[key], result=result)]
 
 
-class CalibrationError(Metric):
-    """The expected calibration error, over bins of confidence."""
+class OverAnswers(Metric):
+    """A metric of ours that follows from each answer's confidence, and whether it is right."""
 
     def __init__(self, name: str) -> None:
-        """`name` is the metric's."""
-        super().__init__(metric_util.merge_per_key_computations(_calibration_error), name=name)
+        """The metric in `_COMBINERS` of that name."""
+        super().__init__(metric_util.merge_per_key_computations(_over_answers), name=name)
 
 
-def _calibration_error(
+def _over_answers(
     name: str,
     eval_config: config_pb2.EvalConfig,
     model_name: str = "",
@@ -84,7 +88,7 @@ def _calibration_error(
         output_name=output_name,
         example_weighted=example_weighted,
     )
-    combiner = _CountConfidences(key, eval_config)
+    combiner = _COMBINERS[name](key, eval_config)
     return [MetricComputation(keys=[key], preprocessors=None, combiner=combiner)]
 
 
@@ -112,6 +116,84 @@ class _CountConfidences(beam.CombineFn):
     def extract_output(self, counts: npt.NDArray[np.float64]) -> dict[MetricKey, float]:
         error = calibration_of(counts).expected_error if counts.any() else float("nan")
         return {self._key: error}
+
+
+class _GatherConfidences(beam.CombineFn):
+    """Gathers the confidence of each answer, and whether it is right: 16 bytes an image."""
+
+    def __init__(self, key: MetricKey, config: config_pb2.EvalConfig) -> None:
+        self._key = key
+        self._config = config
+
+    def create_accumulator(self) -> "array[float]":
+        return array("d")
+
+    def add_input(self, pairs: "array[float]", element: StandardMetricInputs) -> "array[float]":
+        label, shares = _answer(element, self._config, self._key.model_name)
+        pairs.extend((shares.max(), shares.argmax() == label))
+        return pairs
+
+    def merge_accumulators(self, accumulators: "Iterable[array[float]]") -> "array[float]":
+        total = array("d")
+        for pairs in accumulators:
+            total.extend(pairs)
+        return total
+
+    def extract_output(self, pairs: "array[float]") -> dict[MetricKey, float]:
+        if not pairs:
+            return {self._key: float("nan")}
+        confidences, hits = np.frombuffer(pairs).reshape(-1, 2).T
+        return {self._key: accuracy_at_coverage(confidences, hits > 0, ANSWERED)}
+
+
+_COMBINERS: Final = {
+    "calibration_error": _CountConfidences,
+    "accuracy_at_coverage_90": _GatherConfidences,
+}
+
+
+class SetCoverage(Metric):
+    """How often the candidate's prediction set holds the truth, as TestPredictions noted."""
+
+    def __init__(self, name: str) -> None:
+        """`name` is the metric's."""
+        super().__init__(_set_coverage, name=name)
+
+
+def _set_coverage(
+    name: str, eval_config: config_pb2.EvalConfig, model_names: Iterable[str], **_: object
+) -> MetricComputations:
+    """A number of the candidate alone: another model's sets may be for another coverage."""
+    baselines = {spec.name for spec in eval_config.model_specs if spec.is_baseline}
+    noted = FeaturePreprocessor(feature_keys=[features.CANDIDATE_COVERED])
+    return [
+        MetricComputation(keys=[key], preprocessors=[noted], combiner=_MeanCovered(key))
+        for model in model_names
+        if model not in baselines
+        for key in [MetricKey(name=name, model_name=model)]
+    ]
+
+
+class _MeanCovered(beam.CombineFn):
+    """Counts images whose prediction set holds the truth."""
+
+    def __init__(self, key: MetricKey) -> None:
+        self._key = key
+
+    def create_accumulator(self) -> tuple[int, int]:
+        return 0, 0
+
+    def add_input(self, counts: tuple[int, int], element: StandardMetricInputs) -> tuple[int, int]:
+        covered = np.ravel(element.get_features()[features.CANDIDATE_COVERED])
+        return counts[0] + int(covered.sum()), counts[1] + len(covered)
+
+    def merge_accumulators(self, accumulators: Iterable[tuple[int, int]]) -> tuple[int, int]:
+        covered, images = np.sum(list(accumulators), axis=0)
+        return int(covered), int(images)
+
+    def extract_output(self, counts: tuple[int, int]) -> dict[MetricKey, float]:
+        covered, images = counts
+        return {self._key: covered / images if images else float("nan")}
 
 
 def _answer(

@@ -140,7 +140,11 @@ def compare_classes(found: Comparison) -> dict[str, dict[str, Pair]]:
 def measure(side: Side) -> dict[str, float]:
     """The gate's metrics over all test images of the run, by title."""
     labels, shares = side.predictions.labels, side.predictions.candidate
-    return {metric.title: metric.measure(labels, shares) for metric in METRICS.values()}
+    return {
+        metric.title: metric.measure(labels, shares)
+        for metric in METRICS.values()
+        if metric.measure
+    }
 
 
 def _score_classes(side: Side) -> dict[str, measures.ClassScores]:

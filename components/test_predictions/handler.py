@@ -70,6 +70,7 @@ class ExportedModels(ModelHandler[bytes, Prediction, Signatures]):
         answers = {key: output[features.PROBABILITIES].numpy() for key, output in outputs.items()}
         answers |= {key: answers[key][:, order] for key, order in self._orders.items()}
         unknown = outputs[features.CANDIDATE].get(features.UNKNOWN)
+        in_set = outputs[features.CANDIDATE].get(features.IN_SET)
         advance(len(batch))
         for index, serialized in enumerate(batch):
             feature = tf.train.Example.FromString(serialized).features.feature
@@ -77,7 +78,11 @@ class ExportedModels(ModelHandler[bytes, Prediction, Signatures]):
             [label] = feature[features.LABEL].int64_list.value
             rows: dict[str, np.ndarray] = {key: rows[index] for key, rows in answers.items()}
             yield Prediction(
-                identity, label, rows, None if unknown is None else bool(unknown[index])
+                identity,
+                label,
+                rows,
+                None if unknown is None else bool(unknown[index]),
+                None if in_set is None else bool(in_set[index][label]),
             )
 
     def get_metrics_namespace(self) -> str:

@@ -1,6 +1,7 @@
 """A prediction as a `tf.train.Example`, and all those of an artifact as arrays."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ class Prediction(NamedTuple):
     label: int  # the truth
     probabilities: dict[str, npt.NDArray[np.float32]]
     unknown: bool | None = None  # what the candidate calls it; None where it does not say
+    covered: bool | None = None  # whether its prediction set holds the truth; None without sets
 
 
 class Predictions(NamedTuple):
@@ -40,6 +42,8 @@ def encode(prediction: Prediction) -> bytes:
         feature[key].float_list.value.extend(probabilities)
     if prediction.unknown is not None:
         feature[features.CANDIDATE_UNKNOWN].int64_list.value.append(prediction.unknown)
+    if prediction.covered is not None:
+        feature[features.CANDIDATE_COVERED].int64_list.value.append(prediction.covered)
     return bytes(example.SerializeToString())
 
 
@@ -78,7 +82,10 @@ def _decode(record: bytes) -> Prediction:
             for key in (features.CANDIDATE, features.BASELINE)
             if key in feature
         },
-        bool(feature[features.CANDIDATE_UNKNOWN].int64_list.value[0])
-        if features.CANDIDATE_UNKNOWN in feature
-        else None,
+        _flag(feature, features.CANDIDATE_UNKNOWN),
+        _flag(feature, features.CANDIDATE_COVERED),
     )
+
+
+def _flag(feature: Mapping[str, Any], key: str) -> bool | None:
+    return bool(feature[key].int64_list.value[0]) if key in feature else None

@@ -6,12 +6,13 @@ from sklearn import metrics
 
 from inception_finetune.components import features
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.evaluation.measures import loss_p_value
+from inception_finetune.components.evaluation.measures import accuracy_at_coverage, loss_p_value
 from inception_finetune.components.evaluation.metrics import METRICS, Metric
 from inception_finetune.components.evaluation.settings import Bound, Gate
 from inception_finetune.components.evaluation.verdict import read_verdict
 from inception_finetune.pipeline.config import load_config
 
+MEASURED = {name: metric for name, metric in METRICS.items() if metric.measure}
 NAMES = tuple(f"class {number}" for number in range(12))  # more than any top-k metric counts
 
 
@@ -30,6 +31,8 @@ NAMES = tuple(f"class {number}" for number in range(12))  # more than any top-k 
         ("gate.bounds.cross_entropy.lowest=1", "unknown key gate.bounds.cross_entropy.lowest"),
         ("gate.bounds.macro_f1.at_most=0.5", "give macro_f1.at_least"),
         ("gate.bounds.macro_f1={at_least: 0.5, every_class: true}", "one number of all classes"),
+        ("gate.bounds.set_coverage.tolerance=0.1", "set_coverage must have no tolerance"),
+        ("gate.bounds.set_coverage.at_most=0.9", "give set_coverage.at_least"),
         ("gate.error_rate=0", "greater than 0"),
         ("gate.error_rate=0.6", "less than or equal to 0.5"),
     ],
@@ -72,15 +75,18 @@ def judge(tmp_path_factory):
 
     from inception_finetune.components.evaluation.eval_config import eval_config
 
-    def judge(gate: Gate, labels: np.ndarray, candidate: np.ndarray, baseline: np.ndarray):
+    def judge(gate: Gate, labels, candidate, baseline, covered=None):
         folder = tmp_path_factory.mktemp("answers")
         with tf.io.TFRecordWriter(str(folder / "answers.tfrecord")) as writer:
-            for label, *shares in zip(labels, candidate, baseline, strict=True):
+            answers = zip(labels, candidate, baseline, strict=True)
+            for place, (label, *shares) in enumerate(answers):
                 example = tf.train.Example()
                 values = example.features.feature
                 values[features.LABEL].int64_list.value.append(label)
                 values[features.CANDIDATE].float_list.value.extend(shares[0])
                 values[features.BASELINE].float_list.value.extend(shares[1])
+                if covered is not None:
+                    values[features.CANDIDATE_COVERED].int64_list.value.append(int(covered[place]))
                 writer.write(example.SerializeToString())
         models = [
             tfma.types.EvalSharedModel(
@@ -92,7 +98,7 @@ def judge(tmp_path_factory):
         ]
         tfma.run_model_analysis(
             eval_shared_model=models,
-            eval_config=eval_config(gate),
+            eval_config=eval_config(gate, has_sets=covered is not None),
             data_location=str(folder / "answers.tfrecord"),
             output_path=str(folder / "output"),
         )
@@ -104,7 +110,8 @@ def judge(tmp_path_factory):
 def test_tfma_measures_what_our_own_measures_do(answers, judge):
     labels, candidate, _ = answers
     verdict = judge(Gate(min_accuracy=0.0), *answers)
-    for metric in METRICS.values():
+    assert "set_coverage" not in verdict.metrics  # without sets, nothing is said of them
+    for metric in MEASURED.values():
         measured = metric.measure(labels, candidate)
         assert verdict.metrics[metric.name] == pytest.approx(measured, rel=1e-4), metric.name
         assert 0 < measured < (metric.largest or np.inf)
@@ -125,7 +132,7 @@ def measured_by_class(metric: Metric, labels: np.ndarray, shares: np.ndarray) ->
 def test_a_bound_of_each_metric_is_held_in_its_direction(answers, judge, holds):
     """On the value overall and by class, and on the change from the baseline."""
     labels, candidate, baseline = answers
-    others = [metric for name, metric in METRICS.items() if name != "accuracy"]
+    others = [metric for name, metric in MEASURED.items() if name != "accuracy"]
     bounds, expected = {}, {}
     for metric in others:
         sign = 1 if metric.higher_is_better else -1
@@ -170,7 +177,7 @@ def test_metrics_over_classes_by_hand():
     """Of four classes, one without images is never, and one sometimes answered."""
     labels = np.array([0, 0, 0, 0, 1, 1])
     shares = np.eye(4, dtype=np.float32)[[0, 0, 0, 1, 1, 3]]
-    measured = {name: METRICS[name].measure(labels, shares) for name in METRICS}
+    measured = {name: METRICS[name].measure(labels, shares) for name in MEASURED}
     assert measured["balanced_accuracy"] == pytest.approx((3 / 4 + 1 / 2) / 2)
     assert measured["macro_f1"] == pytest.approx((6 / 7 + 1 / 2 + 0) / 3)
     assert measured["smallest_recall"] == 0.5
@@ -206,3 +213,46 @@ def test_the_gate_refuses_only_what_is_shown_to_be_worse(judge, lost, tolerated,
             f"overall accuracy must not fall more than {tolerated:g} below the last blessed model, "
             f"and a paired test shows that it did: it changed by {(20 - lost) / 400:+.4f}, p = "
         )
+
+
+def test_accuracy_at_coverage_is_that_of_the_surest_answers_whatever_their_order():
+    sure = np.array([0.9, 0.8, 0.8, 0.8, 0.3])
+    hits = np.array([True, False, True, True, False])
+    measured = {share: accuracy_at_coverage(sure, hits, share) for share in (0.2, 0.4, 0.8, 1.0)}
+    # Of the three that are equally sure, two are right.
+    assert measured == pytest.approx({0.2: 1.0, 0.4: (1 + 2 / 3) / 2, 0.8: 3 / 4, 1.0: 3 / 5})
+    order = [4, 2, 1, 0, 3]
+    assert accuracy_at_coverage(sure[order], hits[order], 0.4) == pytest.approx(measured[0.4])
+    labels = np.zeros(10, np.int64)
+    shares = np.full([10, 2], 0.2, np.float32)
+    shares[:9, 0] = 0.8
+    shares[9, 1] = 0.6  # the one that is wrong is the least sure
+    assert METRICS["accuracy_at_coverage_90"].measure(labels, shares) == 1.0
+    assert METRICS["accuracy"].measure(labels, shares) == pytest.approx(0.9)
+
+
+def test_the_coverage_of_the_sets_is_what_was_noted_of_them_and_is_bounded(answers, judge):
+    labels = answers[0]
+    covered = np.random.default_rng(1).random(len(labels)) < 0.9
+    share = covered.mean()
+    by_class = {
+        f"{features.LABEL}={name}": covered[labels == label].mean()
+        for label, name in enumerate(NAMES)
+    }
+    assert min(by_class.values()) < share - 0.05
+    for bound, every_class, holds in ((share, False, True), (share, True, False),
+                                      (share + 0.01, False, False)):  # fmt: skip
+        asked = Bound(at_least=float(bound) - 1e-6, every_class=every_class)
+        gate = Gate(min_accuracy=0.0, bounds={"set_coverage": asked})
+        verdict = judge(gate, *answers, covered)
+        assert verdict.blessed is holds
+        assert verdict.metrics["set_coverage"] == pytest.approx(share)
+        found = {one.slice: one.value for one in verdict.thresholds if one.metric == "set_coverage"}
+        expected = {"overall": share, **(by_class if every_class else {})}
+        assert found == pytest.approx(expected)
+
+
+def test_sets_that_are_not_made_are_not_bounded():
+    with pytest.raises(UserError, match="gate.bounds.set_coverage needs confidence.coverage"):
+        load_config("digits", ["confidence.coverage=null", "gate.bounds.set_coverage.at_least=0.8"])
+    load_config("digits", ["gate.bounds.set_coverage.at_least=0.8"])

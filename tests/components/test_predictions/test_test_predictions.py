@@ -104,6 +104,36 @@ def test_a_damaged_image_is_named(examples):
         list(handler.run_inference(batch, Signatures({features.CANDIDATE: signature})))
 
 
+def test_it_is_noted_whether_the_candidates_set_holds_the_truth(examples, tmp_path):
+    """Of images 0 and 1, and 7: the others' sets are the class of the next number."""
+
+    def with_sets(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        sets = np.eye(10, dtype=bool)
+        sets[2:] = np.roll(sets[2:], 1, axis=1)
+        sets[7, 7] = True
+        numbers = [
+            tf.train.Example.FromString(one).features.feature[features.LABEL].int64_list.value[0]
+            for one in serialized.numpy()
+        ]
+        return {**model(0)(examples=serialized), features.IN_SET: tf.constant(sets[numbers])}
+
+    handler = ExportedModels({}, SETTINGS, {})
+    models = Signatures({features.CANDIDATE: lambda examples: with_sets(examples)})
+    found = list(handler.run_inference(examples.serialized, models))
+    assert [one.label for one in found if one.covered] == [0, 1, 7]
+    assert all(one.covered is False for one in found if one.label not in (0, 1, 7))
+    stored = [tf.train.Example.FromString(store.encode(one)).features.feature for one in found]
+    assert sum(one[features.CANDIDATE_COVERED].int64_list.value[0] for one in stored) == 3
+    plain = handler.run_inference(examples.serialized, Signatures({features.CANDIDATE: model(0)}))
+    assert all(one.covered is None for one in plain)
+    assert (
+        features.CANDIDATE_COVERED
+        not in tf.train.Example.FromString(
+            store.encode(found[0]._replace(covered=None))
+        ).features.feature
+    )
+
+
 def test_a_model_that_numbers_its_classes_otherwise_is_put_into_the_candidates_order(examples):
     reversed_order = list(reversed(range(10)))
     handler = ExportedModels({}, SETTINGS, {features.BASELINE: reversed_order})

@@ -235,7 +235,7 @@ def test_a_run_is_like_itself(run, smallest_config, first_run):
     status, out, _ = run("review", "1", "1", "--no-open", f"root={smallest_config.root}")
     assert status == 0
     assert "They disagree on 0 of 360 common test images" in " ".join(out.split())
-    [row] = re.findall(r"^ *accuracy .*$", out, re.MULTILINE)
+    [row] = re.findall(r"^ *accuracy  .*$", out, re.MULTILINE)
     assert row.split()[1] == f"{first_run.metrics['accuracy']:.4f}"
     [row] = re.findall(r"^ *cross-entropy .*$", out, re.MULTILINE)
     assert float(row.split()[1]) == pytest.approx(first_run.metrics["cross_entropy"], abs=1e-4)
