@@ -40,6 +40,7 @@ CANDIDATE_COVERED: Final = "candidate/covered"
 BASELINE: Final = "baseline/probabilities"  # the same of the last blessed model, if there was one
 
 PREDICT_PIXELS: Final = "predict_pixels"  # the signature that is converted to other formats
+EXPLAIN_IMAGES: Final = "explain_images"  # the signature that says where the model looks
 # Inputs and outputs of the serving signatures.
 PIXELS: Final = "pixels"  # uint8 [B, H, W, CHANNELS], RGB
 PROBABILITIES: Final = "probabilities"  # float32 [B, classes], each row sums to 1
@@ -49,4 +50,7 @@ EMBEDDING: Final = "embedding"  # float32 [B, D], what the head is given
 ERROR: Final = "error"  # string [B], "" where the picture could be read
 IN_SET: Final = "in_set"  # bool [B, classes], whether a class is in the prediction set
 DISTANCE: Final = "distance"  # float32 [B] in [0, 1], of the embedding to those of the training
+PROBABILITY: Final = "probability"  # float32 [B], of the most probable class
+MAP: Final = "map"  # float32 [B, h, w] in [0, 1], where the picture speaks for that class
+BOX: Final = "box"  # float32 [B, 4] in [0, 1], what the map covers: top, left, bottom, right
 UNKNOWN: Final = "unknown"  # bool [B], whether it is larger than that of known pictures

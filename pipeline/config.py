@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from inception_finetune.components.backbone.compute_dtype import ComputeDtype
-from inception_finetune.components.backbone.network import ALL, HEAD, Backbone
+from inception_finetune.components.backbone.network import ALL, HEAD, Backbone, explained_block
 from inception_finetune.components.backbone.networks import AUTO, NETWORKS
 from inception_finetune.components.backbone.settings import BackboneSection, require_block
 from inception_finetune.components.dataset.settings import Dataset
@@ -30,7 +30,12 @@ from inception_finetune.components.settings import Section
 from inception_finetune.pipeline.beam_options import Beam
 from inception_finetune.pipeline.kubeflow_settings import Kubeflow
 from inception_finetune.pipeline.settings_text import parse, parse_override, shown
-from inception_finetune.trainer.settings import ConfidenceSection, TrainingSection, Tuning
+from inception_finetune.trainer.settings import (
+    ConfidenceSection,
+    ExplainSection,
+    TrainingSection,
+    Tuning,
+)
 
 PRESETS = resources.files(__package__).joinpath("presets")
 _NAMED = 10  # problems in a message
@@ -51,6 +56,7 @@ class Config(Section):
     training: TrainingSection = TrainingSection()
     tuning: Tuning = Tuning()
     confidence: ConfidenceSection = ConfidenceSection()
+    explain: ExplainSection = ExplainSection()
     gate: Gate = Gate()
     infra: InfraSection = InfraSection()
     export: ExportSection = ExportSection()
@@ -77,6 +83,8 @@ class Config(Section):
             )
         first = self.backbone.trainable_from
         require_block(backbone, first)
+        if self.explain.block is not None:
+            explained_block(backbone, self.image.size, self.explain.block)
         allowed = backbone.trainable_after(first)
         if wrong := [block for block in self.tuning.trainable_from if block not in allowed]:
             raise ValueError(

@@ -21,6 +21,8 @@ from tfx.types import BaseChannel
 
 from inception_finetune.components import features
 from inception_finetune.components.anomaly_gate.component import AnomalyGate
+from inception_finetune.components.backbone.network import explained_block
+from inception_finetune.components.backbone.networks import NETWORKS
 from inception_finetune.components.dataset.class_counts import counting_options
 from inception_finetune.components.evaluation.eval_config import SIGNATURE, eval_config
 from inception_finetune.components.example_gen.component import ImportExampleGen
@@ -135,7 +137,9 @@ def create_pipeline(
     tuner = []
     if config.tuning.trials:
         # What is fitted to the answers of a trained model says nothing of how to train it.
-        searched = trainer_settings.model_copy(update={"confidence": ConfidenceSection()})
+        searched = trainer_settings.model_copy(
+            update={"confidence": ConfidenceSection(), "explained_block": None}
+        )
         tuner_settings = TunerSettings(
             trainer=searched,
             tuning=config.tuning,
@@ -299,6 +303,8 @@ def _trainer_settings(config: Config, inputs: Inputs) -> TrainerSettings:
         served_views=config.image.served_views,
         label_names=inputs.label_names,
         confidence=config.confidence,
+        explained_block=config.explain.block
+        and explained_block(NETWORKS[inputs.network], config.image.size, config.explain.block),
         code_fingerprint=code_fingerprint(Step.TRAINER),
     )
 

@@ -8,6 +8,7 @@ import tf_keras as keras
 
 from inception_finetune.components import features
 from inception_finetune.components.backbone import cut
+from inception_finetune.components.backbone.keras_network import FEATURE_VECTOR
 from inception_finetune.components.backbone.network import Backbone
 from inception_finetune.trainer.settings import Training
 
@@ -28,6 +29,22 @@ class Classifier:
         for part in (self.trunk, self.upper):
             vector = part(vector) if part is not None else vector
         return keras.Model(self.network.input, [vector, self.head(vector)], name="embedding")
+
+    def split_after(self, block: str) -> tuple[keras.Model, keras.Model]:
+        """Returns the network in two parts: images to a block's output, and that to the logits.
+
+        Args:
+          block: one of the network's, on whichever side of the cut.
+        """
+        parts = [part for part in (self.trunk, self.upper) if part is not None]
+        # A layer's output is that in the uncut network, whose layers the parts share.
+        outputs = {layer.name: layer.output for part in parts for layer in part.layers}
+        rest = keras.Model(outputs[block], outputs[FEATURE_VECTOR])
+        features_at = keras.Input(outputs[block].shape[1:])
+        return (
+            keras.Model(parts[0].input, outputs[block], name="below"),
+            keras.Model(features_at, self.head(rest(features_at)), name="above"),
+        )
 
 
 def build_classifier(

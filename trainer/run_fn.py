@@ -13,6 +13,7 @@ from inception_finetune.components.shown_text import visible
 from inception_finetune.trainer import devices, examples, execution, fit, signatures
 from inception_finetune.trainer.classifier import make_classifier
 from inception_finetune.trainer.confidence import fit_confidence
+from inception_finetune.trainer.explanation import GradCam
 from inception_finetune.trainer.extra_assets import write_extra_assets
 from inception_finetune.trainer.owned_folder import owned_folder
 from inception_finetune.trainer.settings import TrainerSettings, apply_hyperparameters
@@ -68,6 +69,7 @@ def run_fn(fn_args: FnArgs) -> None:
                 execution_settings,
             )
         said, facts = fit_confidence(trainee, inputs.train, inputs.validation, settings)
+        block = settings.explained_block
         target = Path(fn_args.serving_model_dir)
         serving = signatures.ServingModel(
             classifier.embedding,
@@ -75,6 +77,7 @@ def run_fn(fn_args: FnArgs) -> None:
             settings.label_names,
             settings.served_views,
             said,
+            GradCam(*classifier.split_after(block)) if block else None,
             central_crop=settings.central_crop,
         )
         signatures.export(serving, str(target))

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from inception_finetune.components.backbone.compute_dtype import ComputeDtype
+from inception_finetune.components.backbone.network import AUTO_BLOCK
 from inception_finetune.components.image.settings import TrainViews
 from inception_finetune.components.settings import Fraction, Section
 
@@ -96,6 +97,14 @@ class ConfidenceSection(Section):
     false_unknown: Annotated[float, Field(gt=0, lt=1)] | None = 0.05
 
 
+class ExplainSection(Section):
+    """Whether the exported model says where it looks, and where in the network that is taken."""
+
+    # A block of the network. "auto": the last one whose output has 7 x 7 positions or more, or the
+    # last of all. null: the model does not say it, and is smaller.
+    block: str | None = AUTO_BLOCK
+
+
 class Tuning(Section):
     """A random search for values of `Training`, scored on the validation split."""
 
@@ -155,12 +164,13 @@ class TrainerSettings(Section):
     served_views: tuple[str, ...]  # whose answers the exported model averages
     label_names: tuple[str, ...]
     confidence: ConfidenceSection
+    explained_block: str | None = None  # whose output the model's maps are of, if it gives any
     code_fingerprint: str  # sha256 of the code that trains: TFX sees only the dotted path
 
     @property
     def identity(self) -> str:
         """The settings that weights depend on, as JSON; the backbone is in by its fingerprint."""
-        return self.model_dump_json(exclude={"backbone_directory", "confidence"})
+        return self.model_dump_json(exclude={"backbone_directory", "confidence", "explained_block"})
 
 
 def apply_hyperparameters(settings: TrainerSettings, values: Mapping[str, Any]) -> TrainerSettings:

@@ -1,5 +1,6 @@
 """The exported model: encoded bytes to probabilities or embeddings, through the Transform graph."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from inception_finetune.components.image import decoding
 from inception_finetune.components.image.pixels import crop_and_scale
 from inception_finetune.components.image.views import IDENTITY, VIEWS
 from inception_finetune.trainer.confidence import UNFITTED, Confidence
+from inception_finetune.trainer.explanation import GradCam
 
 # Images that are decoded and classified at a time, whatever the size of the caller's batch, so
 # that memory is bounded: 32 x 299 x 299 x 3 float32 is 34 MB, its activations some 20 times that.
@@ -36,6 +38,7 @@ class ServingModel(tf.Module):
         label_names: Sequence[str],
         views: Sequence[str] = (IDENTITY,),
         confidence: Confidence = UNFITTED,
+        grad_cam: GradCam | None = None,
         *,
         central_crop: float,
     ) -> None:
@@ -49,6 +52,7 @@ class ServingModel(tf.Module):
           views: keys of `VIEWS`; probabilities are the mean of those that are given to these,
             before the temperature.
           confidence: what is said of the answers.
+          grad_cam: the same network, where it is to explain its answers.
         """
         super().__init__(name="serving_model")
         # Only its variables are tracked: were the Keras model itself an attribute, saving would
@@ -57,6 +61,7 @@ class ServingModel(tf.Module):
         self._network = lambda images: network(images, training=False)
         self._views = tuple(views)
         self._confidence = confidence
+        self._grad_cam = grad_cam
         self._distance = None if confidence.novelty is None else _Distance(confidence.novelty)
         self._width = network.output_shape[0][-1]
         self._size = network.input_shape[1]
@@ -70,7 +75,7 @@ class ServingModel(tf.Module):
         serialized = tf.TensorSpec([None], tf.string, name="examples")
         encoded = tf.TensorSpec([None], tf.string, name="images")
         pixels = tf.TensorSpec([None, None, None, features.CHANNELS], tf.uint8, features.PIXELS)
-        return {
+        signatures = {
             "serving_default": tf.function(self.serve_examples).get_concrete_function(serialized),
             "predict_images": tf.function(self.predict_images).get_concrete_function(encoded),
             "transform_features": tf.function(self.transform_features).get_concrete_function(
@@ -79,6 +84,10 @@ class ServingModel(tf.Module):
             "embed_images": tf.function(self.embed_images).get_concrete_function(encoded),
             features.PREDICT_PIXELS: tf.function(self.predict_pixels).get_concrete_function(pixels),
         }
+        if self._grad_cam is not None:
+            explain = tf.function(self.explain_images).get_concrete_function(encoded)
+            signatures[features.EXPLAIN_IMAGES] = explain
+        return signatures
 
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies serialized tf.Examples.
@@ -156,6 +165,62 @@ class ServingModel(tf.Module):
             features.ERROR: tf.where(whole, "", _ERROR),
         }
 
+    def explain_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Shows where images of any size speak for the class that the model takes them for.
+
+        Args:
+          images: ``[B]`` strings, PNG or JPEG bytes.
+
+        Returns:
+          ``map`` ``[B, h, w]`` float32 in [0, 1], by Grad-CAM, of the picture as it is;
+          ``box`` ``[B, 4]`` float32, the part of the picture that it covers, as top, left, bottom
+          and right in shares of its sides, within a pixel; ``label_id`` ``[B]`` int64,
+          ``label_name`` ``[B]`` strings and ``probability`` ``[B]`` float32 of the class, as
+          `predict_images` answers; and ``error`` ``[B]`` strings. Of an unreadable image map and
+          probability are 0, the label is -1 without a name.
+        """
+        assert self._grad_cam is not None
+        classes, (height, width) = len(self._label_names), self._grad_cam.shape
+        whole = decoding.are_whole(images)
+        found = self._in_chunks(
+            tf.where(whole, images, _BLANK), self._explain, classes + height * width
+        )
+        probabilities, maps = found[:, :classes], found[:, classes:]
+        label_id = tf.argmax(probabilities, axis=-1, output_type=tf.int64)
+        margin = (1 - self._central_crop) / 2
+        box = tf.constant([[margin, margin, 1 - margin, 1 - margin]], tf.float32)
+        maps = tf.where(whole[:, tf.newaxis], maps, 0.0)
+        return {
+            features.MAP: tf.reshape(maps, [-1, height, width]),
+            features.BOX: tf.repeat(box, tf.shape(images)[0], axis=0),
+            features.PROBABILITY: tf.where(whole, tf.reduce_max(probabilities, axis=-1), 0.0),
+            **self._named(label_id, whole),
+        }
+
+    def _explain(self, images: tf.Tensor) -> tf.Tensor:
+        """Probabilities ``[B, classes]``, beside them the flat maps of the likeliest classes."""
+        assert self._grad_cam is not None
+        own, maps = self._grad_cam(images)
+        probabilities = self._probabilities(
+            [
+                own if view == IDENTITY else self._network(VIEWS[view](images))[1]
+                for view in self._views
+            ]
+        )
+        chosen = maps(tf.argmax(probabilities, axis=-1))
+        flat = tf.reshape(chosen, [-1, math.prod(self._grad_cam.shape)])
+        return tf.concat([probabilities, flat], axis=1)
+
+    def _named(self, label_id: tf.Tensor, whole: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Id, name and error of each of the images, whose classes are ``[B]`` int64."""
+        return {
+            features.LABEL_ID: tf.where(whole, label_id, -1),
+            features.LABEL_NAME: tf.where(
+                whole, tf.gather(tf.constant(self._label_names), label_id), ""
+            ),
+            features.ERROR: tf.where(whole, "", _ERROR),
+        }
+
     def _answer(self, images: tf.Tensor, whole: tf.Tensor) -> dict[str, tf.Tensor]:
         classes = len(self._label_names)
         answers = self._in_chunks(
@@ -165,11 +230,7 @@ class ServingModel(tf.Module):
         label_id = tf.argmax(probabilities, axis=-1, output_type=tf.int64)
         found = {
             features.PROBABILITIES: tf.where(whole[:, tf.newaxis], probabilities, 0.0),
-            features.LABEL_ID: tf.where(whole, label_id, -1),
-            features.LABEL_NAME: tf.where(
-                whole, tf.gather(tf.constant(self._label_names), label_id), ""
-            ),
-            features.ERROR: tf.where(whole, "", _ERROR),
+            **self._named(label_id, whole),
         }
         if self._confidence.smallest_in_set is not None:
             in_set = probabilities >= self._confidence.smallest_in_set
@@ -192,11 +253,14 @@ class ServingModel(tf.Module):
         """Returns probabilities ``[B, classes]``, and the embedding ``[B, D]``."""
         outputs = {view: self._network(VIEWS[view](images)) for view in self._views}
         vector, _ = outputs.get(IDENTITY) or self._network(images)
-        logits = [logits for _, logits in outputs.values()]
+        return self._probabilities([logits for _, logits in outputs.values()]), vector
+
+    def _probabilities(self, logits: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Of the views' logits ``[B, classes]``."""
         # The logarithm of the mean; of one view, its logits but for a constant. The logarithm of
         # probabilities would lose much in 8 bits.
         mean = logits[0] if len(logits) == 1 else tf.reduce_logsumexp(tf.nn.log_softmax(logits), 0)
-        return tf.nn.softmax(mean / self._confidence.temperature), vector
+        return tf.nn.softmax(mean / self._confidence.temperature)
 
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Transforms labelled tf.Examples as they are for training.

@@ -6,7 +6,7 @@ normalisation that and ``/BatchNorm``; the layer that ends a block the block's n
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
     import tf_keras as keras
 
+FEATURE_VECTOR: Final = "global_average"  # the layer that ends every network
 _BATCH_NORM = "/BatchNorm"
 
 
@@ -40,7 +41,7 @@ def build_network(backbone: Backbone, image_size: int, batch_norm_momentum: floa
 
     images = keras.Input([image_size, image_size, CHANNELS])
     output = walk(backbone, backbone.blocks, images, _Layers(batch_norm_momentum))
-    vector = keras.layers.GlobalAveragePooling2D(name="global_average")(output)
+    vector = keras.layers.GlobalAveragePooling2D(name=FEATURE_VECTOR)(output)
     return keras.Model(images, vector, name=backbone.name)
 
 

@@ -27,6 +27,8 @@ Array = TypeVar("Array")
 
 HEAD: Final = "head"
 ALL: Final = "all"
+AUTO_BLOCK: Final = "auto"  # a choice of the block that is explained
+_FINE_MAP: Final = 7  # positions a side from which on a map shows more than the middle and corners
 BATCH_NORM_EPSILON: Final = 1e-3
 CHANNELS: Final = 3  # of an image
 
@@ -276,6 +278,29 @@ def sizes(backbone: Backbone, image_size: int) -> dict[str, Size]:
     for block in backbone.blocks:
         value = outputs[block.name] = walk_block(backbone, block, value, operations)
     return outputs
+
+
+def explained_block(backbone: Backbone, image_size: int, wanted: str) -> str:
+    """Returns the block whose output is to show where the network looks.
+
+    Args:
+        backbone: the network's table.
+        image_size: side of the images in pixels.
+        wanted: a block; or "auto", the last one with 7 x 7 positions or more, or the last of all.
+
+    Raises:
+        ValueError: there is no such block.
+    """
+    outputs = sizes(backbone, image_size)
+    if wanted == AUTO_BLOCK:
+        fine = [name for name, size in outputs.items() if size.height >= _FINE_MAP]
+        return (fine or list(outputs))[-1]
+    if wanted not in outputs:
+        raise ValueError(
+            f"explain.block is {wanted}, which {backbone.name} does not have. Set it to "
+            f"{AUTO_BLOCK}, null or one of {', '.join(outputs)}"
+        )
+    return wanted
 
 
 def multiplications(backbone: Backbone, image_size: int) -> dict[str, int]:

@@ -214,3 +214,10 @@ def test_hostile_files_are_one_short_line(tmp_path, text, told):
     with pytest.raises(UserError, match=told) as refusal:
         load_config(str(file))
     assert len(str(refusal.value)) < 5000 and "\n" not in str(refusal.value)
+
+
+def test_a_block_to_explain_that_the_network_lacks_is_refused():
+    assert load_config("cifar10").explain.block == "auto"
+    assert load_config("cifar10", ["explain.block=null"]).explain.block is None
+    with pytest.raises(UserError, match=r"explain.block is Mixed_9z, which inception_v3 does not"):
+        load_config("cifar10", ["explain.block=Mixed_9z"])
