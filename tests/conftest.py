@@ -176,8 +176,10 @@ def brightness_model(transform_output, tmp_path_factory) -> Path:
     import tf_keras as keras
 
     from inception_finetune.components.evaluation.confidence import Novelty
+    from inception_finetune.components.image.views import IDENTITY
     from inception_finetune.trainer import signatures
     from inception_finetune.trainer.confidence import Confidence
+    from inception_finetune.trainer.explanation import GradCam
 
     class Brightness(keras.layers.Layer):
         def call(self, images):
@@ -188,13 +190,16 @@ def brightness_model(transform_output, tmp_path_factory) -> Path:
     image = keras.Input([75, 75, 3])
     vector = keras.layers.GlobalAveragePooling2D()(image)
     network = keras.Model(image, [vector, Brightness()(image)])
+    thirds = keras.layers.AveragePooling2D(25)(image)
+    inner = keras.Input([3, 3, 3])
+    grad_cam = GradCam(keras.Model(image, thirds), keras.Model(inner, Brightness()(inner)))
     labels = ("[red]", "[/]", "dark")
     grey = np.full([3, 1], 1 / np.sqrt(3), np.float32)
     black = np.full(3, -1.5, np.float32)  # and darker, so that grey itself has a direction
     confidence = Confidence(1.0, 0.3, Novelty(black, grey, threshold=0.15))
     signatures.export(
         signatures.ServingModel(
-            network, transform_output, labels, confidence=confidence, central_crop=0.875
+            network, transform_output, labels, (IDENTITY,), confidence, grad_cam, central_crop=0.875
         ),
         str(directory),
     )

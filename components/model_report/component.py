@@ -55,7 +55,7 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
     infra_blessing: InputArtifact[standard_artifacts.InfraBlessing] = None,
     exports: InputArtifact[File] = None,
 ) -> None:
-    """Reads what the steps before it wrote; computes nothing that needs a model.
+    """Reads what the steps before it wrote; asks the model only why it made the mistakes shown.
 
     `settings` is a `ReportSettings` as JSON.
     """
@@ -117,7 +117,9 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
     )
     files = {
         FACTS: content.model_dump_json(indent=1),
-        PAGE: page.render(content, answers, examples.uri, chosen.report),
+        PAGE: page.render(
+            content, answers, examples.uri, chosen.report, model_directory=Path(exported)
+        ),
         CONFUSION: _confusion_csv(answers, chosen.label_names),
         CARD_JSON: card.as_json(content, chosen.report),
         CARD_MARKDOWN: card.as_markdown(content, chosen.report),

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from inception_finetune.components import features
 from inception_finetune.components.example_gen.stored import read_test_examples
 from inception_finetune.components.image.decoding import decode
 from inception_finetune.components.image.statistics import PictureStatistics, brightness_of
+from inception_finetune.components.io.explanations import Explanation, can_explain, explain
+from inception_finetune.components.io.exported_model import load_exported
 from inception_finetune.components.model_report.settings import Report
 from inception_finetune.components.test_predictions.store import Predictions
 from inception_finetune.components.web_page.data_address import data_address
@@ -88,6 +91,29 @@ def measure_pictures(uri: str, ids: Collection[str]) -> Mapping[str, tuple[Pictu
         grey = brightness_of(decode(tf.constant(encoded)).numpy())
         found[identity] = PictureStatistics.of(grey), form.decode()
     return found
+
+
+def read_maps(
+    uri: str, ids: Collection[str], model_directory: Path
+) -> Mapping[str, Explanation | None]:
+    """Where the model looks on test pictures, by their ids; none, if it does not say.
+
+    Args:
+      uri: of the examples artifact.
+      ids: of the images that are wanted; others are skipped.
+      model_directory: folder of the SavedModel.
+    """
+    if not ids:
+        return {}
+    model = load_exported(model_directory)
+    if not can_explain(model):
+        return {}
+    encoded = {
+        identity: feature[features.IMAGE_ENCODED].bytes_list.value[0]
+        for identity, feature in read_test_examples(uri, ids)
+    }
+    found = explain(model, model_directory, list(encoded.values()))
+    return dict(zip(encoded, found, strict=True))
 
 
 def read_pictures(uri: str, ids: Collection[str], size: int) -> Mapping[str, str]:

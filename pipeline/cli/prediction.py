@@ -1,6 +1,7 @@
 """Commands that ask the pushed model: predict, serve."""
 
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -25,7 +26,7 @@ from inception_finetune.pipeline.serving.limits import Limits
 
 if TYPE_CHECKING:
     from inception_finetune.pipeline.config import Config
-    from inception_finetune.pipeline.prediction.predict import Summary
+    from inception_finetune.pipeline.prediction.predict import Model, Prediction, Summary
 
 app = typer.Typer()
 _LIMITS: Final = Limits()
@@ -76,6 +77,13 @@ def predict(
     save_grid: Annotated[
         Path | None, typer.Option(help="A PNG that the predictions are drawn to.")
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the model looked: a new folder for a PNG of each picture, or a page "
+            "(.html) of mistakes and doubts."
+        ),
+    ] = None,
     verbose: Verbose = False,
 ):
     """Classify pictures with the pushed model. A folder named as a class says what is true.
@@ -85,23 +93,28 @@ def predict(
     places, overrides = split_overrides(pictures or [])
     if not places and not lists:
         raise typer.BadParameter("Give PICTURES, or --list FILE.")
-    if on_beam and (output is None or save_grid or form not in (None, Format.PARQUET)):
+    if on_beam and (output is None or save_grid or explain or form not in (None, Format.PARQUET)):
         raise UserError(
             "--on-beam writes shards of Parquet and nothing else. Give --output DIR, without "
-            "--save-grid and another --format."
+            "--save-grid, --explain and another --format."
         )
     form = Format.PARQUET if on_beam else chosen_format(form, output)
     from inception_finetune.components.export.exported_file import is_exported_file
     from inception_finetune.pipeline.prediction.addresses import find_pictures
     from inception_finetune.pipeline.prediction.output import writing
     from inception_finetune.pipeline.prediction.pictures import read_pictures
-    from inception_finetune.pipeline.prediction.predict import Model, Summary
+    from inception_finetune.pipeline.prediction.predict import SHOWN, Model, Summary
     from inception_finetune.pipeline.prediction.predict import predict as answers
 
     settings = None
     if model is not None and is_exported_file(model):
         from inception_finetune.components.export.exported_model import ExportedModel
 
+        if explain:
+            raise UserError(
+                f"--model {model} is an exported file, which does not say where it looks. "
+                "Leave out --explain, or give the folder of a pushed model."
+            )
         if on_beam or overrides:
             raise UserError(
                 f"--model {model} is asked by this process alone, without a configuration. "
@@ -124,12 +137,17 @@ def predict(
         _end(done, Console(stderr=True, highlight=False))
         return
     if save_grid:
-        from inception_finetune.pipeline.prediction.grid import SHOWN, draw_predictions
-    summary = Summary(keep=SHOWN if save_grid else 0)
-    with writing(form, output, top) as writer, _progress(output) as advance:
+        from inception_finetune.pipeline.prediction.grid import draw_predictions
+    summary = Summary(keep=SHOWN if save_grid or explain else 0)
+    with (
+        _explaining(explain, pushed, summary) as draw,
+        writing(form, output, top) as writer,
+        _progress(output) as advance,
+    ):
         for batch in answers(pushed, read_pictures(files, pushed.label_names)):
             writer.write(batch)
             summary.add(batch)
+            draw(batch)
             advance(len(batch))
     said = Console(stderr=form is not Format.TABLE or bool(output), highlight=False)
     if writer.changed:
@@ -141,6 +159,8 @@ def predict(
     if save_grid:
         shown = draw_predictions(summary, save_grid)
         said.print(plain(f"{shown} pictures: {save_grid}"), soft_wrap=True)
+    if explain:
+        said.print(plain(f"where the model looked: {explain}"), soft_wrap=True)
     _end(summary, said)
 
 
@@ -232,6 +252,19 @@ def _directory(settings: "Config", config: str, model: Path | None) -> Path:
             f"Run `inception-finetune run --config {config}` first, or give --model DIR."
         )
     return directory
+
+
+def _explaining(
+    target: Path | None, model: "Model", summary: "Summary"
+) -> "AbstractContextManager[Callable[[Sequence[Prediction]], None]]":
+    """What draws where the model looks, or does nothing."""
+    if target is None:
+        return nullcontext(lambda batch: None)
+    from inception_finetune.components.io.pushed_model import PushedModel
+    from inception_finetune.pipeline.prediction.explained import explaining
+
+    assert isinstance(model, PushedModel)
+    return explaining(target, model, summary)
 
 
 def _progress(output: Path | None) -> AbstractContextManager[Advance]:

@@ -18,7 +18,6 @@ from inception_finetune.pipeline.prediction.predict import Prediction, Summary
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SHOWN: Final = 48  # pictures at most
 _COLUMNS: Final = 4
 _CLASSES: Final = 5  # bars beside a picture
 _CELL: Final = (3.1, 1.6)  # inches

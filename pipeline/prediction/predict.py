@@ -15,6 +15,7 @@ from inception_finetune.pipeline.prediction.pictures import Picture
 if TYPE_CHECKING:
     from pathlib import Path
 
+SHOWN: Final = 48  # pictures that are drawn at most, of those that are kept for that
 _BATCH: Final = 64  # pictures that the model is given at a time, and
 _BATCH_BYTES: Final = 1 << 26  # where files are large, fewer
 

@@ -15,11 +15,32 @@ function picture(index) {
     ? `${facts.labels[shown.truth]}, ${percent(shown.shares[0][1])}`
     : `${facts.labels[shown.truth]}, taken for ${facts.labels[shown.predicted]}, ${percent(shown.shares[0][1])}`;
   caption.append(Object.assign(document.createElement("small"), { textContent: shown.id }));
+  if (shown.map) explain(figure, image, caption, shown);
   figure.querySelector("details").addEventListener("toggle", (event) => {
     const list = event.target.querySelector("ol");
     if (event.target.open && !list.childElementCount) list.append(...shares(shown));
   });
   return figure;
+}
+
+function explain(figure, image, caption, { map }) {
+  const words = map.source ? `what speaks for ${map.class}` : `no part speaks for ${map.class}`;
+  caption.append(Object.assign(document.createElement("small"), { textContent: words, className: "map" }));
+  if (!map.source) return;
+  const over = Object.assign(document.createElement("img"), { src: map.source, alt: words, className: "map" });
+  // The picture stands in the middle of a square; the map covers a part of the picture.
+  image.addEventListener("load", () => {
+    const longest = Math.max(image.naturalWidth, image.naturalHeight);
+    const [wide, high] = [image.naturalWidth / longest, image.naturalHeight / longest];
+    const [top, left, bottom, right] = map.box;
+    Object.assign(over.style, {
+      left: `${100 * ((1 - wide) / 2 + left * wide)}%`,
+      top: `${100 * ((1 - high) / 2 + top * high)}%`,
+      width: `${100 * (right - left) * wide}%`,
+      height: `${100 * (bottom - top) * high}%`,
+    });
+  });
+  figure.querySelector(".frame").append(over);
 }
 
 function shares(shown) {
@@ -148,6 +169,13 @@ else drawPairs();
 for (const choice of document.querySelectorAll("[name=unit]")) {
   choice.addEventListener("change", () => {
     for (const button of document.querySelectorAll("#matrix button")) button.textContent = button.dataset[choice.value];
+  });
+}
+const switches = document.querySelectorAll(".map-switch input");
+for (const one of switches) {
+  one.addEventListener("change", () => {
+    document.body.classList.toggle("maps", one.checked);
+    for (const other of switches) other.checked = one.checked;
   });
 }
 fill("mistake-pictures", facts.mistakes, "There is none: every test image was classified right.");

@@ -1,7 +1,9 @@
 """The review page's numbers against scikit-learn's, TFMA's and hand-made ones; what it escapes."""
 
+import base64
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +85,22 @@ def test_what_the_model_says_of_its_answers_is_measured_on_the_test_pictures(fac
     before /= before.sum(axis=1, keepdims=True)
     expected = measures.calibration(before.max(axis=1), hits).expected_error
     assert found.before.expected_error == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.e2e
+def test_each_mistake_that_is_shown_is_explained_as_the_class_that_was_predicted(reported, facts):
+    text = (reported / "report.html").read_text()
+    [found] = re.findall(r'<script type="application/json" id="facts">(.*?)</script>', text)
+    data = json.loads(found)
+    shown = data["pictures"].values()
+    wrong = [one for one in shown if one["truth"] != one["predicted"]]
+    assert len(wrong) > 10 and all(one["map"] is None for one in shown if one not in wrong)
+    for one in wrong:
+        assert one["map"]["class"] == facts.label_names[one["predicted"]]
+    maps = [one["map"]["source"] for one in wrong if one["map"]["source"]]
+    assert len(set(maps)) > len(wrong) / 2
+    with Image.open(io.BytesIO(base64.b64decode(maps[0].partition(",")[2]))) as image:
+        assert image.size == (7, 7)
 
 
 def test_the_temperature_is_taken_back_for_the_calibration_before_it():
@@ -264,6 +282,7 @@ def test_names_from_the_data_set_cannot_become_html(facts, tmp_path):
         data={"labels": names, "pictures": {0: {"id": hostile}}},
         thresholds=facts.verdict.thresholds,
         whole=True,
+        explained="",
         limits={"likeliest": 10, "facts": "facts.json", "csv": "confusion.csv"},
     )  # fmt: skip
     assert "<img src=x" not in page and page.count("&lt;img src=x") >= 2

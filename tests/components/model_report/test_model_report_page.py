@@ -63,7 +63,7 @@ def test_a_cell_shows_its_images_with_all_probabilities(page, facts):
     title = page.inner_text("#cell-title")
     names = facts.label_names
     assert title.startswith(f"{names[truth]} taken for {names[said]}: {dense(facts)[truth][said]}")
-    shown = page.locator("#cell-pictures img")
+    shown = page.locator("#cell-pictures img:not(.map)")
     assert shown.count() == min(12, dense(facts)[truth][said])
     widths = shown.evaluate_all("images => images.map((image) => image.naturalWidth)")
     assert set(widths) == {32}
@@ -95,3 +95,21 @@ def test_charts_follow_the_colour_scheme(page):
         arg=before,
     )
     assert colour() != before
+
+
+def test_maps_lie_over_mistakes_where_they_are_asked_for(page, facts):
+    over = page.locator("#mistake-pictures img.map")
+    assert over.count() == page.locator("#mistake-pictures figure").count() > 0
+    assert not over.first.is_visible() and page.locator("#doubt-pictures .map").count() == 0
+    page.locator("#mistakes .map-switch input").check()
+    assert page.locator("#cell .map-switch input").is_checked()
+    page.wait_for_function("document.querySelector('#mistake-pictures img.map').style.width")
+    picture = page.locator("#mistake-pictures img:not(.map)").first.bounding_box()
+    found = over.first.bounding_box()
+    margin = (1 - facts.lineage.config["image"]["central_crop"]) / 2
+    for place, length in (("x", "width"), ("y", "height")):
+        start, side = picture[place] + margin * picture[length], (1 - 2 * margin) * picture[length]
+        assert (found[place], found[length]) == pytest.approx((start, side), abs=1)
+    caption = page.locator("#mistake-pictures figcaption").first.inner_text()
+    predicted = caption.split("taken for ")[1].split(",")[0]
+    assert f"what speaks for {predicted}" in caption

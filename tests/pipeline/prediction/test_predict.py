@@ -12,9 +12,9 @@ from inception_finetune.components.errors import UserError
 from inception_finetune.components.io.pushed_model import PushedModel
 from inception_finetune.pipeline.prediction import predict as prediction_module
 from inception_finetune.pipeline.prediction.addresses import find_pictures
-from inception_finetune.pipeline.prediction.grid import SHOWN, draw_predictions
+from inception_finetune.pipeline.prediction.grid import draw_predictions
 from inception_finetune.pipeline.prediction.pictures import Picture, read_pictures
-from inception_finetune.pipeline.prediction.predict import Prediction, Summary, predict
+from inception_finetune.pipeline.prediction.predict import SHOWN, Prediction, Summary, predict
 
 NAMES = ("cat", "dog", "newt", "owl", "pike", "ray")
 
