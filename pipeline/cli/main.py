@@ -12,7 +12,15 @@ from rich.console import Console
 
 from inception_finetune.components.errors import ExitStatus, UserError
 from inception_finetune.components.io.address import without_secrets
-from inception_finetune.pipeline.cli import backbone, data, export, init, prediction, review
+from inception_finetune.pipeline.cli import (
+    backbone,
+    data,
+    export,
+    init,
+    prediction,
+    review,
+    robustness,
+)
 from inception_finetune.pipeline.cli.options import (
     ConfigOption,
     Overrides,
@@ -38,6 +46,7 @@ app.add_typer(review.app)
 app.add_typer(init.app)
 app.add_typer(prediction.app)
 app.add_typer(export.app)
+app.add_typer(robustness.app)
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Accuracy on corrupted pictures: measured, and shown on a page."""
