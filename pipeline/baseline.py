@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import ml_metadata as mlmd
 from tfx import types
 from tfx.dsl.components.common.resolver import Resolver, ResolverStrategy
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
@@ -61,12 +62,12 @@ class LatestOtherBlessedModel(ResolverStrategy):
 
 
 def latest_blessed(
-    store, models: list[types.Artifact], blessings: list[types.Artifact]
+    store: mlmd.MetadataStore | None, models: list[types.Artifact], blessings: list[types.Artifact]
 ) -> dict[str, list[types.Artifact]]:
     """Finds the latest blessed model that serves: neither withdrawn nor refused by a server check.
 
     Args:
-      store: the metadata.
+      store: the metadata; None where there are none yet.
       models: to choose from.
       blessings: of these and of others.
 
