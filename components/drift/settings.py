@@ -26,3 +26,19 @@ class Drift(Section):
                 f"least 20 / {self.false_alarm} = {least:.0f} are needed. Raise one of them"
             )
         return self
+
+
+class Watch(Section):
+    """When `watch` runs the pipeline.
+
+    Days are those of the spans, not of a clock; where spans are no dates, they are their numbers.
+    """
+
+    # Chance that a model of which nothing has changed raises an alarm, over all tests of all spans
+    # from when it goes into service until it is replaced.
+    false_alarm: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    new_pictures: int | None = Field(None, ge=1)  # that it was not trained on; null: no matter
+    max_age: int | None = Field(None, ge=1)  # days from its newest span to the newest; null: any
+    cool_down: int = Field(1, ge=0)  # days from one run to the next, whatever the reason, at least
+    # Of a test that is calibrated by them: as many as a look's level needs, but no more.
+    permutations: int = Field(10_000_000, ge=1000)

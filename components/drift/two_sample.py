@@ -4,12 +4,15 @@ Each gives a p-value: the chance of a difference as large as this one where noth
 are calibrated by permutation, or exact, so that no threshold has to be guessed.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-_AT_ONCE = 500  # permutations in one product of matrices
+from inception_finetune.components.drift.sequential import permutation_p_value
+
+_AT_ONCE: Final = 500  # permutations in one product of matrices
+_LABELS_AT_ONCE: Final = 20_000  # permutations of labels, which are counts of classes only
 
 
 class Distance(NamedTuple):
@@ -25,6 +28,7 @@ def maximum_mean_discrepancy(
     *,
     permutations: int,
     seed: int,
+    enough: int | None = None,
 ) -> Distance:
     """Computes the squared distance of two samples of vectors, and its p-value.
 
@@ -39,44 +43,80 @@ def maximum_mean_discrepancy(
       new: ``[M, D]``.
       permutations: number of random divisions.
       seed: of the permutations.
+      enough: as large ones after which no more are drawn; None draws them all.
     """
     pooled = np.concatenate([reference, new]).astype(np.float64)
     kernel = _kernel(pooled)
     count = len(reference)
-    observed = np.zeros([1, len(pooled)])
+    observed = np.zeros([1, len(pooled)], np.float32)
     observed[0, :count] = 1
     value = float(_discrepancies(kernel, observed)[0])
     random = np.random.default_rng(seed)
-    as_large = 0
-    for start in range(0, permutations, _AT_ONCE):
-        divided = random.permuted(
-            np.repeat(observed, min(_AT_ONCE, permutations - start), axis=0), axis=1
-        )
-        as_large += int((_discrepancies(kernel, divided) >= value).sum())
-    # The division that was observed is one of those that are equally likely.
-    return Distance(value, (1 + as_large) / (1 + permutations))
+
+    def is_as_large(count: int) -> npt.NDArray[np.bool_]:
+        divided = random.permuted(np.repeat(observed, count, axis=0), axis=1)
+        return _discrepancies(kernel, divided) >= value
+
+    p = permutation_p_value(is_as_large, permutations, enough=enough, at_once=_AT_ONCE)
+    return Distance(value, p)
 
 
-def _kernel(pooled: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Returns ``[N+M, N+M]``, zero on the diagonal: no vector is compared with itself."""
+def _kernel(pooled: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Returns ``[N+M, N+M]``, zero on the diagonal: no vector is compared with itself.
+
+    In float32: its products are what permutations take, and differ by far more than its rounding.
+    """
     norms = (pooled**2).sum(axis=1)
     squared = np.maximum(norms[:, None] + norms[None, :] - 2 * pooled @ pooled.T, 0)
     median = np.median(squared[np.triu_indices(len(pooled), k=1)])
     kernel = np.exp(-squared / (median or 1.0))
     np.fill_diagonal(kernel, 0)
-    return kernel
+    return kernel.astype(np.float32)
 
 
 def _discrepancies(
-    kernel: npt.NDArray[np.float64], first: npt.NDArray[np.float64]
+    kernel: npt.NDArray[np.float32], first: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float64]:
     """Returns unbiased squared discrepancies ``[P]``; `first` is 1 for a row's first sample."""
-    n = first[0].sum()
+    n = float(first[0].sum())
     m = len(kernel) - n
-    within_first = ((first @ kernel) * first).sum(axis=1)
-    between = first @ kernel.sum(axis=1) - within_first
-    within_second = kernel.sum() - within_first - 2 * between
+    rows = kernel.sum(axis=1, dtype=np.float64)
+    within_first = ((first @ kernel) * first).sum(axis=1, dtype=np.float64)
+    between = first @ rows - within_first
+    within_second = rows.sum() - within_first - 2 * between
     return within_first / (n * (n - 1)) + within_second / (m * (m - 1)) - 2 * between / (n * m)
+
+
+def label_shift(
+    reference: npt.NDArray[np.int64],
+    new: npt.NDArray[np.int64],
+    *,
+    permutations: int,
+    seed: int,
+    enough: int | None = None,
+) -> Distance:
+    """Returns how far the share moved that moved most, and the p-value of that.
+
+    Args:
+      reference: ``[classes]`` int64 counts, at least one in all.
+      new: ``[classes]`` int64 counts, the same of the new data.
+      permutations: number of random divisions.
+      seed: of the permutations.
+      enough: as large ones after which no more are drawn; None draws them all.
+    """
+    pooled, random = reference + new, np.random.default_rng(seed)
+
+    def shift(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        shares = counts / new.sum() - (pooled - counts) / reference.sum()
+        return np.abs(shares).max(axis=1)
+
+    value = float(shift(new[None])[0])
+
+    def is_as_large(count: int) -> npt.NDArray[np.bool_]:
+        return shift(random.multivariate_hypergeometric(pooled, new.sum(), size=count)) >= value
+
+    p = permutation_p_value(is_as_large, permutations, enough=enough, at_once=_LABELS_AT_ONCE)
+    return Distance(value, p)
 
 
 def largest_chance_shift(

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ from scipy import stats
 
 from inception_finetune.components import features
 from inception_finetune.components.drift import pictures, records, schema_check
+from inception_finetune.components.drift.look import TESTS
 from inception_finetune.components.drift.settings import Drift
 from inception_finetune.components.drift.two_sample import Distance, maximum_mean_discrepancy
 from inception_finetune.components.evaluation.label_names import read_label_names
@@ -23,9 +23,6 @@ from inception_finetune.pipeline.history.outcome import latest_pushed
 from inception_finetune.pipeline.history.runs import Run, read_latest_run
 from inception_finetune.pipeline.local import in_memory_beam
 from inception_finetune.trainer.embedding import Embedder, UnknownNetworkError
-
-# The tests that share the chance of a false alarm: labels, each picture statistic, features.
-TESTS: Final = len(pictures.STATISTICS) + 2
 
 
 @dataclass(frozen=True)
