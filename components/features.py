@@ -21,6 +21,9 @@ TRUNK_DTYPE: Final = "trunk/dtype"  # bytes, b"float32" or b"bfloat16"
 # Property of their artifact: how many records, each a view of an image, an earlier one had.
 KNOWN_RECORDS: Final = "known_records"
 
+# Property of the Examples artifact, where its examples are a window: pictures by span, as JSON.
+SPANS: Final = "spans"
+
 CHANNELS: Final = 3
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"

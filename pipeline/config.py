@@ -18,7 +18,7 @@ from inception_finetune.components.backbone.network import ALL, HEAD, Backbone, 
 from inception_finetune.components.backbone.networks import AUTO, NETWORKS
 from inception_finetune.components.backbone.settings import BackboneSection, require_block
 from inception_finetune.components.dataset.settings import Dataset
-from inception_finetune.components.drift.settings import Drift
+from inception_finetune.components.drift.settings import Drift, Watch
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.evaluation.metrics import SET_COVERAGE
 from inception_finetune.components.evaluation.settings import Gate
@@ -61,6 +61,7 @@ class Config(Section):
     infra: InfraSection = InfraSection()
     export: ExportSection = ExportSection()
     drift: Drift = Drift()
+    watch: Watch = Watch()
     report: Report = Report()
     kubeflow: Kubeflow = Kubeflow()
     # Whether the frozen trunk runs once for each image, its output stored, and not at each step.

@@ -13,6 +13,7 @@ from inception_finetune.components.errors import UserError
 
 LOCK_FILE: Final = ".run.lock"
 _OWNER_FILE: Final = ".run.pid"
+_WATCH_FILES: Final = ".watch.lock", ".watch.pid"
 
 
 @contextmanager
@@ -22,15 +23,32 @@ def pipeline_lock(root: Path) -> Iterator[None]:
     Raises:
       UserError: another process works in `root`.
     """
+    with _only(root, LOCK_FILE, _OWNER_FILE, "one run at a time works in a pipeline's root"):
+        yield
+
+
+@contextmanager
+def watch_lock(root: Path) -> Iterator[None]:
+    """Keeps other `watch` commands out of `root`; runs of the pipeline have a lock of their own.
+
+    Raises:
+      UserError: another process watches `root`.
+    """
+    with _only(root, *_WATCH_FILES, "one `watch` at a time works in a pipeline's root"):
+        yield
+
+
+@contextmanager
+def _only(root: Path, lock_file: str, owner_file: str, rule: str) -> Iterator[None]:
     root.mkdir(parents=True, exist_ok=True)
-    owner = root / _OWNER_FILE
+    owner = root / owner_file
     try:
-        lock = FileLock(root / LOCK_FILE).acquire(timeout=0)
+        lock = FileLock(root / lock_file).acquire(timeout=0)
     except Timeout:
         number = owner.read_text("utf-8").strip() if owner.exists() else "of an unknown number"
         raise UserError(
-            f"{root} is in use by process {number}: one run at a time works in a pipeline's root. "
-            "Wait until it is done, or give another root=DIRECTORY."
+            f"{root} is in use by process {number}: {rule}. Wait until it is done, or give another "
+            "root=DIRECTORY."
         ) from None
     with lock:
         owner.write_text(f"{os.getpid()}\n", "utf-8")

@@ -326,7 +326,8 @@ def _report_settings(config: Config, inputs: Inputs) -> ReportSettings:
         # Where and how it ran is no part of what the model is.
         config={
             **config.model_dump(
-                mode="json", exclude={"root", "cache", "runner", "beam", "kubeflow", "report"}
+                mode="json",
+                exclude={"root", "cache", "runner", "beam", "kubeflow", "report", "watch"},
             ),
             "backbone": {**config.backbone.model_dump(mode="json"), "network": inputs.network},
             "training": config.training.identity.model_dump(mode="json"),

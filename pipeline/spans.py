@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,6 +19,7 @@ from inception_finetune.pipeline.forgotten_spans import require_finished
 
 GOLDEN: Final = "golden"  # name of the golden set among the stored spans
 _NAMED: Final = 3  # files in a message
+_FIRST_DAY: Final = date(1970, 1, 1)  # span 0 of TFX, where spans are dates
 
 
 class Span(NamedTuple):
@@ -36,6 +38,19 @@ class Span(NamedTuple):
         from tfx.components.example_gen.utils import span_number_to_date
 
         return "{:04d}-{:02d}-{:02d}".format(*span_number_to_date(self.number))
+
+    @property
+    def versioned(self) -> str:
+        """The name, with the version where there is one; so the metadata name it."""
+        return self.name if self.version is None else f"{self.name} (version {self.version})"
+
+
+def span_number(versioned: str) -> int:
+    """Returns the number of a span that is named as `Span.versioned` has it."""
+    name = versioned.partition(" (")[0]
+    if "-" not in name:
+        return int(name)
+    return (date.fromisoformat(name) - _FIRST_DAY).days
 
 
 def find_spans(pattern: str) -> tuple[list[Span], list[str]]:
@@ -97,6 +112,102 @@ def _some(names: list[str]) -> str:
     return f"{', '.join(names[:_NAMED])}{more}"
 
 
+class ChosenSpans(NamedTuple):
+    """The spans that a run would be made of now."""
+
+    train: list[Span]
+    newest: Span | None  # where it is held out as test
+    there: int  # spans that the pattern finds
+    notes: list[str]  # on paths that are no spans
+
+    @property
+    def all(self) -> list[Span]:
+        """Those that are trained on, and the one that is held out."""
+        return [*self.train, *([self.newest] if self.newest else [])]
+
+
+def choose_spans(config: Config) -> ChosenSpans:
+    """Finds the spans of the window.
+
+    Args:
+      config: its section `dataset` names spans and window.
+
+    Raises:
+      UserError: the pattern is none, two paths are the same span, or one is not wholly forgotten.
+    """
+    dataset = config.dataset
+    assert dataset.spans is not None
+    forgotten = require_finished(Path(config.root).resolve())
+    found, notes = find_spans(dataset.spans)
+    if gone := [one for one in found if one.name in forgotten.spans]:
+        found = [one for one in found if one not in gone]
+        notes.append(
+            f"forgotten, and not read: {_some([one.name for one in gone])}; their files are yours "
+            "to delete"
+        )
+    there = len(found)
+    newest = found.pop() if found and dataset.newest_as_test else None
+    train = found[-dataset.window :] if dataset.window else found
+    return ChosenSpans(train, newest, there, notes)
+
+
+class SpanReader:
+    """Reads spans from where they lie, or from what is stored of them below the root."""
+
+    def __init__(
+        self,
+        config: Config,
+        read: Callable[[layout.Layout, Policy], BrowsableSource],
+        say: Callable[[str], None],
+    ) -> None:
+        """Prepares the reader.
+
+        Args:
+          config: its section `dataset` says how spans are read.
+          read: reads and checks a data set.
+          say: is called with a line for each span that was not stored.
+        """
+        self._dataset, self._read, self._say = config.dataset, read, say
+        self.directory = Path(config.root).resolve() / "spans"
+        self.used: set[str] = set()  # names of the folders of the spans that were asked for
+
+    def take(self, name: str, path: Path, version: int | None = None) -> spans.StoredSpan:
+        """Returns a span, which is decoded and stored if it was not, or has changed.
+
+        Args:
+          name: of the span, or `GOLDEN`.
+          path: where it lies.
+          version: of the span, where the pattern has one.
+
+        Raises:
+          UserError: it cannot be read, or names test pictures.
+        """
+        dataset = self._dataset
+        folder = self.directory / (name if version is None else f"{name}-version-{version}")
+        self.used.add(folder.name)
+        settings = (name, dataset.layout, dataset.image_column, dataset.label_column)
+        fingerprint = spans.span_fingerprint(path, settings)
+        known = spans.load_span(folder, fingerprint, dataset.policy)
+        if known is not None:
+            return known
+        with scratch_folder("span-") as unpacked:
+            kind = "auto" if name == GOLDEN else dataset.layout
+            found = layout.layout_of(path, kind, unpacked, dataset.columns)
+            source = self._read(found, dataset.policy)
+            if name != GOLDEN and (source.splits == TEST).any():
+                raise UserError(
+                    f"Span {name} in {path} names test pictures, and spans are trained on. Move "
+                    "them to dataset.golden."
+                )
+            again = "again, " if folder.exists() else ""
+            spans.store_span(source, name, fingerprint, folder)
+        read_span = spans.load_span(folder, fingerprint, dataset.policy)
+        assert read_span is not None
+        what = "golden set" if name == GOLDEN else f"span {name}"
+        self._say(f"{what}: {again}{len(read_span.pictures):,} pictures read")
+        return read_span
+
+
 class ConvertedWindow(NamedTuple):
     """What a run is made of."""
 
@@ -123,72 +234,32 @@ def read_window(
       UserError: there are too few spans, one cannot be read, or one is not wholly forgotten.
     """
     dataset = config.dataset
-    assert dataset.spans is not None
-    forgotten = require_finished(Path(config.root).resolve())
-    found, notes = find_spans(dataset.spans)
-    if gone := [one for one in found if one.name in forgotten.spans]:
-        found = [one for one in found if one not in gone]
-        notes.append(
-            f"forgotten, and not read: {_some([one.name for one in gone])}; their files are yours "
-            "to delete"
-        )
-    newest = found.pop() if found and dataset.newest_as_test else None
-    chosen = found[-dataset.window :] if dataset.window else found
+    found = choose_spans(config)
+    chosen, newest, there, notes = found
     if len(chosen) < dataset.min_spans:
         held = f" beside the newest, {newest.name}, which is held out" if newest else ""
         raise UserError(
             f"dataset.spans={dataset.spans} has {len(chosen)} spans to train on{held}, fewer than "
             f"dataset.min_spans={dataset.min_spans}. Wait for more, or lower it."
         )
-    stored = Path(config.root).resolve() / "spans"
-    folders: set[str] = set()
-
-    def take(name: str, path: Path, version: int | None = None) -> spans.StoredSpan:
-        folder = stored / (name if version is None else f"{name}-version-{version}")
-        folders.add(folder.name)
-        settings = (name, dataset.layout, dataset.image_column, dataset.label_column)
-        fingerprint = spans.span_fingerprint(path, settings)
-        known = spans.load_span(folder, fingerprint, dataset.policy)
-        if known is not None:
-            return known
-        with scratch_folder("span-") as unpacked:
-            kind = "auto" if name == GOLDEN else dataset.layout
-            source = read(layout.layout_of(path, kind, unpacked, dataset.columns), dataset.policy)
-            if name != GOLDEN and (source.splits == TEST).any():
-                raise UserError(
-                    f"Span {name} in {path} names test pictures, and spans are trained on. Move "
-                    "them to dataset.golden."
-                )
-            again = "again, " if folder.exists() else ""
-            spans.store_span(source, name, fingerprint, folder)
-        read_span = spans.load_span(folder, fingerprint, dataset.policy)
-        assert read_span is not None
-        what = "golden set" if name == GOLDEN else f"span {name}"
-        say(f"{what}: {again}{len(read_span.pictures):,} pictures read")
-        return read_span
-
-    train = tuple(take(one.name, one.path, one.version) for one in chosen)
+    reader = SpanReader(config, read, say)
+    train = tuple(reader.take(one.name, one.path, one.version) for one in chosen)
     window = spans.Window(
         train,
-        take(newest.name, newest.path, newest.version) if newest else None,
-        take(GOLDEN, fetch(dataset.golden)) if dataset.golden else None,
+        reader.take(newest.name, newest.path, newest.version) if newest else None,
+        reader.take(GOLDEN, fetch(dataset.golden)) if dataset.golden else None,
     )
-    _remove_others(stored, folders)
+    _remove_others(reader.directory, reader.used)
     source, more = spans.window_source(window, dataset.validation_fraction, dataset.seed)
-    used = [*chosen, *([newest] if newest else [])]
-    names = [_versioned(one) for one in used]
+    names = [one.versioned for one in found.all]
     read_spans = [*train, *([window.newest] if window.newest else [])]
     counts = {name: len(one.pictures) for name, one in zip(names, read_spans, strict=True)}
     notes.append(
-        f"window of {len(chosen):,} of {len(found) + bool(newest):,} spans, {names[0]} to "
+        f"window of {len(chosen):,} of {there:,} spans, {names[0]} to "
         f"{names[len(chosen) - 1]}, {sum(len(one.pictures) for one in train):,} pictures"
         + (f"; {names[-1]} is held out as test" if newest else "")
     )
     return ConvertedWindow(source, counts, (*notes, *more))
-
-
-def _versioned(span: Span) -> str:
-    return span.name if span.version is None else f"{span.name} (version {span.version})"
 
 
 def _remove_others(stored: Path, folders: set[str]) -> None:

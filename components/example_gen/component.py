@@ -8,7 +8,8 @@ from tfx.components import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
-from inception_finetune.components.example_gen.executor import CODE, SPANS, Executor
+from inception_finetune.components.example_gen.executor import CODE, Executor
+from inception_finetune.components.features import SPANS
 
 
 class ImportExampleGen(FileBasedExampleGen):

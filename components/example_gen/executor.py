@@ -14,9 +14,9 @@ from tfx.types import artifact_utils
 from tfx.types import standard_component_specs as specs
 from tfx.utils import proto_utils
 
+from inception_finetune.components.features import SPANS
+
 CODE: Final = "code_fingerprint"  # in the component's custom configuration, a Struct
-# Also a property of the artifact, where its examples are a window: pictures by span, as JSON.
-SPANS: Final = "spans"
 _Artifacts = dict[str, list[types.Artifact]]
 
 

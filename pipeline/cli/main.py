@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from inception_finetune.components.errors import ExitStatus, UserError
 from inception_finetune.components.io.address import without_secrets
@@ -20,6 +19,7 @@ from inception_finetune.pipeline.cli import (
     prediction,
     review,
     robustness,
+    watch,
 )
 from inception_finetune.pipeline.cli.options import (
     ConfigOption,
@@ -30,6 +30,7 @@ from inception_finetune.pipeline.cli.options import (
     print_failure,
     split_overrides,
 )
+from inception_finetune.pipeline.cli.outcome import report_outcome
 from inception_finetune.pipeline.failure import user_error
 
 # Entry points, in pyproject.toml, by which packages above this one add their groups of commands.
@@ -47,6 +48,7 @@ app.add_typer(init.app)
 app.add_typer(prediction.app)
 app.add_typer(export.app)
 app.add_typer(robustness.app)
+app.add_typer(watch.app)
 
 
 def main() -> None:
@@ -87,19 +89,9 @@ def run(config: ConfigOption = "digits", overrides: Overrides = None, verbose: V
     settings = load(config, overrides)
     load_tensorflow(verbose)
     from inception_finetune.pipeline import local
-    from inception_finetune.pipeline.history import outcome
 
     result = local.run(settings, verbose=verbose)
-    outcome.print_outcome(result, settings, Console())
-    if not result.blessed:
-        print_failure("not blessed, not pushed:", "; ".join(result.refusals))
-    if result.server_refusal:
-        print_failure("not pushed, refused by the server check:", result.server_refusal)
-    if not result.blessed or result.server_refusal:
-        raise typer.Exit(ExitStatus.REFUSED)
-    if result.withdrawn:
-        print_failure("not pushed:", "this model was withdrawn by `rollback`. Train another one.")
-        raise typer.Exit(ExitStatus.REFUSED)
+    report_outcome(result, settings)
 
 
 @app.command()

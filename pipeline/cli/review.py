@@ -61,7 +61,8 @@ def review(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN | A B] [KEY=VALUE]...", help="Numbers in the list, or latest; overrides."
+            metavar="[RUN | A B | timeline] [KEY=VALUE]...",
+            help="Numbers in the list, or latest; or the days of `watch`; overrides.",
         ),
     ] = None,
     config: ConfigOption = "digits",
@@ -70,15 +71,23 @@ def review(
     ] = False,
     verbose: Verbose = False,
 ):
-    """List the runs; open the report of RUN; or compare the runs A and B."""
+    """List the runs; open the report of RUN; compare the runs A and B; or open the timeline."""
     chosen, overrides = split_overrides(runs or [])
     settings = load(config, overrides)
     from inception_finetune.pipeline.history import review
     from inception_finetune.pipeline.history.runs import read_runs
 
     console = Console()
-    if not chosen:
+    if not chosen or chosen == ["timeline"]:
+        from inception_finetune.pipeline.watch import timeline
+
+        if chosen:
+            page = timeline.write_timeline(settings)
+            review.open_page(page, console, in_browser=not no_open)
+            return
         review.print_runs(settings, console)
+        if days := timeline.read_days(settings):
+            timeline.print_days(days, console)
         return
     if len(chosen) > 2:
         raise UserError(

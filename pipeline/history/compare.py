@@ -25,10 +25,9 @@ from inception_finetune.components.shown_text import plain
 from inception_finetune.components.steps import Step
 from inception_finetune.components.test_predictions.store import read_predictions
 from inception_finetune.pipeline.config import Config
-from inception_finetune.pipeline.history.review import config_difference
+from inception_finetune.pipeline.history.review import FOLDER, config_difference
 from inception_finetune.pipeline.history.runs import Run
 
-FOLDER: Final = "reviews"  # below the pipeline's root
 _CLASSES: Final = 40  # rows in the terminal; of more classes, those that changed most
 _SCORE: Final = "F1"  # the one that the terminal has room for
 

@@ -21,6 +21,7 @@ from inception_finetune.pipeline.history.rollback import read_rollbacks
 from inception_finetune.pipeline.history.runs import Run, read_runs
 
 LATEST: Final = "latest"
+FOLDER: Final = "reviews"  # of pages, below the pipeline's root
 _UNSET: Final = "not set"  # a key that one of two configurations does not have
 _ELSEWHERE: Final = ("root", "cache")  # keys that say where things lie, not what is done
 

@@ -1,5 +1,6 @@
 """The runs of a pipeline, as its metadata store has them: steps, artifacts, configuration."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.export.record import RECORD, ExportRecord, read_record
+from inception_finetune.components.features import SPANS
 from inception_finetune.components.model_report.settings import TEST_USE
 from inception_finetune.components.pusher.serving_folder import WITHDRAWN
 from inception_finetune.components.steps import Step
@@ -93,6 +95,14 @@ class Run:
         if artifact.custom_properties["pushed"].int_value != 1:
             return None
         return Path(artifact.custom_properties["pushed_destination"].string_value)
+
+    @property
+    def spans(self) -> Mapping[str, int]:
+        """Pictures of each span that it was made of; empty where there are none, or not yet."""
+        examples = self.artifacts.get((Step.EXAMPLE_GEN, "examples"))
+        if examples is None or SPANS not in examples.custom_properties:
+            return {}
+        return dict(json.loads(examples.custom_properties[SPANS].string_value))
 
     @property
     def exports(self) -> ExportRecord | None:

@@ -1,0 +1,1 @@
+"""The days of a pipeline that is watched, on a page."""

@@ -1,0 +1,1 @@
+"""`watch`: looks at each new span, decides whether the pipeline runs, and writes down why."""
