@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,15 @@ class ModelInService:
     version: str  # as it was pushed; a rollback gives it another number, and no other life
     directory: Path  # of the SavedModel
     run: Run
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """How it sees pictures, loaded once for all that a pass looks at.
+
+        Raises:
+          UnknownNetworkError: it is of an older version, and does not say it.
+        """
+        return Embedder(self.directory)
 
 
 def find_model(config: Config) -> ModelInService | None:
@@ -157,8 +167,7 @@ def _see(
     with progress("Measuring", len(measured), "pictures") as advance:
         statistics = pictures.measure(measured, advance).statistics
     try:
-        embedder = Embedder(model.directory)
         with progress("Embedding", len(embedded), "pictures") as advance:
-            return statistics, embedder.embed(embedded, advance)
-    except UnknownNetworkError:  # of an older version: the rest is compared
+            return statistics, model.embedder.embed(embedded, advance)
+    except UnknownNetworkError:  # the rest is compared
         return statistics, None
