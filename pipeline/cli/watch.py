@@ -40,6 +40,11 @@ def watch(
     """Look at each new span, and run the pipeline where that is due. Statuses are those of run."""
     seconds = parse_interval(every)
     settings = load(config, overrides)
+    if not settings.dataset.spans:
+        raise UserError(
+            f"dataset.archive={settings.dataset.archive} is one data set, and `watch` looks at "
+            "what comes in. Give dataset.spans."
+        )
     from inception_finetune.pipeline.locks import watch_lock
     from inception_finetune.pipeline.places import require_no_pattern
     from inception_finetune.pipeline.watch.loop import watch_for_ever

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 from inception_finetune.components.drift.look import take_look
-from inception_finetune.components.errors import UserError
 from inception_finetune.components.evaluation.metrics import ACCURACY
 from inception_finetune.components.steps import Step
 from inception_finetune.pipeline import local
@@ -73,11 +72,6 @@ def watch_once(config: Config, say: Callable[[str], None], *, verbose: bool = Fa
     Raises:
       UserError: for each foreseeable failure, in one line; one of a run is in its line as well.
     """
-    if not config.dataset.spans:
-        raise UserError(
-            f"dataset.archive={config.dataset.archive} is one data set, and `watch` looks at what "
-            "comes in. Give dataset.spans."
-        )
     root = Path(config.root)
     with as_user_error(), pipeline_lock(root):
         lines = _look_at_new_spans(config, say)
@@ -99,7 +93,7 @@ def _look_at_new_spans(config: Config, say: Callable[[str], None]) -> list[Line]
     for place, span in enumerate(new):
         line = _look(config, span, chosen, model, [*known, *written], reader)
         if place == len(new) - 1:
-            situation = _situation(config, chosen, model, [*known, *written, line])
+            situation = situation_of(config, chosen, model, [*known, *written, line])
             runs, reason = decide(situation, config.watch)
             line = replace(line, decision=RUN if runs else WAIT, reason=reason)
         written.append(write_line(config, line))
@@ -157,10 +151,17 @@ def _named(test: str, p: float) -> str:
     return f"{test} (p = {p:.2g})" if p else test
 
 
-def _situation(
+def situation_of(
     config: Config, chosen: ChosenSpans, model: ModelInService | None, lines: list[Line]
 ) -> Situation:
-    """Describes what is known when the last of `lines`, which is not written yet, is decided."""
+    """Describes what is known when the last of `lines` is decided.
+
+    Args:
+      config: of the pipeline.
+      chosen: the spans that are there, at least one.
+      model: in service, if one is.
+      lines: all, oldest first; the last one need not be written yet.
+    """
     newest, taught = chosen.all[-1].number, _taught(config, model)
     decided = [place for place, line in enumerate(lines) if line.decision == RUN]
     since = lines[decided[-1] + 1 :] if decided else lines

@@ -18,7 +18,6 @@ from inception_finetune.pipeline.history.outcome import latest_pushed
 from inception_finetune.pipeline.history.runs import read_latest_run, read_runs
 from inception_finetune.pipeline.locks import watch_lock
 from inception_finetune.pipeline.watch.lines import read_lines, write_line
-from inception_finetune.pipeline.watch.watch import watch_once
 
 pytestmark = pytest.mark.e2e
 DAY = 250  # digits
@@ -145,10 +144,14 @@ def test_one_watch_at_a_time(tmp_path, run_command):
     assert "one `watch` at a time works in a pipeline's root. Wait until it is done" in err
 
 
-def test_data_without_spans_are_refused(tmp_path):
-    config = load_config("digits", [f"root={tmp_path}"])
-    with pytest.raises(UserError, match=r"archive=digits is one data set, .* Give dataset.spans."):
-        watch_once(config, print)
+def test_data_without_spans_are_refused_before_anything_is_made(tmp_path, run_command):
+    status, _, err = run_command("watch", "-c", "digits", f"root={tmp_path}/root")
+    assert status == 1
+    assert err == (
+        "error: dataset.archive=digits is one data set, and `watch` looks at what comes in. "
+        "Give dataset.spans.\n"
+    )
+    assert not (tmp_path / "root").exists()
 
 
 def test_a_span_has_one_line(tmp_path):
