@@ -1,11 +1,11 @@
 """One pass of `watch`: new spans are read and looked at, a decision is taken and carried out."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from inception_finetune.components.drift.look import take_look
+from inception_finetune.components.drift.look import TestResult, take_look
 from inception_finetune.components.evaluation.metrics import ACCURACY
 from inception_finetune.components.steps import Step
 from inception_finetune.pipeline import local
@@ -46,6 +46,7 @@ from inception_finetune.pipeline.watch.reference import (
     seed_of,
 )
 
+_NAMED: Final = 3  # tests in an alarm's words
 _LATER: Final = "decided with the last span of the pass"
 
 
@@ -142,13 +143,17 @@ def _look(
         level=look.level,
         smallest_p=look.smallest.p,
         test=look.smallest.name,
-        alarms=", ".join(_named(one.name, one.p) for one in look.alarms),
+        alarms=in_words(look.alarms),
         note="; ".join(notes),
     )
 
 
-def _named(test: str, p: float) -> str:
-    return f"{test} (p = {p:.2g})" if p else test
+def in_words(alarms: Sequence[TestResult]) -> str:
+    """Returns the tests that have raised an alarm, the most unusual first; empty for none."""
+    found = sorted(alarms, key=lambda test: test.p)
+    named = [f"{one.name} (p = {one.p:.2g})" if one.p else one.name for one in found[:_NAMED]]
+    more = [f"{len(found) - _NAMED:,} more"] if len(found) > _NAMED else []
+    return ", ".join([*named, *more])
 
 
 def situation_of(

@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from inception_finetune.components.drift.look import TestResult
 from inception_finetune.pipeline.config import load_config
 from inception_finetune.pipeline.spans import ChosenSpans, Span, span_number
 from inception_finetune.pipeline.watch.lines import Line
 from inception_finetune.pipeline.watch.reference import ModelInService
-from inception_finetune.pipeline.watch.watch import situation_of
+from inception_finetune.pipeline.watch.watch import in_words, situation_of
 
 
 def line(number: int, **values) -> Line:
@@ -81,3 +82,9 @@ def test_without_a_model_there_is_no_age(config):
 )
 def test_spans_have_tfxs_numbers(name, number):
     assert span_number(name) == number
+
+
+def test_alarms_are_the_most_unusual_tests_in_words():
+    tests = [TestResult(name, p) for name, p in (("a", 1e-5), ("b", 3e-9), ("c", 0.0), ("d", 1e-6))]
+    assert in_words(tests) == "c, b (p = 3e-09), d (p = 1e-06), 1 more"
+    assert in_words(tests[:1]) == "a (p = 1e-05)" and in_words([]) == ""
