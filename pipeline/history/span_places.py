@@ -11,7 +11,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from inception_finetune.components.dataset.manifest import load_manifest
 from inception_finetune.components.errors import UserError
-from inception_finetune.components.example_gen.executor import SPANS
+from inception_finetune.components.features import SPANS
 from inception_finetune.components.io.marked_folder import MARKER
 from inception_finetune.components.io.record_index import identify
 from inception_finetune.components.io.whole_file import whole_file
@@ -144,6 +144,8 @@ def find_places(
     places.add("checkpoints and unfinished work", [*lost, *marked])
     numbers = {str(run.number) for run in runs}
     places.add("pages", _pages(root, numbers, names))
+    # Of whichever model: it is measured again where its run's examples are still there.
+    places.add("what watch measured of a training", (root / "watch").glob("reference-*.npz"))
     return places
 
 
