@@ -10,6 +10,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture
 def robustness(smallest_config, first_run, run_command):
+    """Other tests push newer versions below the same root."""
     return lambda *arguments: run_command(
         "robustness",
         f"root={smallest_config.root}",
@@ -19,7 +20,8 @@ def robustness(smallest_config, first_run, run_command):
 
 
 def test_a_page_and_facts_of_the_pushed_model(robustness, first_run, tmp_path):
-    status, out, _ = robustness("--pictures", 8, "--save", tmp_path / "new")
+    options = ("--pictures", 8, "--save", tmp_path / "new", "--model", first_run.pushed)
+    status, out, _ = robustness(*options)
     assert status == 0 and "not compared: no version was pushed before it" in out
     facts = json.loads((tmp_path / "new" / "robustness.json").read_text())
     assert len(facts["cells"]) == 45 and facts["clean"]["images"] == 8
@@ -32,7 +34,8 @@ def test_a_page_and_facts_of_the_pushed_model(robustness, first_run, tmp_path):
 def test_a_model_is_compared_by_the_names_of_its_classes(robustness, first_run, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(first_run.pushed, other)
-    options = ("--pictures", 4, "--save", tmp_path / "new", "--other", other)
+    options = ("--pictures", 4, "--save", tmp_path / "new", "--model", first_run.pushed)
+    options += ("--other", other)
     status, out, _ = robustness(*options)
     assert status == 0
     facts = json.loads((tmp_path / "new" / "robustness.json").read_text())
