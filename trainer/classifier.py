@@ -32,7 +32,6 @@ def make_classifier(
         Path(settings.backbone_directory),
         network=settings.network,
         image_size=settings.image_size,
-        batch_norm_momentum=settings.training.batch_norm_momentum,
         expected_fingerprint=settings.backbone_fingerprint,
     )
     classifier = _classifier(loaded.network, settings)
@@ -55,7 +54,7 @@ def restore_classifier(
       ValueError: they are not of such a network.
     """
     backbone = NETWORKS[settings.network]
-    network = build_network(backbone, settings.image_size, settings.training.batch_norm_momentum)
+    network = build_network(backbone, settings.image_size)
     classifier = _classifier(network, settings)
     ours = [*named_variables(backbone, network).values(), *classifier.head.weights]
     for kind in ("kernel", "bias", "beta", "moving_mean", "moving_variance"):

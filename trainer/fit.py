@@ -10,6 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from inception_finetune.components.backbone.compute_dtype import resolve_compute_dtype
+from inception_finetune.components.backbone.keras_network import set_batch_norm_momentum
 from inception_finetune.components.backbone.networks import NETWORKS
 from inception_finetune.components.errors import UserError
 from inception_finetune.trainer import devices, input_fn, model
@@ -84,13 +85,16 @@ def fit(
         execution.log_every,
         training,
     )
+    frozen_steps = training.unfreeze_after * order.steps_per_epoch
+    _check_unfreezing(frozen_steps, total_steps)
+    if classifier.upper is not None:
+        momentum = training.batch_norm_momentum_over(total_steps - frozen_steps)
+        set_batch_norm_momentum(classifier.upper, momentum)
     trainee = model.prepare_training(
         classifier,
         resolve_compute_dtype(settings.compute_dtype),
         from_features=isinstance(train, input_fn.FeatureSource),
     )
-    frozen_steps = training.unfreeze_after * order.steps_per_epoch
-    _check_unfreezing(frozen_steps, total_steps)
     groups = parameter_groups(
         training,
         trainee,

@@ -12,6 +12,7 @@ from inception_finetune.components.settings import Fraction, Section
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_LONGEST_MOMENTUM = 0.99  # of moving statistics, unless another is given
 
 
 class Training(Section):
@@ -41,11 +42,24 @@ class Training(Section):
     clip_norm: float | None = Field(None, gt=0, allow_inf_nan=False)  # of all gradients together
     # Of the average of the weights over the steps, which then is what is validated and exported.
     ema_momentum: float | None = Field(None, ge=0, lt=1)
-    batch_norm_momentum: Fraction = 0.99  # of the trained blocks' moving statistics, per step
+    # Of the trained blocks' moving statistics, per step. "auto": the fewer steps, the lower.
+    batch_norm_momentum: Fraction | Literal["auto"] = "auto"
     # Epochs without a better validation accuracy, or the same at a lower loss, after which to stop.
     patience: int | None = Field(None, ge=1)
     restore_best: bool = True  # export the epoch that was best on validation, not the last one
     seed: int = Field(0, ge=0, lt=2**31)  # initialisation, order of the images, all that is drawn
+
+    def batch_norm_momentum_over(self, steps: int) -> float:
+        """Returns the momentum of the moving statistics for so many steps.
+
+        With one of 0.99, a training of 36 steps would leave statistics that are to 70 % those of
+        the backbone's own pictures. "auto" is the rule by which `tf.train.ExponentialMovingAverage`
+        lowers its decay for few updates, (1 + n) / (10 + n), at most 0.99: after n steps, at most
+        a few parts in 10,000 of the first statistics are left.
+        """
+        if self.batch_norm_momentum == "auto":
+            return min(_LONGEST_MOMENTUM, (1 + steps) / (10 + steps))
+        return self.batch_norm_momentum
 
     @model_validator(mode="after")
     def _one_length(self) -> "Training":

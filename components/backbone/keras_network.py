@@ -5,7 +5,6 @@ normalisation that and ``/BatchNorm``; the layer that ends a block the block's n
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -26,13 +25,12 @@ FEATURE_VECTOR: Final = "global_average"  # the layer that ends every network
 _BATCH_NORM = "/BatchNorm"
 
 
-def build_network(backbone: Backbone, image_size: int, batch_norm_momentum: float) -> "keras.Model":
+def build_network(backbone: Backbone, image_size: int) -> "keras.Model":
     """Builds a network with random weights.
 
     Args:
         backbone: the network's table.
         image_size: side of the images in pixels.
-        batch_norm_momentum: of the moving statistics in training.
 
     Returns:
         A model of ``[B, S, S, 3]`` float32 in [-1, 1] to ``[B, features]`` float32.
@@ -40,16 +38,13 @@ def build_network(backbone: Backbone, image_size: int, batch_norm_momentum: floa
     import tf_keras as keras
 
     images = keras.Input([image_size, image_size, CHANNELS])
-    output = walk(backbone, backbone.blocks, images, _Layers(batch_norm_momentum))
+    output = walk(backbone, backbone.blocks, images, _Layers())
     vector = keras.layers.GlobalAveragePooling2D(name=FEATURE_VECTOR)(output)
     return keras.Model(images, vector, name=backbone.name)
 
 
-@dataclass(frozen=True)
 class _Layers:
     """Operations on Keras' symbolic tensors ``[B, h, w, channels]``."""
-
-    momentum: float
 
     def convolve(
         self, scope: str, convolution: Convolution, value: "keras.KerasTensor"
@@ -75,7 +70,6 @@ class _Layers:
             value = layers.BatchNormalization(
                 scale=False,
                 epsilon=BATCH_NORM_EPSILON,
-                momentum=self.momentum,
                 name=scope + _BATCH_NORM,
             )(value)
         return layers.ReLU(name=f"{scope}/Relu")(value) if convolution.relu else value
@@ -103,6 +97,20 @@ class _Layers:
         from tf_keras import layers
 
         return layers.Identity(name=block.name)(value)
+
+
+def set_batch_norm_momentum(network: "keras.Model", momentum: float) -> None:
+    """Sets the momentum of all moving statistics of a network.
+
+    Args:
+        network: is changed in place.
+        momentum: share of the old value that each training step keeps, in [0, 1].
+    """
+    from tf_keras import layers
+
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = momentum
 
 
 def block_output(network: "keras.Model", block: Block) -> "keras.KerasTensor":

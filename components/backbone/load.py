@@ -61,7 +61,6 @@ def load_backbone(
     *,
     image_size: int,
     network: str = AUTO,
-    batch_norm_momentum: float = 0.99,
     expected_fingerprint: str | None = None,
 ) -> LoadedBackbone:
     """Loads a TF1 or TF2 feature-vector module into Keras and checks the result.
@@ -70,7 +69,6 @@ def load_backbone(
         directory: the module, as `resolve` returns it.
         image_size: pixels a side of the images that the network will get.
         network: name of the network that it must be, or ``auto``.
-        batch_norm_momentum: of the moving statistics in blocks that are trained.
         expected_fingerprint: of the module that a run was configured with.
 
     Raises:
@@ -95,7 +93,7 @@ def load_backbone(
         backbone = choose_network(network, [*listed_names, *checkpoint_names(directory)], directory)
         require_size(backbone, image_size)
         values = module_values(backbone, image_size, module, directory)
-    keras_network = build_network(backbone, image_size, batch_norm_momentum)
+    keras_network = build_network(backbone, image_size)
     fill(backbone, keras_network, values)
 
     with in_one_line(f"Function of the module in {directory} cannot be read", "Fetch it again"):
@@ -104,7 +102,7 @@ def load_backbone(
     probe_size = function.image_size or image_size
     probed_network = keras_network
     if probe_size != image_size:
-        probed_network = build_network(backbone, probe_size, batch_norm_momentum)
+        probed_network = build_network(backbone, probe_size)
         probed_network.set_weights(keras_network.get_weights())
     relative, absolute = check(function, probed_network, probe_size, directory)
     return LoadedBackbone(

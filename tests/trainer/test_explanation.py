@@ -103,7 +103,7 @@ def test_the_network_is_parted_at_any_block_wherever_it_is_cut(inception, traina
 @pytest.fixture(scope="module")
 def inception():
     keras.utils.set_random_seed(0)
-    return build_network(NETWORKS["inception_v3"], 75, 0.99)
+    return build_network(NETWORKS["inception_v3"], 75)
 
 
 def made_pictures(count: int, seed: int, marked: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from inception_finetune.trainer.step import TrainingStep
 @pytest.fixture(scope="module")
 def trainee():
     keras.utils.set_random_seed(0)
-    network = build_network(INCEPTION_V3, 75, 0.99)
+    network = build_network(INCEPTION_V3, 75)
     training = Training(dropout=0.0)
     classifier = model.build_classifier(
         INCEPTION_V3, network, "Mixed_7a", classes=3, fresh=False, training=training

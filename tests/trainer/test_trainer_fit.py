@@ -207,7 +207,8 @@ def test_no_more_than_a_batch_is_in_memory_and_all_are_embedded(sources, tmp_pat
 
 
 def test_training_stops_without_progress_and_exports_the_best_epoch(sources, tmp_path):
-    settings = settings_for(epochs=60, patience=2, learning_rate=0.3, schedule="constant")
+    values = {"learning_rate": 0.3, "schedule": "constant", "batch_norm_momentum": 0.99}
+    settings = settings_for(epochs=60, patience=2, **values)
     classifier = small_classifier(settings.training)
     fit.fit(classifier, *sources, settings, str(tmp_path), execution(100))
     rows = read_history(str(tmp_path / "logs/history.csv"))
@@ -297,3 +298,24 @@ def test_a_better_epoch_survives_only_with_the_state_that_knows_it(tmp_path):
     resumed.note(2, accuracy=0.5, loss=1.0)  # no better
     resumed.note(3, accuracy=0.5, loss=0.9)  # the same accuracy, less loss
     assert resumed.best_epoch == 3
+
+
+@pytest.mark.parametrize(("momentum", "left"), [("auto", 0.0), (0.99, 0.99**18)])
+def test_moving_statistics_are_those_of_the_train_pictures_after_few_steps(
+    sources, tmp_path, momentum, left
+):
+    # Nothing else moves.
+    settings = settings_for(learning_rate=1e-9, batch_norm_momentum=momentum)
+    classifier = small_classifier(settings.training)
+    fit.fit(classifier, *sources, settings, str(tmp_path), execution())
+    convolution, norm, *_ = classifier.upper.layers[1:]
+    inputs = np.concatenate([batch.numpy() for batch, _ in sources[0].batches(100)])
+    outputs = convolution(inputs).numpy()
+    expected = left + (1 - left) * outputs.var(axis=(0, 1, 2))  # it begins at 1
+    np.testing.assert_allclose(norm.moving_variance, expected, rtol=0.2)
+
+
+def test_momentum_of_the_moving_statistics_by_the_number_of_steps():
+    automatic = [settings_for().training.batch_norm_momentum_over(n) for n in (1, 36, 890, 10**6)]
+    assert automatic == [pytest.approx(2 / 11), pytest.approx(37 / 46), 0.99, 0.99]
+    assert settings_for(batch_norm_momentum=0.9).training.batch_norm_momentum_over(36) == 0.9

@@ -34,7 +34,7 @@ def test_constant_is_a_number():
 @pytest.fixture(scope="module")
 def backbone():
     keras.utils.set_random_seed(0)
-    return build_network(INCEPTION_V3, 75, 0.99)
+    return build_network(INCEPTION_V3, 75)
 
 
 def test_only_blocks_from_the_cut_on_and_the_head_learn(backbone):

@@ -53,7 +53,7 @@ def toy_classifier(settings: TrainerSettings, seed: int) -> model.Classifier:
     keras.utils.set_random_seed(seed)
     return model.build_classifier(
         TOY,
-        build_network(TOY, SIZE, settings.training.batch_norm_momentum),
+        build_network(TOY, SIZE),
         CUT,
         classes=len(settings.label_names),
         fresh=False,

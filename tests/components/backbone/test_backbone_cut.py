@@ -16,7 +16,7 @@ BLOCKS = [block.name for block in INCEPTION_V3.blocks[1:]]
 
 @pytest.fixture(scope="module")
 def filled(request):
-    network = build_network(INCEPTION_V3, 75, 0.9)
+    network = build_network(INCEPTION_V3, 75)
     fill(INCEPTION_V3, network, dict(checkpoint_arrays(request.getfixturevalue("standin"))))
     return network, network.get_weights()
 

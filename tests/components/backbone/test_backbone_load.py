@@ -19,9 +19,7 @@ TF1_SIZE = 80  # pixels, fixed
 
 @pytest.fixture(scope="module")
 def backbone(request):
-    return load.load_backbone(
-        request.getfixturevalue("standin"), image_size=75, batch_norm_momentum=0.9
-    )
+    return load.load_backbone(request.getfixturevalue("standin"), image_size=75)
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +51,7 @@ def test_batch_norm_settings(backbone):
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
     assert len(layers) == 94
-    assert {(layer.momentum, layer.epsilon, layer.scale) for layer in layers} == {
-        (0.9, 1e-3, False)
-    }
+    assert {(layer.epsilon, layer.scale) for layer in layers} == {(1e-3, False)}
 
 
 def test_the_seam_between_the_pixel_ranges(backbone, module):
@@ -233,7 +229,7 @@ def test_tf1_checkpoint_is_read_by_its_names(tf1_module, standin):
 
 def test_changed_weights_are_noticed(standin, backbone, module):
     """Keras' network with one channel of one kernel changed is not the module any more."""
-    network = build_network(INCEPTION_V3, 75, 0.99)
+    network = build_network(INCEPTION_V3, 75)
     weights = backbone.network.get_weights()
     weights[0] = weights[0].copy()
     weights[0][:, :, :, 0] *= 1.05

@@ -68,7 +68,7 @@ def loaded(backbone, tmp_path_factory):
     """A stand-in, written and read."""
     directory = tmp_path_factory.mktemp(backbone.name) / "module"
     make_standin(directory, seed=0, network=backbone.name)
-    return load_backbone(directory, image_size=backbone.smallest_size, batch_norm_momentum=0.9)
+    return load_backbone(directory, image_size=backbone.smallest_size)
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +280,7 @@ def test_it_is_the_network_of_keras_applications(name, reference):
         else:
             weight.assign(generator.normal(size=weight.shape) * 0.1)
     backbone = NETWORKS[name]
-    ours = build_network(backbone, 75, 0.99)
+    ours = build_network(backbone, 75)
     fill(backbone, ours, by_slim_name(backbone, theirs))
     images = probe_images(75, 2) * 2 - 1
     expected = theirs(images, training=False).numpy()

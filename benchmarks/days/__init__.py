@@ -1,0 +1,1 @@
+"""A simulated month of days that are watched. ``python -m benchmarks.days``."""
