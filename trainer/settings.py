@@ -52,7 +52,7 @@ class Training(Section):
     def batch_norm_momentum_over(self, steps: int) -> float:
         """Returns the momentum of the moving statistics for so many steps.
 
-        With one of 0.99, a training of 36 steps would leave statistics that are to 70 % those of
+        With one of 0.99, a training of 33 steps would leave statistics that are to 72 % those of
         the backbone's own pictures. "auto" is the rule by which `tf.train.ExponentialMovingAverage`
         lowers its decay for few updates, (1 + n) / (10 + n), at most 0.99: after n steps, at most
         a few parts in 10,000 of the first statistics are left.
