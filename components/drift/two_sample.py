@@ -13,6 +13,7 @@ from inception_finetune.components.drift.sequential import permutation_p_value
 
 _AT_ONCE: Final = 500  # permutations in one product of matrices
 _LABELS_AT_ONCE: Final = 20_000  # permutations of labels, which are counts of classes only
+_ROUNDING: Final = 1e-9  # of sums of the same numbers in another order
 
 
 class Distance(NamedTuple):
@@ -95,7 +96,10 @@ def label_shift(
     seed: int,
     enough: int | None = None,
 ) -> Distance:
-    """Returns how far the share moved that moved most, and the p-value of that.
+    """Returns how far the share moved that moved most, and the p-value of all shares together.
+
+    The p-value is that of Pearson's statistic by random divisions, so that it is exact for classes
+    with few examples too, and small moves of many classes add up.
 
     Args:
       reference: ``[classes]`` int64 counts, at least one in all.
@@ -105,18 +109,21 @@ def label_shift(
       enough: as large ones after which no more are drawn; None draws them all.
     """
     pooled, random = reference + new, np.random.default_rng(seed)
+    moved = float(np.abs(new / new.sum() - reference / reference.sum()).max())
+    expected = pooled * (new.sum() / pooled.sum())
 
-    def shift(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        shares = counts / new.sum() - (pooled - counts) / reference.sum()
-        return np.abs(shares).max(axis=1)
+    def statistic(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Pearson's for a table of two rows, but for a factor that all divisions share."""
+        return ((counts - expected) ** 2 / np.maximum(pooled, 1)).sum(axis=1)
 
-    value = float(shift(new[None])[0])
+    bound = statistic(new[None])[0] * (1 - _ROUNDING)
 
     def is_as_large(count: int) -> npt.NDArray[np.bool_]:
-        return shift(random.multivariate_hypergeometric(pooled, new.sum(), size=count)) >= value
+        divided = random.multivariate_hypergeometric(pooled, new.sum(), size=count)
+        return statistic(divided) >= bound
 
     p = permutation_p_value(is_as_large, permutations, enough=enough, at_once=_LABELS_AT_ONCE)
-    return Distance(value, p)
+    return Distance(moved, p)
 
 
 def largest_chance_shift(

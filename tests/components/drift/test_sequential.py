@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from inception_finetune.components.drift import look as looks
 from inception_finetune.components.drift.look import TESTS, Measured, take_look
@@ -95,6 +96,33 @@ def test_both_permutation_tests_are_sequential_in_the_same_way():
     )
     assert labels.p < 0.001
     assert label_shift(counts[0], counts[0] // 10, permutations=1000, seed=0).p == 1.0
+
+
+def test_small_moves_of_many_classes_add_up():
+    reference = np.full(10, 100)
+    moved = np.repeat([16, 4], 5)  # no class moves by more than 6 points
+    found = label_shift(reference, moved, permutations=200_000, seed=0)
+    assert found.value == pytest.approx(0.06)
+    table = np.array([reference, moved])
+    expected = stats.chi2_contingency(table).pvalue
+    assert expected < 3e-4 and found.p == pytest.approx(expected, rel=0.5)
+    assert label_shift(reference, np.full(10, 10), permutations=1000, seed=0).p == 1.0
+
+
+def test_p_values_of_labels_are_uniform_where_nothing_changes():
+    random = np.random.default_rng(5)
+    shares = np.array([0.5, 0.3, 0.15, 0.04, 0.01])
+    found = [
+        label_shift(
+            random.multinomial(300, shares),
+            random.multinomial(60, shares),
+            permutations=199,
+            seed=seed,
+        ).p
+        for seed in range(400)
+    ]
+    for level in (0.05, 0.2, 0.5):
+        assert stats.binomtest(int(np.sum(np.array(found) <= level)), 400, level).pvalue > 1e-3
 
 
 def measured(random, count, *, shift=0.0, shares=(0.5, 0.3, 0.2), brightness=0.0) -> Measured:
