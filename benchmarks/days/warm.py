@@ -14,8 +14,8 @@ _COLD_EPOCHS: Final = 9
 def measure_warm(given: Given, seed: int) -> dict[str, Any]:
     """Trains on a later window from the backbone, and from the last model in a third of the steps.
 
-    Both schedules end at a rate of 0. What the cold training has reached is its best validation
-    accuracy, at the first epoch that has it.
+    What the cold training has reached is its best validation accuracy, at the first epoch that has
+    it. The warm one has a third of the steps until then, at the end of which its rate is 0 too.
 
     Args:
       given: pictures and pipeline.
@@ -32,16 +32,21 @@ def measure_warm(given: Given, seed: int) -> dict[str, Any]:
     for day in range(before + 1, after + 1):
         # Without the new class: both have the same to learn.
         given.write_day(day, np.random.default_rng([3, seed, day]), like=1)
-    warm = _curve(load_config("cifar10", [*seeded, f"training.epochs={_COLD_EPOCHS // 3}"]))
-    cold = _curve(load_config("cifar10", [*cold_epochs, "training.start_from=backbone"]))
+    # Refused, so that the warm training does not start from it.
+    from_backbone = ["training.start_from=backbone", "gate.min_accuracy=1"]
+    cold = _curve(load_config("cifar10", [*cold_epochs, *from_backbone]))
     target = max(row["val_accuracy"] for row in cold)
-    [of_cold, *_] = [row["step"] for row in cold if row["val_accuracy"] >= target]
-    of_warm = next((row["step"] for row in warm if row["val_accuracy"] >= target), None)
+    [of_cold, *_] = [int(row["step"]) for row in cold if row["val_accuracy"] >= target]
+    steps = ["training.epochs=null", f"training.steps={of_cold // 3}"]
+    warm = _curve(load_config("cifar10", [*seeded, *steps]))
     return {
-        **{"seed": seed, "target": target, "steps": {"warm": of_warm, "cold": of_cold}},
-        "ratio": None if of_warm is None else of_warm / of_cold,
-        "warm": [(row["step"], row["val_accuracy"]) for row in warm],
-        "cold": [(row["step"], row["val_accuracy"]) for row in cold],
+        "seed": seed,
+        "cold": {"steps": of_cold, "accuracy": target},
+        "warm": {"steps": int(warm[-1]["step"]), "accuracy": warm[-1]["val_accuracy"]},
+        "curves": {
+            name: [(row["step"], row["val_accuracy"]) for row in rows]
+            for name, rows in (("cold", cold), ("warm", warm))
+        },
     }
 
 
