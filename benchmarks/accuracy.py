@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.data import load_pictures, with_long_tail, write_folders
+from benchmarks.data import load_pictures, with_long_tail, with_train, write_folders
 from inception_finetune.components.evaluation.learning_curve import FILE, read_history
 from inception_finetune.components.evaluation.metrics import ACCURACY
 from inception_finetune.components.steps import Step
@@ -82,14 +82,17 @@ def main(
         float | None,
         typer.Option(help="Train pictures of the first class over those of the last."),
     ] = None,
+    train: Annotated[
+        int | None, typer.Option(help="Train pictures, validation among them.", min=1)
+    ] = None,
     output: Annotated[Path, typer.Option(help="Receives one JSON object a line.")] = Path(
         "build/accuracy.jsonl"
     ),
 ) -> None:
     """Accuracy and cost of training recipes on a data set, as a table.
 
-    With --long-tail, the train pictures of `dataset.archive`, of CIFAR's form, are thinned out; all
-    test pictures stay, so that accuracy is the mean recall of the classes.
+    With --long-tail or --train, the train pictures of `dataset.archive`, of CIFAR's form, are
+    thinned out; all test pictures stay, so that accuracy is the mean recall of the classes.
     """
     names = list(recipe or RECIPES)
     if unknown := [name for name in names if name not in RECIPES]:
@@ -97,11 +100,15 @@ def main(
     load_tensorflow(verbose=False)
     results: list[Result] = []
     output.parent.mkdir(parents=True, exist_ok=True)
-    if long_tail is not None:
-        folder = output.with_name(f"long-tail-{long_tail:g}")
-        shutil.rmtree(folder, ignore_errors=True)
+    if long_tail is not None or train is not None:
         pictures = load_pictures(load_config(config, overrides or ()))
-        write_folders(with_long_tail(pictures, long_tail), folder)
+        if train is not None:
+            pictures = with_train(pictures, train)
+        if long_tail is not None:
+            pictures = with_long_tail(pictures, long_tail)
+        folder = output.with_suffix(".pictures")
+        shutil.rmtree(folder, ignore_errors=True)
+        write_folders(pictures, folder)
         overrides = [*(overrides or ()), f"dataset.archive={folder}"]
     with output.open("a", encoding="utf-8") as lines:
         for name in names:

@@ -1,6 +1,7 @@
 """What the benchmarks work on: an archive, as a few images or as folders of pictures."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -76,12 +77,25 @@ def with_long_tail(pictures: Pictures, ratio: float, seed: int = 0) -> Pictures:
 
     Cui et al., "Class-Balanced Loss Based on Effective Number of Samples" (2019), section 5.1.
     """
-    random, classes = np.random.default_rng(seed), len(pictures.label_names)
+    classes = len(pictures.label_names)
+    return _thinned(
+        pictures, [ratio ** (-label / max(classes - 1, 1)) for label in range(classes)], seed
+    )
+
+
+def with_train(pictures: Pictures, count: int, seed: int = 0) -> Pictures:
+    """Thins the train pictures to about `count`, the same share of each class."""
+    share = count / pictures.splits.count(features.TRAIN)
+    return _thinned(pictures, [min(share, 1.0)] * len(pictures.label_names), seed)
+
+
+def _thinned(pictures: Pictures, shares: Sequence[float], seed: int) -> Pictures:
+    """Keeps a random share of the train pictures of each class, one at least, and all others."""
+    random = np.random.default_rng(seed)
     is_train = np.array(pictures.splits) == features.TRAIN
     kept = [np.flatnonzero(~is_train)]
-    for label in range(classes):
+    for label, share in enumerate(shares):
         members = np.flatnonzero(is_train & (pictures.labels == label))
-        share = ratio ** (-label / max(classes - 1, 1))
         kept.append(random.permutation(members)[: max(round(share * len(members)), 1)])
     order = np.sort(np.concatenate(kept))
     splits = [pictures.splits[place] for place in order]
