@@ -126,14 +126,12 @@ def _compile(config: Config, inputs: Inputs, steps: int) -> dict[str, Any]:
     places = Inputs(
         records=f"{data}/{RECORDS}",
         schema_file=f"{data}/{schema_name(inputs)}",
-        dataset_fingerprint=inputs.dataset_fingerprint,
         label_names=inputs.label_names,
         network=inputs.network,
         backbone=f"{data}/{BACKBONE}",
         backbone_fingerprint=inputs.backbone_fingerprint,
         serving=serving,
         metadata=None,  # the cluster has its own
-        spans=inputs.spans,
     )
 
     def make_baseline(candidate: BaseChannel) -> BaseNode:

@@ -106,7 +106,7 @@ def test_an_upload_is_made_once_and_never_replaced(model, tmp_path):
     schema = tmp_path / "schema.pbtxt"
     schema.write_text("schema")
     inputs = Inputs(
-        str(model), str(schema), "", ("a",), "inception_v3", str(model), "fingerprint", "", None
+        str(model), str(schema), ("a",), "inception_v3", str(model), "fingerprint", "", None
     )
     for place in (f"s3://{BUCKET}/upload", str(tmp_path / "volume")):
         assert upload(Upload(inputs, "1"), place, lambda part: None)
