@@ -21,7 +21,9 @@ TRUNK_DTYPE: Final = "trunk/dtype"  # bytes, b"float32" or b"bfloat16"
 # Property of their artifact: how many records, each a view of an image, an earlier one had.
 KNOWN_RECORDS: Final = "known_records"
 
-# Property of the Examples artifact, where its examples are a window: pictures by span, as JSON.
+# Properties of the Examples artifact: sha256 of the data set's pictures, labels and names; and,
+# where it is a window, pictures by span, as JSON.
+DATASET_FINGERPRINT: Final = "dataset_fingerprint"
 SPANS: Final = "spans"
 
 CHANNELS: Final = 3

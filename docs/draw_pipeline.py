@@ -60,7 +60,6 @@ def _steps(preset: str, *overrides: str) -> Mapping[str, BaseNode]:
     inputs = Inputs(
         records="records",
         schema_file="schema.pbtxt",
-        dataset_fingerprint="",
         label_names=("cat", "dog"),
         network="inception_v3",
         backbone="backbone",

@@ -20,7 +20,7 @@ from inception_finetune.components.io.whole_file import whole_file
 from inception_finetune.components.steps import Step
 from inception_finetune.components.warm_start.start import SAME_SETTINGS
 from inception_finetune.kubeflow import parameters as runtime
-from inception_finetune.kubeflow import platform, visualizations
+from inception_finetune.kubeflow import platform, visualizations, window
 from inception_finetune.kubeflow.baseline import PushedBaseline, PushedStart
 from inception_finetune.kubeflow.task_states import push_only_when_blessed
 from inception_finetune.kubeflow.upload import (
@@ -29,13 +29,13 @@ from inception_finetune.kubeflow.upload import (
     plan_upload,
     schema_name,
     storage_folder,
+    uploads_folder,
 )
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.failure import as_user_error
 from inception_finetune.pipeline.inputs import Inputs, prepare_inputs
 from inception_finetune.pipeline.locks import pipeline_lock
 from inception_finetune.pipeline.pipeline import create_pipeline, execution
-from inception_finetune.trainer.order import TrainingOrder
 from inception_finetune.trainer.settings import TrainerSettings
 
 COMMAND = ("python", "-m", "inception_finetune.kubeflow.entrypoint")
@@ -65,10 +65,12 @@ def compile_pipeline(config: Config, output: Path) -> None:
     job = _compile(config, inputs, steps)
     package = job["pipelineSpec"]
     package["defaultPipelineRoot"] = f"{storage_folder(config)}/runs"
+    runtime.insert(package, runtime.parameters(config, plan.place(config), steps))
+    if inputs.spans:
+        window.insert(package, config.kubeflow.image, _compiled_for(config, inputs))
     platform.apply(package, config.kubeflow, _environments(config))
     push_only_when_blessed(package)
     visualizations.declare(package)
-    runtime.insert(package, runtime.parameters(config, plan.place(config), steps))
     documents = [package]
     if output.suffix in KUBEFLOW:
         documents += platform.documents(package, config.kubeflow)
@@ -113,27 +115,30 @@ def _check(config: Config, output: Path) -> None:
 def _compile(config: Config, inputs: Inputs, steps: int) -> dict[str, Any]:
     """TFX's own compilation, with places and length of the training as the tasks must see them."""
     training = config.training.model_copy(update={"epochs": None, "steps": steps})
-    handle, archive = map(_without_folder, (config.backbone.handle, config.dataset.archive))
+    handle = _without_folder(config.backbone.handle)
+    dataset = {
+        key: _without_folder(place)
+        for key in ("archive", "spans", "golden", "corrections")
+        if (place := getattr(config.dataset, key))
+    }
     on_cluster = config.model_copy(
         update={
             "root": config.kubeflow.work,
             "training": training,
             "backbone": config.backbone.model_copy(update={"handle": handle}),
-            "dataset": config.dataset.model_copy(update={"archive": archive}),
+            "dataset": config.dataset.model_copy(update=dataset),
         }
     )
     data, serving = map(runtime.placeholder, (runtime.DATA, runtime.SERVING))
     places = Inputs(
         records=f"{data}/{RECORDS}",
         schema_file=f"{data}/{schema_name(inputs)}",
-        dataset_fingerprint=inputs.dataset_fingerprint,
         label_names=inputs.label_names,
         network=inputs.network,
         backbone=f"{data}/{BACKBONE}",
         backbone_fingerprint=inputs.backbone_fingerprint,
         serving=serving,
         metadata=None,  # the cluster has its own
-        spans=inputs.spans,
     )
 
     def make_baseline(candidate: BaseChannel) -> BaseNode:
@@ -175,5 +180,15 @@ def _training_steps(config: Config, inputs: Inputs) -> int:
     if training.steps:
         return training.steps
     examples = load_manifest(Path(inputs.records)).counts[features.TRAIN]
-    order = TrainingOrder(examples, 1, training.batch_size, training.seed)
-    return (training.epochs or 1) * order.steps_per_epoch
+    return window.steps_of(training.epochs or 1, examples, training.batch_size)
+
+
+def _compiled_for(config: Config, inputs: Inputs) -> window.CompiledFor:
+    return window.CompiledFor(
+        uploads=uploads_folder(config),
+        name=config.name,
+        label_names=inputs.label_names,
+        backbone_fingerprint=inputs.backbone_fingerprint,
+        epochs=config.training.epochs or 1,
+        batch_size=config.training.batch_size,
+    )

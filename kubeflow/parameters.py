@@ -16,6 +16,8 @@ from inception_finetune.components.evaluation.metrics import ACCURACY, METRICS
 from inception_finetune.pipeline.config import Config
 
 DATA = "data"
+SPAN = "span"
+NEWEST = "newest"  # a value of SPAN
 SERVING = "serving"
 TRAINING_STEPS = "training_steps"
 LEARNING_RATE = "learning_rate"
@@ -41,12 +43,23 @@ class Parameter:
 
 
 def parameters(config: Config, data: str, training_steps: int) -> tuple[Parameter, ...]:
-    """Those of a package, with the values of `config` as defaults."""
+    """Those of a package, with the values of `config` as defaults.
+
+    Of a package of spans, `data` and `training_steps` are left to its task `window`.
+    """
     serving = f"{config.kubeflow.storage}/serving/{config.name}"
+    folder, steps, of_spans = "folder that `kubeflow upload` wrote", "optimizer steps", []
+    if config.dataset.spans:
+        data, training_steps = "", config.training.steps or 0
+        folder += "; empty: the one that `span` names"
+        steps += "; 0: the configured epochs of the window"
+        text = "the newest upload whose newest span is this one, such as 2026-11-27, or `newest`"
+        of_spans = [Parameter(SPAN, "STRING", NEWEST, text)]
     return (
-        Parameter(DATA, "STRING", data, "folder that `kubeflow upload` wrote"),
+        Parameter(DATA, "STRING", data, folder),
+        *of_spans,
         Parameter(SERVING, "STRING", serving, "folder of the pushed versions"),
-        Parameter(TRAINING_STEPS, "NUMBER_INTEGER", training_steps, "optimizer steps"),
+        Parameter(TRAINING_STEPS, "NUMBER_INTEGER", training_steps, steps),
         Parameter(
             LEARNING_RATE, "NUMBER_DOUBLE", config.training.learning_rate, "Adam's highest rate"
         ),

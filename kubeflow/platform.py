@@ -8,10 +8,11 @@ from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes
 
 from inception_finetune.components.errors import UserError
 from inception_finetune.components.steps import Step
+from inception_finetune.kubeflow.window import TASK as WINDOW
 from inception_finetune.pipeline.kubeflow_settings import Kubeflow, Resources
 
-# What changes without any of its inputs: the pushed models.
-NEVER_CACHED = (Step.BASELINE, Step.WARM_START)
+# What changes without any of their inputs: the pushed models, and the uploads.
+NEVER_CACHED = (Step.BASELINE, Step.WARM_START, WINDOW)
 
 
 def apply(

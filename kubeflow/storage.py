@@ -174,6 +174,51 @@ def read(place: str) -> bytes | None:
         return store.cat_file(path) if store.exists(path) else None
 
 
+def read_in_folders(place: str, name: re.Pattern[str], file: str) -> dict[str, bytes]:
+    """Reads a small file in each of the folders that lie directly below a place.
+
+    Args:
+      place: address of the folder above them.
+      name: what the whole name of a folder must match.
+      file: name of the file.
+
+    Returns:
+      Content by the folder's name; without folders that have no such file.
+
+    Raises:
+      UserError: the store refuses.
+    """
+    with _one_line(place):
+        store, path = _open(place)
+        try:
+            names = [listed.rstrip("/").rpartition("/")[2] for listed in store.ls(path, False)]
+        except FileNotFoundError:
+            return {}
+        files = {f"{path}/{one}/{file}": one for one in names if name.fullmatch(one)}
+        found = {}
+        for key, content in (store.cat(list(files), on_error="return") if files else {}).items():
+            if isinstance(content, bytes):
+                found[files[key]] = content
+            elif not isinstance(content, FileNotFoundError | NotADirectoryError):
+                raise content
+        return found
+
+
+def write(content: bytes, place: str) -> None:
+    """Writes a small file.
+
+    Args:
+      content: of the file.
+      place: its address.
+
+    Raises:
+      UserError: the store refuses.
+    """
+    with _one_line(place):
+        store, path = _open(place)
+        store.pipe_file(path, content)
+
+
 def _require_inside(key: str, place: str) -> None:
     """Refuses a key that would be copied to another folder than its own: it is no path."""
     if ".." in key.split("/"):

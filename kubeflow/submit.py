@@ -17,6 +17,7 @@ import kfp
 from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineSpec
 
 from inception_finetune.components.errors import UserError
+from inception_finetune.kubeflow.parameters import DATA, NEWEST, SPAN
 from inception_finetune.kubeflow.schedules import Schedule, list_schedules
 from inception_finetune.kubeflow.task_states import task_names
 
@@ -116,6 +117,25 @@ def parse_parameters(package: Package, assignments: Sequence[str]) -> dict[str, 
             f"{' '.join(f'{name}=VALUE' for name in missing)}."
         )
     return values
+
+
+def data_of_each_run(package: Package, values: Mapping[str, object]) -> str | None:
+    """Says what each run of a recurring run reads.
+
+    Args:
+      package: the package.
+      values: of its parameters, as `parse_parameters` gives them.
+
+    Returns:
+      A line; None for a package that is not of spans, whose `data` does not change.
+    """
+    if SPAN not in package.spec.root.input_definitions.parameters:
+        return None
+    if data := values.get(DATA):
+        return f"each run reads {data}, whatever is uploaded later"
+    span = values.get(SPAN, NEWEST)
+    which = "the newest upload" if span == NEWEST else f"the newest upload of span {span}"
+    return f"each run reads {which} of {package.name} that is there when it starts"
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,34 @@
 """What tasks read besides artifacts, in one folder that never changes once it is written."""
 
 import hashlib
-import json
-import tempfile
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+
+from pydantic import AwareDatetime, ValidationError
 
 from inception_finetune.components.dataset import manifest
 from inception_finetune.components.errors import UserError
+from inception_finetune.components.settings import Section
 from inception_finetune.kubeflow import storage
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.inputs import Inputs
 
 RECORDS, BACKBONE = "records", "backbone"
-# Written last, with the upload's own digest: a folder without it is not whole.
+# A `Marker`, written last: a folder without it is not whole.
 COMPLETE = "complete.json"
+_DIGEST = 12  # of its digits in the name of a folder
+
+
+class Marker(Section):
+    """What an upload says of itself; of a window of spans, also how it is found."""
+
+    digest: str  # sha256 of all that is uploaded
+    span: str | None = None  # the newest one's name
+    uploaded: AwareDatetime | None = None  # or last found to be there already
+    backbone_fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +52,18 @@ class Upload:
         Raises:
           UserError: `kubeflow.storage` is missing or not in an object store.
         """
-        return f"{storage_folder(config)}/data/{config.name}-{self.digest[:12]}"
+        return f"{uploads_folder(config)}/{config.name}-{self.digest[:_DIGEST]}"
+
+    def marker(self) -> Marker:
+        """Returns what the folder's marker is to say now."""
+        if not self.inputs.spans:
+            return Marker(digest=self.digest)
+        return Marker(
+            digest=self.digest,
+            span=list(self.inputs.spans)[-1].partition(" (")[0],
+            uploaded=datetime.now(UTC),
+            backbone_fingerprint=self.inputs.backbone_fingerprint,
+        )
 
 
 def schema_name(inputs: Inputs) -> str:
@@ -70,6 +94,9 @@ def plan_upload(inputs: Inputs) -> Upload:
 def upload(plan: Upload, place: str, announce: Callable[[str], None]) -> bool:
     """Copies records, schema and backbone to a folder.
 
+    Of a window that is there already, the time of the upload is written anew: it is again the
+    last one of its span.
+
     Args:
       plan: what to upload.
       place: the folder, on this machine or in an object store.
@@ -82,24 +109,61 @@ def upload(plan: Upload, place: str, announce: Callable[[str], None]) -> bool:
       UserError: the store refuses, or the folder holds another upload.
     """
     marker = f"{place}/{COMPLETE}"
-    content = json.dumps({"digest": plan.digest}).encode()
     present = storage.read(marker)
-    if present == content:
-        return False
     if present is not None:
-        raise UserError(
-            f"{place} holds other data, which an upload does not replace. Give another folder."
-        )
-    announce("records")
-    storage.store(Path(plan.inputs.records), f"{place}/{RECORDS}")
-    announce("backbone")
-    storage.store(Path(plan.inputs.backbone), f"{place}/{BACKBONE}")
-    storage.store_file(Path(plan.inputs.schema_file), f"{place}/{schema_name(plan.inputs)}")
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        storage.store_file(Path(file.name), marker)
-    return True
+        known = parse_marker(present)
+        if known is None or known.digest != plan.digest:
+            raise UserError(
+                f"{place} holds other data, which an upload does not replace. Give another folder."
+            )
+        if not plan.inputs.spans:
+            return False
+    else:
+        announce("records")
+        storage.store(Path(plan.inputs.records), f"{place}/{RECORDS}")
+        announce("backbone")
+        storage.store(Path(plan.inputs.backbone), f"{place}/{BACKBONE}")
+        storage.store_file(Path(plan.inputs.schema_file), f"{place}/{schema_name(plan.inputs)}")
+    storage.write(plan.marker().model_dump_json(exclude_none=True).encode(), marker)
+    return present is None
+
+
+def parse_marker(content: bytes) -> Marker | None:
+    """Reads a marker; None where it is none that this program has written."""
+    try:
+        return Marker.model_validate_json(content)
+    except ValidationError:
+        return None
+
+
+def find_markers(folder: str, name: str) -> dict[str, Marker | None]:
+    """Reads the markers of all whole uploads of a pipeline.
+
+    Args:
+      folder: as `uploads_folder` gives it.
+      name: of the pipeline.
+
+    Returns:
+      By the upload's address; None for one that this program has not written.
+
+    Raises:
+      UserError: the store refuses.
+    """
+    names = re.compile(rf"{re.escape(name)}-[0-9a-f]{{{_DIGEST}}}")
+    contents = storage.read_in_folders(folder, names, COMPLETE)
+    return {f"{folder}/{one}": parse_marker(content) for one, content in contents.items()}
+
+
+def uploads_folder(config: Config) -> str:
+    """Returns the folder of all uploads.
+
+    Args:
+      config: the configuration.
+
+    Raises:
+      UserError: `kubeflow.storage` is missing or not in an object store.
+    """
+    return f"{storage_folder(config)}/data"
 
 
 def storage_folder(config: Config) -> str:

@@ -29,7 +29,6 @@ class Inputs:
 
     records: str  # folder of `<split>-*.tfrecord`
     schema_file: str
-    dataset_fingerprint: str  # sha256 of the archive's pictures, labels and names
     label_names: tuple[str, ...]
     network: str  # one of components/backbone/networks, which the backbone is
     backbone: str  # link to the module's folder
@@ -68,7 +67,6 @@ def prepare_inputs(config: Config) -> Inputs:
     return Inputs(
         records=str(records),
         schema_file=str(_write_schema(root / "schema", len(manifest.label_names))),
-        dataset_fingerprint=manifest.fingerprint,
         label_names=tuple(manifest.label_names),
         network=backbone.name,
         backbone=str(_link_backbone(root / "backbones", directory, fingerprint)),

@@ -74,7 +74,6 @@ def create_pipeline(
             ]
         ),
         code_fingerprint=code_fingerprint(Step.EXAMPLE_GEN),
-        spans=inputs.spans,
     )
     examples = example_gen.outputs["examples"]
     schema_gen = ImportSchemaGen(schema_file=inputs.schema_file)
@@ -332,8 +331,6 @@ def _report_settings(config: Config, inputs: Inputs) -> ReportSettings:
             "backbone": {**config.backbone.model_dump(mode="json"), "network": inputs.network},
             "training": config.training.identity.model_dump(mode="json"),
         },
-        dataset_fingerprint=inputs.dataset_fingerprint,
-        spans=inputs.spans,
         backbone_fingerprint=inputs.backbone_fingerprint,
         metadata=inputs.metadata,
         code_fingerprint=code_fingerprint(Step.MODEL_REPORT),

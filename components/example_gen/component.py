@@ -1,15 +1,11 @@
 """ImportExampleGen, TFX's component with an executor that streams."""
 
-import json
-from collections.abc import Mapping
-
 from google.protobuf import any_pb2, struct_pb2
 from tfx.components import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
 from inception_finetune.components.example_gen.executor import CODE, Executor
-from inception_finetune.components.features import SPANS
 
 
 class ImportExampleGen(FileBasedExampleGen):
@@ -22,24 +18,17 @@ class ImportExampleGen(FileBasedExampleGen):
         input_base: str,
         input_config: example_gen_pb2.Input,
         code_fingerprint: str,
-        spans: Mapping[str, int],
     ) -> None:
         """Describes the step.
 
         Args:
-          input_base: the folder of the files.
+          input_base: the folder of the files, and of the manifest of their conversion.
           input_config: a pattern for each split.
           code_fingerprint: of the executor; another one does not take a cached result.
-          spans: number of pictures of each span that the files are a window of, if they are one.
         """
         packed = any_pb2.Any()
         packed.Pack(
-            struct_pb2.Struct(
-                fields={
-                    CODE: struct_pb2.Value(string_value=code_fingerprint),
-                    SPANS: struct_pb2.Value(string_value=json.dumps(spans) if spans else ""),
-                }
-            )
+            struct_pb2.Struct(fields={CODE: struct_pb2.Value(string_value=code_fingerprint)})
         )
         super().__init__(
             input_base=input_base,

@@ -1,10 +1,11 @@
 """Streams records to examples, without the shuffle that an engine without disks keeps in memory."""
 
+import json
+from pathlib import Path
 from typing import Any, Final
 
 import apache_beam as beam
 import tensorflow as tf
-from google.protobuf import struct_pb2
 from tfx import types
 from tfx.components.example_gen import write_split
 from tfx.components.example_gen.import_example_gen import executor
@@ -14,7 +15,8 @@ from tfx.types import artifact_utils
 from tfx.types import standard_component_specs as specs
 from tfx.utils import proto_utils
 
-from inception_finetune.components.features import SPANS
+from inception_finetune.components.dataset.manifest import MANIFEST_FILE, load_manifest
+from inception_finetune.components.features import DATASET_FINGERPRINT, SPANS
 
 CODE: Final = "code_fingerprint"  # in the component's custom configuration, a Struct
 _Artifacts = dict[str, list[types.Artifact]]
@@ -39,8 +41,7 @@ class Executor(executor.Executor):
         examples.split_names = artifact_utils.encode_split_names(
             [split.name for split in config.splits]
         )
-        if spans := _spans(exec_properties):
-            examples.set_string_custom_property(SPANS, spans)
+        _note_origin(Path(exec_properties[specs.INPUT_BASE_KEY]), examples)
         with self._make_beam_pipeline() as pipeline:
             as_bytes = {specs.OUTPUT_DATA_FORMAT_KEY: example_gen_pb2.FORMAT_PROTO}
             splits = self.GenerateExamplesByBeam(pipeline, exec_properties | as_bytes)
@@ -59,13 +60,14 @@ class Executor(executor.Executor):
         )
 
 
-def _spans(exec_properties: dict[str, Any]) -> str:
-    """Returns the spans of the component's custom configuration; "" where there are none."""
-    config, given = example_gen_pb2.CustomConfig(), struct_pb2.Struct()
-    proto_utils.json_to_proto(exec_properties.get(specs.CUSTOM_CONFIG_KEY) or "{}", config)
-    if not config.custom_config.Unpack(given) or SPANS not in given.fields:
-        return ""
-    return str(given.fields[SPANS].string_value)
+def _note_origin(records: Path, examples: types.Artifact) -> None:
+    """Says which data set the records were converted from, where their manifest does."""
+    if not (records / MANIFEST_FILE).exists():
+        return
+    manifest = load_manifest(records)
+    examples.set_string_custom_property(DATASET_FINGERPRINT, manifest.fingerprint)
+    if manifest.spans:
+        examples.set_string_custom_property(SPANS, json.dumps(manifest.spans))
 
 
 def _checked(record: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,8 @@ def ModelReport(  # noqa: N802 - TFX component names are classes' names
         provenance=facts.read_json(f"{extra}/provenance.json"),
         exports=read_record(Path(exports.uri)) if exports else None,
         artifacts={name: artifact.uri for name, artifact in made.items()},
+        dataset_fingerprint=examples.get_string_custom_property(features.DATASET_FINGERPRINT),
+        spans=json.loads(examples.get_string_custom_property(features.SPANS) or "{}"),
         start=find_start(Path(exported)),
     )
     files = {

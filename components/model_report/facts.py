@@ -143,6 +143,8 @@ def collect(
     exports: ExportRecord | None,
     provenance: dict[str, Any],
     artifacts: dict[str, str],
+    dataset_fingerprint: str,
+    spans: dict[str, int],
     start: Start | None,
 ) -> Facts:
     """Measures the stored predictions, and collects what other steps wrote.
@@ -163,6 +165,8 @@ def collect(
       exports: what Export measured, where there is that step.
       provenance: what the Trainer recorded: revision, Python, packages.
       artifacts: where each step's artifact lies, by the step's name.
+      dataset_fingerprint: sha256 of the data set's pictures, labels and names.
+      spans: of a window, number of pictures of each span, oldest first.
       start: what the training started from, where that was an earlier model.
 
     Returns:
@@ -203,7 +207,7 @@ def collect(
         exports=exports,
         lineage=Lineage(
             archive=settings.config["dataset"]["archive"],
-            dataset_fingerprint=settings.dataset_fingerprint,
+            dataset_fingerprint=dataset_fingerprint,
             backbone=settings.config["backbone"]["handle"],
             backbone_fingerprint=settings.backbone_fingerprint,
             code_revision=provenance["git_revision"],
@@ -211,7 +215,7 @@ def collect(
             packages=provenance["packages"],
             config=settings.config,
             artifacts=artifacts,
-            spans=settings.spans,
+            spans=spans,
         ),
         start=start,
     )

@@ -43,8 +43,6 @@ class ReportSettings(Section):
     label_names: tuple[str, ...]
     report: Report
     config: dict[str, Any]  # the settings that made the model, to be shown
-    dataset_fingerprint: str  # sha256 of the archive's pictures, labels and names
-    spans: dict[str, int] = {}  # of a window: number of pictures of each span, oldest first
     backbone_fingerprint: str  # sha256 of the module's files
     metadata: str | None  # SQLite file where the runner notes how long steps took, if it has one
     code_fingerprint: str  # sha256 of the code that makes the report

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from inception_finetune.components.errors import ExitStatus, UserError
+from inception_finetune.components.shown_text import visible
 from inception_finetune.kubeflow.connection import Connection, with_connection
 from inception_finetune.pipeline.cli.options import ConfigOption, load, load_tensorflow
 
@@ -67,6 +68,8 @@ def submit(
 
         compiled = submission.read_package(path)
         values = submission.parse_parameters(compiled, parameters or ())
+        if schedule and (line := submission.data_of_each_run(compiled, values)):
+            Console(stderr=True, soft_wrap=True, highlight=False).print(visible(line), markup=False)
         client = connect(connection)
         wanted = submission.Submission(
             compiled,

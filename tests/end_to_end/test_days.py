@@ -72,6 +72,8 @@ def test_a_day_costs_its_own_pictures_and_starts_from_the_day_before(tmp_path, c
     newest = max(reports, key=lambda path: int(path.name))
     facts = json.loads((newest / "facts.json").read_text())
     assert facts["lineage"]["spans"] == windows[1]
+    manifest = json.loads((tmp_path / "root/records/manifest.json").read_text())
+    assert facts["lineage"]["dataset_fingerprint"] == manifest["fingerprint"]
     assert facts["start"]["added"] == ["owl"]
     [trunk] = [step for step in facts["steps"] if step["name"] == "TrunkFeatures"]
     assert trunk["images"] == 90

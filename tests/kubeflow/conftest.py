@@ -1,8 +1,9 @@
-"""KFP's stubbed API, and an environment without this machine's own settings."""
+"""KFP's stubbed API, an object store, and an environment without this machine's own settings."""
 
 from pathlib import Path
 
 import pytest
+import s3fs
 
 from helpers.kfp_calls import TOKEN, write_package
 from helpers.kfp_stub import Stub, serving
@@ -32,6 +33,17 @@ def alone(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(runs, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(runs, "MAX_PAUSE_SECONDS", 0.01)
+
+
+@pytest.fixture
+def working_directory(object_store, monkeypatch, tmp_path) -> Path:
+    """Of copies from the store, for this test alone; and the store's address and keys."""
+    for name, value in object_store.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    s3fs.S3FileSystem.clear_instance_cache()
+    return tmp_path / "tmp" / "inception-finetune"
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -53,6 +54,7 @@ class Task:
     seconds: float
     outputs: dict[str, dict[str, Any]]  # RuntimeArtifact as JSON, by key
     log: str
+    parameters: dict[str, Any] = field(default_factory=dict)  # outputs that are no artifacts
     cached: bool = False
     skipped: bool = False  # its condition did not hold
 
@@ -72,14 +74,21 @@ class Launcher:
             documents[0]["deploymentSpec"], pipeline_spec.PipelineDeploymentConfig()
         )
 
-    def execute(self, **given: Any) -> dict[str, Task]:
-        """Runs every task in the order of the DAG, with `given` as the pipeline's parameters."""
+    def execute(self, only: Collection[str] = (), **given: Any) -> dict[str, Task]:
+        """Runs tasks in the order of the DAG.
+
+        Args:
+          only: these tasks and no others; by default all.
+          given: values of the pipeline's parameters.
+        """
         self.run = uuid.uuid4().hex[:8]
         parameters = self.parameters(given)
         done: dict[str, Task] = {}
         tasks = self.spec.root.dag.tasks
         order = {name: set(task.dependent_tasks) for name, task in tasks.items()}
         for name in TopologicalSorter(order).static_order():
+            if only and name not in only:
+                continue
             done[name] = self._execute(name, parameters, done)
             print(_row(done[name]), flush=True)
         return done
@@ -134,8 +143,9 @@ class Launcher:
         )
         if ran.returncode:
             raise TaskError(f"{name} ended with {ran.returncode}:\n{ran.stdout[-6000:]}")
-        outputs = _outputs(executor_input, output_file)
-        self.cache[key] = Task(name, time.monotonic() - started, outputs, ran.stdout)
+        said = json_format.Parse(output_file.read_text("utf-8"), pipeline_spec.ExecutorOutput())
+        outputs, parameters = _outputs(executor_input, said), _parameters(component, said)
+        self.cache[key] = Task(name, time.monotonic() - started, outputs, ran.stdout, parameters)
         return self.cache[key]
 
     def _executor_input(self, name, task, component, parameters, done):
@@ -147,6 +157,10 @@ class Launcher:
                 value = parameters[source.component_input_parameter]
             elif kind == "runtime_value":
                 value = json_format.MessageToDict(source.runtime_value.constant)
+            elif kind == "task_output_parameter":
+                produced = source.task_output_parameter
+                assert produced.producer_task in task.dependent_tasks  # what Argo waits for
+                value = done[produced.producer_task].parameters[produced.output_parameter_key]
             else:
                 raise NotImplementedError(f"{name}: parameter {key} by {kind}")
             _check_type(key, value, component.input_definitions.parameters[key].parameter_type)
@@ -163,6 +177,9 @@ class Launcher:
                 type=artifact.artifact_type,
                 metadata=artifact.metadata,
             )
+        for key in component.output_definitions.parameters:
+            file = self.scratch / "kfp" / name / "output_parameters" / key
+            result.outputs.parameters[key].output_file = str(file)
         result.outputs.artifacts["executor-logs"].artifacts.add(
             name="executor-logs",
             uri=f"{task_root}/executor-logs-0",  # of the first try
@@ -213,9 +230,16 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _outputs(executor_input, output_file: Path) -> dict[str, dict[str, Any]]:
+def _parameters(component, said) -> dict[str, Any]:
+    """Output parameters by name; each must be there, with the type that was declared."""
+    found = {key: json_format.MessageToDict(value) for key, value in said.parameter_values.items()}
+    for key, declared in component.output_definitions.parameters.items():
+        _check_type(key, found[key], declared.parameter_type)
+    return found
+
+
+def _outputs(executor_input, said) -> dict[str, dict[str, Any]]:
     """Outputs as the next task's driver finds them in the metadata store."""
-    said = json_format.Parse(output_file.read_text("utf-8"), pipeline_spec.ExecutorOutput())
     outputs = {}
     for key, artifacts in executor_input.outputs.artifacts.items():
         [artifact] = artifacts.artifacts

@@ -1,6 +1,7 @@
 """Recurring runs: how one is made of a package, and changed, and each wrong use as one line."""
 
 import pytest
+import yaml
 
 from helpers.kfp_calls import assert_one_line
 from helpers.kfp_stub import Failure, Stub, serving
@@ -80,6 +81,32 @@ def test_a_recurring_run_is_made_of_what_a_run_is_made_of(stub, schedule):
         "parameters": {"data": "x", "learning_rate": 0.1},
     }
     assert made["pipeline_version_reference"]["pipeline_version_id"] == "version-0"
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ([], "each run reads the newest upload of digits that is there when it starts"),
+        (["span=7"], "each run reads the newest upload of span 7 of digits that is there when "),
+        (["data=s3://b/x", "span=7"], "each run reads s3://b/x, whatever is uploaded later"),
+    ],
+)
+def test_of_a_package_of_spans_it_is_said_what_each_run_reads(stub, call, package, given, line):
+    content = yaml.safe_load(package.read_text())
+    parameters = content["root"]["inputDefinitions"]["parameters"]
+    parameters["span"] = {"parameterType": "STRING", "defaultValue": "newest"}
+    parameters["data"]["defaultValue"] = ""
+    package.write_text(yaml.safe_dump(content))
+    arguments = ("submit", "--host", stub.address, "--package", package)
+    status, _, err = call(*arguments, "--cron", "0 3 * * *", *given)
+    assert status == 0
+    _, said = err.splitlines()
+    assert said.startswith(line)
+    (made,) = stub.recurring_runs
+    assert made["runtime_config"].get("parameters", {}) == dict(
+        assignment.split("=") for assignment in given
+    )
+    assert call(*arguments, *given)[2] == ""  # one run is no recurring one
 
 
 def test_catching_up_and_several_at_once_must_be_asked_for(stub, schedule):

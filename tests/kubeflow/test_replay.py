@@ -1,5 +1,6 @@
 """The compiled package, replayed task by task, ends as the local run of the same configuration."""
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ import yaml
 from launcher import Launcher, Task, TaskError
 from serving_answers import TENSORFLOW, serving_answers
 
+from helpers.colour_pictures import write_colours
 from helpers.object_store import BUCKET
 
 pytestmark = pytest.mark.kubeflow
@@ -177,6 +179,46 @@ def test_a_failure_is_one_line(compared, given, said):
     [line] = [line for line in str(caught.value).splitlines() if line.startswith("error: ")]
     assert said in line
     assert "Traceback" not in str(caught.value)
+
+
+def test_runs_of_a_window_read_the_upload_of_their_span(object_store, tmp_path):
+    """Of a package that is compiled on the first day; up to what reads the data."""
+    folder, place = tmp_path / "days", f"s3://{BUCKET}/days"
+    write_colours(tmp_path / "golden", 9, 4, "cat", "dog")
+    arguments = [
+        *("--config=scratch_cnn", f"root={tmp_path}/run", f"cache={tmp_path}/cache"),
+        f"dataset.spans={folder}/{{YYYY}}-{{MM}}-{{DD}}",
+        *(f"dataset.golden={tmp_path}/golden", "image.size=32", "training.batch_size=8"),
+        *(f"kubeflow.storage={place}", f"kubeflow.image={IMAGE}"),
+    ]
+    environment = os.environ | object_store
+    package, uploads = tmp_path / "package.yaml", []
+    for day in (1, 2):
+        write_colours(folder / f"2026-11-0{day}", day, 20, "cat", "dog")
+        if day == 1:
+            command(
+                "kubeflow", "compile", *arguments, f"--output={package}", environment=environment
+            )
+        uploads.append(command("kubeflow", "upload", *arguments, environment=environment).strip())
+    launcher = Launcher(package, f"{place}/runs", tmp_path, object_store)
+    only = ("window", "ImportExampleGen")
+
+    def read(**given) -> tuple[str, int, list[str], bool]:
+        tasks = launcher.execute(only, **given)
+        found = tasks["window"].parameters
+        assert not tasks["window"].cached
+        examples = metadata(tasks, "ImportExampleGen", "examples")
+        spans = [*json.loads(examples["spans"])]
+        return found["data"], found["training_steps"], spans, tasks["ImportExampleGen"].cached
+
+    data, steps, spans, cached = read()
+    assert (data, spans, cached) == (uploads[1], ["2026-11-01", "2026-11-02"], False)
+    assert read() == (data, steps, spans, True)
+    older, fewer, spans, cached = read(span="2026-11-01")
+    assert (older, spans, cached) == (uploads[0], ["2026-11-01"], False)
+    assert 0 < fewer < steps
+    with pytest.raises(TaskError, match=r"error: No upload of scratch-cnn with span=2026-11-03 in"):
+        read(span="2026-11-03")
 
 
 def command(*arguments: str, environment) -> str:

@@ -13,15 +13,7 @@ from inception_finetune.kubeflow import entrypoint, storage
 from inception_finetune.kubeflow.upload import Upload, schema_name, upload
 from inception_finetune.pipeline.inputs import Inputs
 
-
-@pytest.fixture(autouse=True)
-def working_directory(object_store, monkeypatch, tmp_path) -> Path:
-    for name, value in object_store.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    (tmp_path / "tmp").mkdir()
-    s3fs.S3FileSystem.clear_instance_cache()
-    return tmp_path / "tmp" / "inception-finetune"
+pytestmark = pytest.mark.usefixtures("working_directory")
 
 
 @pytest.fixture
@@ -106,7 +98,7 @@ def test_an_upload_is_made_once_and_never_replaced(model, tmp_path):
     schema = tmp_path / "schema.pbtxt"
     schema.write_text("schema")
     inputs = Inputs(
-        str(model), str(schema), "", ("a",), "inception_v3", str(model), "fingerprint", "", None
+        str(model), str(schema), ("a",), "inception_v3", str(model), "fingerprint", "", None
     )
     for place in (f"s3://{BUCKET}/upload", str(tmp_path / "volume")):
         assert upload(Upload(inputs, "1"), place, lambda part: None)

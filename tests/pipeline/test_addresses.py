@@ -33,7 +33,7 @@ def test_no_step_of_the_pipeline_is_told():
     from inception_finetune.pipeline.pipeline import create_pipeline
 
     config = load_config("digits", [f"dataset.archive={URL}", f"backbone.handle={URL}"])
-    inputs = Inputs("records", "schema", "", ("a", "b"), "inception_v3", "module", "", "x", None)
+    inputs = Inputs("records", "schema", ("a", "b"), "inception_v3", "module", "", "x", None)
     told = [str(step.exec_properties) for step in create_pipeline(config, inputs).components]
     assert any(PUBLIC in one for one in told) and all(map(is_clean, told))
 
