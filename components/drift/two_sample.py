@@ -13,7 +13,10 @@ from inception_finetune.components.drift.sequential import permutation_p_value
 
 _AT_ONCE: Final = 500  # permutations in one product of matrices
 _LABELS_AT_ONCE: Final = 20_000  # permutations of labels, which are counts of classes only
+# Divisions that are as extreme as the observed one must count as such, however they were rounded:
+# of few pictures, there are few divisions, and the observed one comes up again and again.
 _ROUNDING: Final = 1e-9  # of sums of the same numbers in another order
+_KERNEL_ROUNDING: Final = 2e-7  # of a discrepancy, which is a mean of float32 in [0, 1]
 
 
 class Distance(NamedTuple):
@@ -46,17 +49,18 @@ def maximum_mean_discrepancy(
       seed: of the permutations.
       enough: as large ones after which no more are drawn; None draws them all.
     """
-    pooled = np.concatenate([reference, new]).astype(np.float64)
+    # Which one is first does not matter, but for rounding: it is less where that is the smaller.
+    first, second = sorted((reference, new), key=len)
+    pooled = np.concatenate([first, second]).astype(np.float64)
     kernel = _kernel(pooled)
-    count = len(reference)
     observed = np.zeros([1, len(pooled)], np.float32)
-    observed[0, :count] = 1
+    observed[0, : len(first)] = 1
     value = float(_discrepancies(kernel, observed)[0])
     random = np.random.default_rng(seed)
 
     def is_as_large(count: int) -> npt.NDArray[np.bool_]:
         divided = random.permuted(np.repeat(observed, count, axis=0), axis=1)
-        return _discrepancies(kernel, divided) >= value
+        return _discrepancies(kernel, divided) >= value - _KERNEL_ROUNDING
 
     p = permutation_p_value(is_as_large, permutations, enough=enough, at_once=_AT_ONCE)
     return Distance(value, p)
@@ -78,7 +82,12 @@ def _kernel(pooled: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
 def _discrepancies(
     kernel: npt.NDArray[np.float32], first: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float64]:
-    """Returns unbiased squared discrepancies ``[P]``; `first` is 1 for a row's first sample."""
+    """Returns unbiased squared discrepancies ``[P]``.
+
+    Args:
+      kernel: ``[N+M, N+M]``.
+      first: ``[P, N+M]``, 1 for what is in a row's first sample, which is not the larger one.
+    """
     n = float(first[0].sum())
     m = len(kernel) - n
     rows = kernel.sum(axis=1, dtype=np.float64)

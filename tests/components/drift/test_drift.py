@@ -13,6 +13,7 @@ from inception_finetune.components.dataset.class_counts import class_counts
 from inception_finetune.components.drift import pictures, records, schema_check
 from inception_finetune.components.drift.settings import Drift
 from inception_finetune.components.drift.two_sample import (
+    label_shift,
     largest_chance_shift,
     maximum_mean_discrepancy,
 )
@@ -51,6 +52,24 @@ def test_features_alarm_no_more_often_than_they_may():
 
 def test_equal_vectors_are_no_difference():
     assert discrepancy(np.ones((20, 4)), np.ones((9, 4))).p == 1
+
+
+def test_of_few_pictures_an_alarm_is_no_rarer_than_divisions_are():
+    """2 of 10 can be chosen in 45 ways: rounding must not make the observed one stand alone."""
+    random = np.random.default_rng(0)
+    for seed in range(60):
+        drawn = random.normal(size=(10, 5))
+        found = [
+            maximum_mean_discrepancy(drawn[:cut], drawn[cut:], permutations=2000, seed=seed).p
+            for cut in (2, 8)
+        ]
+        assert min(found) > 0.5 / 45
+
+
+def test_shares_that_moved_as_far_the_other_way_are_as_extreme():
+    p = label_shift(np.array([9, 0]), np.array([5, 7]), permutations=4000, seed=0).p
+    exact = 3 / 190  # half as much without the other way
+    assert p == pytest.approx(exact, abs=3 * np.sqrt(exact / 4000))
 
 
 def test_a_shift_by_chance_is_what_multinomials_do():
