@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -189,8 +190,9 @@ def _pages(root: Path, numbers: Collection[str], names: Collection[str]) -> Iter
     checked = [check / "data.html", check / "findings.json"]
     if any(names_spans(file, names) for file in checked):
         yield from checked
-    if names_spans(root / "near-duplicates.json", names):
-        yield root / "near-duplicates.json"
+    for page in (root / "near-duplicates.json", root / "robustness/robustness.html"):
+        if names_spans(page, names):
+            yield page
 
 
 def names_spans(file: Path, names: Collection[str]) -> bool:
@@ -213,8 +215,10 @@ def drop_suggestions(root: Path, names: Collection[str]) -> int:
     with file.open(encoding="utf-8-sig", newline="") as opened:
         rows = list(csv.reader(opened))
     ids = tuple(f"{name}/" for name in names)
+    # Span 1 is not span 21, nor class 1 of another span.
+    named = re.compile(rf"(?<![\w./-])(?:{'|'.join(map(re.escape, ids))})")
     kept = [
-        [row[0], *("" if any(one in cell for one in ids) else cell for cell in row[1:])]
+        [row[0], *("" if named.search(cell) else cell for cell in row[1:])]
         for row in rows
         if row and not row[0].startswith(ids)
     ]

@@ -84,17 +84,25 @@ def test_what_people_wrote_about_other_pictures_stays_in_the_table(root):
     table.write_text(
         "id,split,label,suggested,reason,correction\r\n"
         "2/cat/1.png,train,cat,remove,copy,remove\r\n"
-        "1/cat/1.png,train,cat,remove,shows the same as 2/cat/1.png of test,dog\r\n",
+        "1/cat/1.png,train,cat,remove,shows the same as 2/cat/1.png of test,dog\r\n"
+        "1/cat/2.png,train,cat,remove,shows the same as 12/cat/2.png of test,\r\n"
+        "1/cat/3.png,train,cat,remove,shows the same as 3/2/3.png of test,\r\n",
         newline="",
     )
+    page = root / "robustness/robustness.html"
+    page.parent.mkdir()
+    page.write_text("<p>2/cat/1.png, which is a cat</p>")
     (root / "near-duplicates.json").write_text('{"key": "k", "copies": {"2/cat/1.png": "g"}}')
     (root / "data-check/findings.json").write_text('["3/cat/1.png"]')
     done = forget(config_of(root.parent), ["2"])
     assert done.suggestions == 1
     assert table.read_bytes().decode() == (
         "id,split,label,suggested,reason,correction\r\n1/cat/1.png,train,cat,remove,,dog\r\n"
+        "1/cat/2.png,train,cat,remove,shows the same as 12/cat/2.png of test,\r\n"
+        "1/cat/3.png,train,cat,remove,shows the same as 3/2/3.png of test,\r\n"
     )
-    assert done.removed["pages"] == 1 and (root / "data-check/findings.json").exists()
+    assert done.removed["pages"] == 2 and not page.exists()
+    assert (root / "data-check/findings.json").exists()
 
 
 @pytest.mark.parametrize(
