@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -169,7 +170,6 @@ class SpanReader:
         """
         self._dataset, self._read, self._say = config.dataset, read, say
         self.directory = Path(config.root).resolve() / "spans"
-        self.used: set[str] = set()  # names of the folders of the spans that were asked for
 
     def take(self, name: str, path: Path, version: int | None = None) -> spans.StoredSpan:
         """Returns a span, which is decoded and stored if it was not, or has changed.
@@ -183,8 +183,7 @@ class SpanReader:
           UserError: it cannot be read, or names test pictures.
         """
         dataset = self._dataset
-        folder = self.directory / (name if version is None else f"{name}-version-{version}")
-        self.used.add(folder.name)
+        folder = self.directory / _folder_name(name, version)
         settings = (name, dataset.layout, dataset.image_column, dataset.label_column)
         fingerprint = spans.span_fingerprint(path, settings)
         known = spans.load_span(folder, fingerprint, dataset.policy)
@@ -206,6 +205,21 @@ class SpanReader:
         what = "golden set" if name == GOLDEN else f"span {name}"
         self._say(f"{what}: {again}{len(read_span.pictures):,} pictures read")
         return read_span
+
+    def remove_others(self, wanted: Iterable[Span]) -> None:
+        """Removes stored spans that the window has left, and old versions; not the golden set.
+
+        Args:
+          wanted: spans of the window, and the one that is held out.
+        """
+        kept = {GOLDEN, *(_folder_name(one.name, one.version) for one in wanted)}
+        for path in self.directory.glob("*"):
+            if path.name not in kept and not path.is_symlink() and (path / "span.json").is_file():
+                shutil.rmtree(path)
+
+
+def _folder_name(name: str, version: int | None) -> str:
+    return name if version is None else f"{name}-version-{version}"
 
 
 class ConvertedWindow(NamedTuple):
@@ -249,7 +263,7 @@ def read_window(
         reader.take(newest.name, newest.path, newest.version) if newest else None,
         reader.take(GOLDEN, fetch(dataset.golden)) if dataset.golden else None,
     )
-    _remove_others(reader.directory, reader.used)
+    reader.remove_others(found.all)
     source, more = spans.window_source(window, dataset.validation_fraction, dataset.seed)
     names = [one.versioned for one in found.all]
     read_spans = [*train, *([window.newest] if window.newest else [])]
@@ -260,12 +274,3 @@ def read_window(
         + (f"; {names[-1]} is held out as test" if newest else "")
     )
     return ConvertedWindow(source, counts, (*notes, *more))
-
-
-def _remove_others(stored: Path, folders: set[str]) -> None:
-    """Removes stored spans that the window has left, and old versions."""
-    import shutil
-
-    for path in stored.iterdir():
-        if path.name not in folders and not path.is_symlink() and (path / "span.json").is_file():
-            shutil.rmtree(path)

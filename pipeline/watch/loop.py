@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 
@@ -29,16 +30,33 @@ def watch_for_ever(
     """
     # Not a fork: threads of TensorFlow's would not survive it.
     context = multiprocessing.get_context("spawn")
+    arguments = (os.getpid(), one_pass, config, verbose)
     try:
         while True:
             begun = time.monotonic()
-            arguments = (os.getpid(), one_pass, config, verbose)
             process = context.Process(target=_in_process, args=arguments)
-            process.start()
-            process.join()
+            try:
+                process.start()
+                process.join()
+            finally:
+                if process.is_alive():  # where Ctrl-C has not reached both
+                    process.terminate()
+                    process.join()
+            if process.exitcode is not None and process.exitcode < 0:
+                _tell_of_signal(-process.exitcode)
             pause(max(0.0, begun + every - time.monotonic()))
     except KeyboardInterrupt:
         print("ended by Ctrl-C", flush=True)
+
+
+def _tell_of_signal(number: int) -> None:
+    """A pass that was killed, for want of memory perhaps, cannot tell of it."""
+    print(
+        f"error: The pass was ended by signal {number} ({signal.strsignal(number)}). "
+        "The next one takes up what it left.",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _in_process(

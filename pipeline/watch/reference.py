@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -73,7 +74,7 @@ def read_reference(config: Config, model: ModelInService) -> Measured:
     it may know the train pictures by heart, and unchanged new ones would look different to it.
 
     Raises:
-      UserError: the examples of its run are gone.
+      UserError: what its run was made of is gone.
     """
     settings = config.drift
     file = (
@@ -81,25 +82,34 @@ def read_reference(config: Config, model: ModelInService) -> Measured:
         / FOLDER
         / f"reference-{model.version}-{settings.sample}-{settings.seed}.npz"
     )
-    if not file.is_file():
-        measured = _measure_reference(config, model)
-        with whole_file(file) as temporary, temporary.open("wb") as opened:
-            none = np.zeros([0, 0], np.float32)
-            np.savez(
-                opened,
-                labels=measured.labels,
-                statistics=measured.statistics,
-                embeddings=none if measured.embeddings is None else measured.embeddings,
-            )
-        for other in file.parent.glob("reference-*.npz"):
-            if other != file:
-                other.unlink()
-    with np.load(file) as stored:
-        return Measured(
-            labels=stored["labels"],
-            statistics=stored["statistics"],
-            embeddings=stored["embeddings"] if stored["embeddings"].size else None,
+    if stored := _load(file):
+        return stored
+    measured = _measure_reference(config, model)
+    with whole_file(file) as temporary, temporary.open("wb") as opened:
+        none = np.zeros([0, 0], np.float32)
+        np.savez(
+            opened,
+            labels=measured.labels,
+            statistics=measured.statistics,
+            embeddings=none if measured.embeddings is None else measured.embeddings,
         )
+    for other in file.parent.glob("reference-*.npz"):
+        if other != file:
+            other.unlink()
+    return measured
+
+
+def _load(file: Path) -> Measured | None:
+    """Reads what was measured; None where it is not stored whole."""
+    try:
+        with np.load(file) as stored:
+            return Measured(
+                labels=stored["labels"],
+                statistics=stored["statistics"],
+                embeddings=stored["embeddings"] if stored["embeddings"].size else None,
+            )
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return None
 
 
 def measure_span(span: StoredSpan, model: ModelInService, settings: Drift) -> Measured:
@@ -141,10 +151,17 @@ def _measure_reference(config: Config, model: ModelInService) -> Measured:
     import tensorflow_data_validation as tfdv
 
     run, settings = model.run, config.drift
-    statistics = run.uri(Step.STATISTICS_GEN, "statistics")
+    try:
+        statistics = run.uri(Step.STATISTICS_GEN, "statistics")
+        examples = Path(run.uri(Step.EXAMPLE_GEN, "examples"))
+    except UserError as error:
+        raise UserError(
+            f"Model {model.version} of {config.name} has nothing that new spans could be compared "
+            f"with: what run {run.number} was made of was removed, by `data forget`, `clean` or by "
+            "hand. Run `inception-finetune run` with the same --config."
+        ) from error
     counted = tfdv.load_stats_binary(f"{statistics}/Split-{features.TRAIN}/FeatureStats.pb")
     labels = class_counts(counted.datasets[0], len(read_label_names(model.directory)))
-    examples = Path(run.uri(Step.EXAMPLE_GEN, "examples"))
     with progress("Reading", total=None, unit="records") as advance:
         train, validation = (
             records.encoded_pictures(

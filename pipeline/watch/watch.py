@@ -99,6 +99,7 @@ def _look_at_new_spans(config: Config, say: Callable[[str], None]) -> list[Line]
             line = replace(line, decision=RUN if runs else WAIT, reason=reason)
         written.append(write_line(config, line))
         say(_told(written[-1]))
+    reader.remove_others(chosen.all)
     if not new:
         say(f"no new span among {len(chosen.all):,}")
     return written
@@ -168,8 +169,11 @@ def situation_of(
       lines: all, oldest first; the last one need not be written yet.
     """
     newest, taught = chosen.all[-1].number, _taught(config, model)
-    decided = [place for place, line in enumerate(lines) if line.decision == RUN]
-    since = lines[decided[-1] + 1 :] if decided else lines
+    # What a run that failed was to answer is still open.
+    ended = [
+        place for place, line in enumerate(lines) if line.decision == RUN and line.verdict != FAILED
+    ]
+    since = lines[ended[-1] + 1 :] if ended else lines
     open_line = next((line for line in lines if line.is_open), None)
     to_train_on = {one.versioned for one in chosen.train}
     pictures = {line.span: line.pictures for line in lines}
@@ -191,8 +195,11 @@ def situation_of(
 
 def _taught(config: Config, model: ModelInService | None) -> set[str]:
     """Returns the spans that the model in service was trained on."""
-    taught = set(model.run.spans) if model else set()
-    if taught and config.dataset.newest_as_test:
+    if model is None:
+        return set()
+    taught = set(model.run.spans)
+    trained_by = model.run.config or config  # settings may have changed since
+    if taught and trained_by.dataset.newest_as_test:
         taught.remove(max(taught, key=span_number))
     return taught
 
@@ -237,7 +244,7 @@ def _carry_out(
     carried_out = replace(
         line,
         verdict=PUSHED if outcome.pushed else REFUSED,
-        run=read_latest_run(config).number,
+        run=(done or read_latest_run(config)).number,
         version=outcome.pushed.name if outcome.pushed else "",
         accuracy=outcome.metrics.get(ACCURACY.name, -1.0),
         why="; ".join(refusals),

@@ -24,8 +24,8 @@ def chosen(*numbers: int, newest: int | None = None) -> ChosenSpans:
     return ChosenSpans(spans, held_out, len(numbers), [])
 
 
-def model(*spans: int) -> ModelInService:
-    run = SimpleNamespace(spans={str(number): 1 for number in spans})
+def model(*spans: int, config=None) -> ModelInService:
+    run = SimpleNamespace(spans={str(number): 1 for number in spans}, config=config)
     return ModelInService("v1", Path("v1"), run)
 
 
@@ -56,6 +56,18 @@ def test_alarms_count_of_this_model_and_since_the_last_run(config):
     assert open_run.running == "the run that was decided with 3"
 
 
+def test_what_a_run_that_failed_was_to_answer_still_counts(config):
+    lines = [
+        line(1, model="v1", alarms="before the last run"),
+        line(2, model="v1", decision="run", verdict="pushed"),
+        line(3, model="v1", alarms="a new class", decision="run", verdict="failed"),
+        line(4, model="v1"),
+    ]
+    found = situation_of(config, chosen(3, 4), model(1), lines)
+    assert found.alarms == ("a new class in 3",)
+    assert (found.since_run, found.running) == (1, "")  # but not before the cool-down is over
+
+
 def test_late_data_do_not_turn_back_the_days(config):
     late = line(2, span="2 (version 7)", newest=6)
     found = situation_of(config, chosen(2, 5, 6), model(3), [line(6, decision="run"), late])
@@ -69,6 +81,17 @@ def test_a_span_that_is_held_out_was_not_trained_on(tmp_path):
     lines = [line(number) for number in (1, 2, 3)]
     found = situation_of(config, chosen(1, 2, newest=3), model(1, 2), lines)
     assert (found.new_pictures, found.age, found.spans) == (20, 2, 2)
+
+
+def test_which_span_was_held_out_is_a_matter_of_the_models_own_run(tmp_path, config):
+    held_out = load_config(
+        "digits", [f"root={tmp_path}", "dataset.spans=x/{SPAN}", "dataset.newest_as_test=true"]
+    )
+    lines = [line(number) for number in (1, 2, 3)]
+    by_run = model(1, 2, config=held_out)
+    assert situation_of(config, chosen(1, 2, 3), by_run, lines).new_pictures == 50
+    by_run = model(1, 2, config=config)
+    assert situation_of(held_out, chosen(1, 2, newest=3), by_run, lines).new_pictures == 0
 
 
 def test_without_a_model_there_is_no_age(config):

@@ -1,6 +1,7 @@
 """Pass after pass: each in a process of its own, until Ctrl-C; one that fails ends nothing."""
 
 import os
+import signal
 from pathlib import Path
 
 from inception_finetune.pipeline.config import load_config
@@ -32,6 +33,28 @@ def test_passes_follow_each_other_in_processes_until_ctrl_c(tmp_path, capsys):
     assert all(3500 < seconds < 3600 for seconds in pauses)
     assert capsys.readouterr().out == "ended by Ctrl-C\n"
     watch_for_ever(config, 0.001, a_pass, pause=pause_never)
+
+
+def a_killed_pass(config, verbose):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def a_long_pass(config, verbose):
+    os.kill(os.getppid(), signal.SIGINT)
+    signal.pause()
+
+
+def test_a_pass_that_is_killed_is_told(tmp_path, capsys):
+    config = load_config("digits", [f"root={tmp_path}"])
+    watch_for_ever(config, 0.001, a_killed_pass, pause=pause_never)
+    assert capsys.readouterr().err == (
+        "error: The pass was ended by signal 9 (Killed). The next one takes up what it left.\n"
+    )
+
+
+def test_a_pass_ends_with_the_command_that_is_told_to_end(tmp_path, capsys):
+    watch_for_ever(load_config("digits", [f"root={tmp_path}"]), 3600.0, a_long_pass)
+    assert capsys.readouterr().out == "ended by Ctrl-C\n"
 
 
 def pause_never(seconds):

@@ -93,6 +93,8 @@ def test_days_are_looked_at_once_and_a_killed_pass_is_taken_up(tmp_path, run_com
     assert read_lines(config) == [first, done, third]
 
     # No statistic of a picture sees that digits stand upside down. The model does.
+    [reference] = (tmp_path / "root/watch").iterdir()
+    reference.write_bytes(reference.read_bytes()[:1000])  # a damaged one is measured again
     write_digits(tmp_path / "days/2026-11-04", DAY * 4, DAY, upside_down=True)
     status, out, err = watch()
     fourth = read_lines(config)[3]
@@ -120,6 +122,10 @@ def test_days_are_looked_at_once_and_a_killed_pass_is_taken_up(tmp_path, run_com
     assert (fifth.verdict, fifth.why) == ("failed", "No room in x: it is full. Free some.")
     assert fifth.reason == "250 new pictures"
     assert watch()[0] == 0 and len(read_lines(config)) == 5
+    # What has left the window is not kept until a run, of which there may be none for long.
+    assert sorted(path.name for path in (tmp_path / "root/spans").iterdir()) == [
+        *(f"2026-11-0{day}" for day in (2, 3, 4, 5)), "golden"
+    ]  # fmt: skip
 
     status, out, _ = run_command("review", "-c", "scratch_cnn", *overrides(tmp_path))
     assert status == 0 and "2026-11-04" in out and "run 3 pushed" in out
@@ -130,6 +136,22 @@ def test_days_are_looked_at_once_and_a_killed_pass_is_taken_up(tmp_path, run_com
     assert status == 0 and "reviews/timeline.html" in out
     assert fourth.version in page and "250 new pictures" in page
     assert len(read_runs(config)) == 3
+
+    # What the model in service was trained on is forgotten: a pass has nothing to compare with.
+    assert (
+        run_command("data", "forget", "2026-11-02", "-c", "scratch_cnn", *overrides(tmp_path))[0]
+        == 0
+    )
+    assert watch()[0] == 0 and len(read_lines(config)) == 5  # nothing new is there
+    write_digits(tmp_path / "days/2026-11-06", DAY, DAY)
+    status, out, err = watch()
+    assert (status, err.splitlines()[-1]) == (
+        1,
+        f"error: Model {fourth.version} of {config.name} has nothing that new spans could be "
+        "compared with: what run 3 was made of was removed, by `data forget`, `clean` or by hand. "
+        "Run `inception-finetune run` with the same --config.",
+    )
+    assert "Traceback" not in err and len(read_lines(config)) == 5
 
 
 def failing(config, *, verbose):
