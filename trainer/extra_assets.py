@@ -52,7 +52,7 @@ def write_extra_assets(
         (directory / START_FILE).write_text(start.model_dump_json(indent=2), "utf-8")
     labels = "".join(f"{index}:{name}\n" for index, name in enumerate(settings.label_names))
     (directory / features.LABELS_FILE).write_text(labels, "utf-8")
-    write_warm_up(directory, settings.image_size)
+    write_warm_up(directory, settings.image_size, explains=bool(settings.explained_block))
 
 
 def provenance() -> dict[str, object]:

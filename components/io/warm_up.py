@@ -18,23 +18,27 @@ from inception_finetune.components.dataset.png import encode_png
 FILE: Final = "tf_serving_warmup_requests"  # as TensorFlow Serving names it
 
 
-def write_warm_up(directory: Path, size: int) -> None:
+def write_warm_up(directory: Path, size: int, *, explains: bool) -> None:
     """Writes a request of one made picture for each signature that clients ask for classes.
 
     Args:
       directory: the model's ``assets.extra``.
       size: side of the picture in pixels: that of the network's input.
+      explains: whether the model has the signature that says where it looks; a server refuses a
+        model with a request for a signature that it lacks.
     """
     shade = np.linspace(0, 255, size, dtype=np.uint8)
     pixels = np.stack(np.broadcast_arrays(shade[:, np.newaxis], shade, shade[::-1]), axis=-1)
     encoded = encode_png(pixels)
     example = tf.train.Example()
     example.features.feature[features.IMAGE_ENCODED].bytes_list.value.append(encoded)
-    requests = (
+    requests = [
         ("serving_default", "examples", tf.constant([example.SerializeToString()])),
         ("predict_images", "images", tf.constant([encoded])),
         (features.PREDICT_PIXELS, features.PIXELS, tf.constant(pixels[np.newaxis])),
-    )
+    ]
+    if explains:
+        requests.append((features.EXPLAIN_IMAGES, "images", tf.constant([encoded])))
     with tf.io.TFRecordWriter(str(directory / FILE)) as writer:
         for signature, name, value in requests:
             log = prediction_log_pb2.PredictionLog()

@@ -16,6 +16,7 @@ from inception_finetune.components.backbone.network import explained_block
 from inception_finetune.components.backbone.networks import NETWORKS
 from inception_finetune.components.dataset.png import encode_png
 from inception_finetune.components.infra_validator.serving_ops import find_unknown_operations
+from inception_finetune.components.io.warm_up import read_warm_up, write_warm_up
 from inception_finetune.trainer import signatures
 from inception_finetune.trainer.confidence import Confidence
 from inception_finetune.trainer.explanation import GradCam
@@ -210,6 +211,17 @@ def test_pictures_that_cannot_be_read_do_not_harm_the_others(trained):
     np.testing.assert_allclose(answer[features.MAP][1:], whole[features.MAP], atol=1e-5)
     none = explain(images=tf.constant([], tf.string))
     assert none[features.MAP].shape == (0, 8, 8) and none[features.BOX].shape == (0, 4)
+
+
+def test_the_signature_is_warmed_up_before_a_server_is_ready(trained, tmp_path):
+    """The requests are for all signatures that people ask for classes, and the model answers."""
+    write_warm_up(tmp_path, size=SIZE, explains=True)
+    answers = {
+        signature: trained.loaded.signatures[signature](**inputs)
+        for signature, inputs in read_warm_up(tmp_path)
+    }
+    assert set(answers) == set(trained.loaded.signatures) - {"embed_images", "transform_features"}
+    assert answers[features.EXPLAIN_IMAGES][features.ERROR].numpy().tolist() == [b""]
 
 
 def test_the_oldest_promised_server_has_its_operations(trained):

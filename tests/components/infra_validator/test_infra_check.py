@@ -85,7 +85,7 @@ def test_our_own_server_serves_the_version_and_answers_as_the_model_did(
     checked, brightness_model, tmp_path
 ):
     model = shutil.copytree(brightness_model, tmp_path / "model")
-    write_warm_up(model / features.EXTRA_ASSETS, size=75)
+    write_warm_up(model / features.EXTRA_ASSETS, size=75, explains=False)
     found = checked(model=model, max_memory=8)
     assert found.refusal is None
     assert (found.server, found.protocols, found.pictures) == ("serve", ("REST",), 3)

@@ -12,21 +12,24 @@ SIGNATURES = ("serving_default", "predict_images", "predict_pixels")
 
 def test_the_file_is_tensorflow_servings(tmp_path):
     """Its name, its place and its records: https://www.tensorflow.org/tfx/serving/saved_model_warmup."""
-    write_warm_up(tmp_path, size=64)
+    write_warm_up(tmp_path, size=64, explains=True)
     assert FILE == "tf_serving_warmup_requests"
     logs = [
         prediction_log_pb2.PredictionLog.FromString(record)
         for record in tf.data.TFRecordDataset(str(tmp_path / FILE)).as_numpy_iterator()
     ]
-    assert [log.WhichOneof("log_type") for log in logs] == ["predict_log"] * 3
+    assert [log.WhichOneof("log_type") for log in logs] == ["predict_log"] * 4
     requests = [log.predict_log.request for log in logs]
-    assert tuple(one.model_spec.signature_name for one in requests) == SIGNATURES
+    assert tuple(one.model_spec.signature_name for one in requests) == (
+        *SIGNATURES,
+        "explain_images",
+    )
     shapes = [tuple(tf.make_ndarray(one).shape) for r in requests for one in r.inputs.values()]
-    assert shapes == [(1,), (1,), (1, 64, 64, 3)]
+    assert shapes == [(1,), (1,), (1, 64, 64, 3), (1,)]
 
 
 def test_the_model_answers_each_with_the_same_probabilities(brightness_model, tmp_path):
-    write_warm_up(tmp_path, size=75)
+    write_warm_up(tmp_path, size=75, explains=False)
     model = tf.saved_model.load(str(brightness_model))
     rows = {
         signature: model.signatures[signature](**inputs)[features.PROBABILITIES].numpy()

@@ -67,7 +67,7 @@ def test_a_version_answers_its_warm_up_requests_before_it_serves(brightness_mode
 
     model = tmp_path / "1"
     shutil.copytree(brightness_model, model)
-    write_warm_up(model / "assets.extra", size=8)
+    write_warm_up(model / "assets.extra", size=8, explains=False)
     Version(1, model).load()
     requests_file = model / "assets.extra" / FILE
     whole = requests_file.read_bytes()
