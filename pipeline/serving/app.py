@@ -63,7 +63,7 @@ class Server:
         self._versions = versions
         self._metrics = metrics
         self._limits = limits
-        self._page = make_page(name)
+        self._page = make_page(name, canary)
         self._workers = ThreadPoolExecutor(limits.workers, "predict")
         self.comparisons = Comparisons(metrics, limits.workers)
         self._answering = Answering(versions, metrics, self._workers, self.comparisons, canary)

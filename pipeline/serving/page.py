@@ -1,4 +1,4 @@
-"""The page at ``/``: somebody drops a picture and sees the likeliest classes."""
+"""The page at ``/``: somebody drops a picture and sees the likeliest classes, and the canary."""
 
 import base64
 import hashlib
@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from inception_finetune.components.web_page.environment import templates
+from inception_finetune.pipeline.serving.canary import Canary
 
 
 class Page(NamedTuple):
@@ -15,17 +16,19 @@ class Page(NamedTuple):
     policy: str
 
 
-def make_page(name: str) -> Page:
+def make_page(name: str, canary: Canary | None = None) -> Page:
     """Renders the page.
 
     Args:
       name: of the model.
+      canary: whose counts are shown, if there is one.
 
     Returns:
       The page and its Content-Security-Policy: the page's own style and script by their hashes,
       requests to this server alone, pictures that the browser holds already.
     """
-    html = templates(__package__ or "").get_template("classify.html").render(name=name)
+    template = templates(__package__ or "").get_template("classify.html")
+    html = template.render(name=name, canary=canary)
     policy = {
         "default-src": "'none'",
         "script-src": _hashes("script", html),

@@ -77,6 +77,53 @@ function show(card, answer) {
   card.querySelector(".version").textContent = `${answer.model}, version ${answer.version}`;
 }
 
+/* What the server counts of its canary, where it has one. */
+const comparisons = document.getElementById("comparisons");
+let counted = "";
+
+async function count() {
+  const response = await fetch("canary").catch(() => null);
+  const text = response && response.ok ? await response.text() : counted;
+  if (text === counted) return; // nor where the server does not answer
+  counted = text;
+  const { loaded, comparisons: pairs } = JSON.parse(text);
+  const lines = pairs.reverse().flatMap(describe);
+  if (!pairs.length) lines.unshift(line("No picture was compared yet."));
+  if (!loaded) lines.unshift(line("It is not loaded: the other version answers all requests."));
+  comparisons.replaceChildren(...lines);
+}
+
+function line(words) {
+  return Object.assign(document.createElement("p"), { textContent: words });
+}
+
+function describe({ version, canary, compared, disagreements, share, changes }) {
+  const of = `${disagreements.toLocaleString("en")} of ${compared.toLocaleString("en")} pictures`;
+  const rate = share === null ? "" : ` (${percent(share)})`;
+  const words = line(`Another class than version ${version} for ${of}${rate}`);
+  if (!changes.length) return [words];
+  const table = document.createElement("table");
+  const heads = table.createTHead().insertRow();
+  for (const head of [`version ${version}`, `version ${canary}`, "pictures"]) {
+    heads.append(Object.assign(document.createElement("th"), { textContent: head, scope: "col" }));
+  }
+  const body = table.createTBody();
+  for (const change of changes) {
+    const row = body.insertRow();
+    for (const cell of [change.version, change.canary, change.pictures.toLocaleString("en")]) {
+      row.insertCell().textContent = cell;
+    }
+    row.lastChild.className = "n";
+  }
+  heads.lastChild.className = "n";
+  return [words, table];
+}
+
+if (comparisons) {
+  count();
+  setInterval(() => document.hidden || count(), 2000);
+}
+
 document.getElementById("files").addEventListener("change", (event) => {
   add(event.target.files);
   event.target.value = "";

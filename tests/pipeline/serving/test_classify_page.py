@@ -23,6 +23,19 @@ def server(brightness_model, tmp_path_factory) -> Iterator:
 
 
 @pytest.fixture(scope="module")
+def canary_server(brightness_model, tmp_path_factory) -> Iterator:
+    """Its canary calls dark pictures light."""
+    folder = tmp_path_factory.mktemp("canary")
+    for number in ("1795870649", "1795870843"):
+        shutil.copytree(brightness_model, folder / number)
+    labels = folder / "1795870843/assets.extra/labels.txt"
+    labels.write_text(labels.read_text().replace(":dark", ":" + "<i>light" * 4))
+    with serving(folder, "--canary=1795870843", "--canary-share=1") as served:
+        served.wait_for("version 1795870843 is the canary")
+        yield served
+
+
+@pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("pictures")
     Image.new("RGB", (640, 480), (20, 30, 90)).save(folder / "night.jpg")
@@ -114,6 +127,43 @@ def test_a_dropped_picture_is_answered(page):
     }""")
     page.wait_for_selector("article")
     assert shown(page) == [("dropped.png", "[red]")]  # transparent pixels are white
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 360)])
+def test_what_is_counted_of_a_canary_is_shown(browser, canary_server, tmp_path, scheme, width):
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(canary_server.url)
+    section = page.locator("#canary")
+    assert section.locator("h2").inner_text() == "Canary: version 1795870843"
+    expect(section.locator("p").first).to_contain_text("It answers 100 % of the requests.")
+    if width == 1200:  # the first time
+        expect(section.locator("#comparisons")).to_have_text("No picture was compared yet.")
+        for place, shade in enumerate((20, 30, 128)):
+            colour = (shade, shade, shade)
+            Image.new("RGB", (40, 30), colour).save(tmp_path / f"{place}.png")
+            page.set_input_files("#files", tmp_path / f"{place}.png")
+            expect(section.locator("#comparisons p")).to_contain_text(f"of {place + 1} pictures")
+    expect(section.locator("#comparisons p")).to_have_text(
+        "Another class than version 1795870649 for 2 of 3 pictures (66.7 %)"
+    )
+    assert section.locator("th").all_inner_texts() == [
+        "version 1795870649",
+        "version 1795870843",
+        "pictures",
+    ]
+    assert section.locator("td").all_inner_texts() == ["dark", "<i>light" * 4, "2"]
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert said == []
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=Path(folder, f"canary-{scheme}-{width}.png"), full_page=True)
+    page.close()
+
+
+def test_a_server_without_a_canary_shows_none(page):
+    assert page.locator("#canary").count() == 0
 
 
 def test_nothing_but_its_own_script_runs(browser, server):
