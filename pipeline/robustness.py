@@ -32,6 +32,7 @@ from inception_finetune.components.shown_text import plain
 from inception_finetune.components.steps import Step
 from inception_finetune.pipeline.config import Config
 from inception_finetune.pipeline.history.model_run import run_of
+from inception_finetune.pipeline.history.rollback import as_pushed
 from inception_finetune.pipeline.inputs import serving_directory
 
 FOLDER: Final = "robustness"  # below the root
@@ -69,7 +70,7 @@ def measure_robustness(
     pushed = PushedModel(model)
     pictures = _drawn(config, model, count, seed)
     models, reason = [_answers(pushed, pushed.label_names)], None
-    other = other or _version_before(serving_directory(config), model)
+    other = other or _version_before(config, model)
     if other is None:
         reason = "no version was pushed before it"
     elif why := why_incomparable(model, other):
@@ -101,16 +102,21 @@ def measure_robustness(
     return Measured(found, folder)
 
 
-def _version_before(serving: Path, model: Path) -> Path | None:
-    """The newest whole version older than this one; None where it is none of them."""
+def _version_before(config: Config, model: Path) -> Path | None:
+    """The newest whole version that was pushed before this one; None where it is none of them.
+
+    One that a rollback has put into service again was pushed when it was for the first time: later
+    models may have been trained on the pictures that it is tested with.
+    """
     versions = {
         int(path.parent.name): path.parent
-        for path in serving.glob("*/saved_model.pb")
+        for path in serving_directory(config).glob("*/saved_model.pb")
         if path.parent.name.isdigit()
     }
-    own = [number for number, path in versions.items() if path.resolve() == model.resolve()]
-    older = [number for number in versions if own and number < own[0]]
-    return versions[max(older)] if older else None
+    place = as_pushed(config, model)
+    if place.parent != serving_directory(config) or not place.name.isdigit():
+        return None
+    return versions.get(max((one for one in versions if one < int(place.name)), default=-1))
 
 
 def _drawn(config: Config, model: Path, count: int, seed: int) -> list[LabelledPicture]:

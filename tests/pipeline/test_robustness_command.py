@@ -2,8 +2,14 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
 
 import pytest
+
+from inception_finetune.pipeline import robustness as module
+from inception_finetune.pipeline.config import load_config
+from inception_finetune.pipeline.history import rollback
+from inception_finetune.pipeline.inputs import serving_directory
 
 pytestmark = pytest.mark.e2e
 
@@ -45,6 +51,24 @@ def test_a_model_is_compared_by_the_names_of_its_classes(robustness, first_run, 
     labels.write_text("\n".join([*lines, "9:another"]) + "\n")
     status, out, _ = robustness(*options)
     assert status == 0 and f"other classes: with another, without {last[2:]}" in out
+
+
+def test_the_version_before_a_restored_one_is_not_the_one_that_it_replaces(tmp_path, monkeypatch):
+    """Model 5 is model 2 again, and model 4 may have been trained on its test pictures."""
+    config = load_config("digits", [f"root={tmp_path}"])
+    serving = serving_directory(config)
+    for number in (1, 2, 4, 5, 6):
+        (serving / str(number)).mkdir(parents=True)
+        (serving / str(number) / "saved_model.pb").touch()
+    restored = rollback.Rollback(datetime.now(UTC), restored="2", version="5")
+    monkeypatch.setattr(rollback, "read_rollbacks", lambda config: [restored])
+    found = {
+        number: module._version_before(config, serving / str(number)) for number in (1, 2, 4, 5, 6)
+    }
+    assert {number: path and path.name for number, path in found.items()} == {
+        1: None, 2: "1", 4: "2", 5: "1", 6: "5"
+    }  # fmt: skip
+    assert module._version_before(config, tmp_path) is None
 
 
 def test_without_a_pushed_model_or_its_run_one_line_says_so(robustness, first_run, tmp_path):
