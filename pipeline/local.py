@@ -51,7 +51,6 @@ def run(config: Config, *, verbose: bool = False) -> Outcome:
 
 def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Outcome:
     """Runs the DAG on prepared inputs."""
-    require_fitting_start(config, inputs)
     pipeline = create_pipeline(config, inputs)
     console = Console(stderr=True, highlight=False)
 
@@ -70,6 +69,7 @@ def run_pipeline(config: Config, inputs: Inputs, *, verbose: bool = False) -> Ou
     carried_out = in_environment(execution(config))
     with as_user_error(), heartbeat(say) as begin, announced, in_memory_beam(), carried_out:
         _report_lost(invalidate_artifacts_with_missing_files(config))
+        require_fitting_start(config, inputs)  # of the models that are whole
         forget_refusals(config)
         try:
             _runner(config).run(pipeline)

@@ -68,7 +68,7 @@ def _latest_blessed_run(config: Config) -> Run | None:
     for run in newest_runs(config):
         if run.blessed and not run.withdrawn:
             model = run.artifacts[Step.TRAINER, "model"]
-            if model.id not in refused:
+            if model.id not in refused and model.state == metadata_store_pb2.Artifact.LIVE:
                 return run
     return None
 

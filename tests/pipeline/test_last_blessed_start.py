@@ -246,6 +246,11 @@ def test_days_in_a_row(tmp_path, monkeypatch, capfd):
     with pytest.raises(UserError, match="No warm start from .*: its backbone_") as refused:
         run("image.size=40", "training.cold_every=null")  # the stand-in is made for a size
     assert "\n" not in str(refused.value)
+    trained = (tmp_path / "root/artifacts/Trainer/model").iterdir()
+    *_, older, newest = sorted(trained, key=lambda path: int(path.name))
+    shutil.rmtree(newest)  # one that has lost its files is passed over
+    with pytest.raises(UserError, match=f"No warm start from {older}/"):
+        run("image.size=40", "training.cold_every=null")
 
     # Models that a server check has refused never served, so nothing starts from them.
     store = open_store(config())
