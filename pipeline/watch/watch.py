@@ -100,7 +100,9 @@ def _look_at_new_spans(config: Config, say: Callable[[str], None]) -> list[Line]
         written.append(write_line(config, line))
         say(_told(written[-1]))
     reader.remove_others(chosen.all)
-    if not new:
+    if not chosen.all:
+        say(f"no span matches dataset.spans={config.dataset.spans} yet")
+    elif not new:
         say(f"no new span among {len(chosen.all):,}")
     return written
 

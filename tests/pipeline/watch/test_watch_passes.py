@@ -50,6 +50,8 @@ def test_days_are_looked_at_once_and_a_killed_pass_is_taken_up(tmp_path, run_com
     def watch():
         return run_command("watch", "--once", "-c", "scratch_cnn", *overrides(tmp_path))
 
+    status, out, _ = watch()
+    assert (status, out) == (0, f"no span matches dataset.spans={config.dataset.spans} yet\n")
     write_digits(tmp_path / "golden", 1500, 200)
     for day in (1, 2):
         write_digits(tmp_path / f"days/2026-11-0{day}", DAY * day, DAY)
