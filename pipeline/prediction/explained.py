@@ -51,16 +51,16 @@ def explaining(
       UserError: the model does not say where it looks, or `target` is there or cannot be written.
     """
     explain(model.loaded, model.directory, [])  # refuses before anything is asked
+    target = target.resolve()
+    require_writable(target.parent)
     if is_page(target):
         yield lambda batch: None
         page = _page(summary, model)
         with whole_file(target) as temporary:
             temporary.write_text(page, "utf-8")
         return
-    target = target.resolve()
     if target.exists():
         raise UserError(f"{target} is there already. Give another --explain, or remove it.")
-    require_writable(target.parent)
     with scratch_folder(f".{target.name}-", target.parent) as scratch:
         fresh = scratch / "pictures"
         fresh.mkdir()

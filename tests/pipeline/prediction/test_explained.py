@@ -64,8 +64,10 @@ def test_what_is_there_is_not_replaced(predict, pictures, tmp_path):
     status, _, err = predict(pictures, "--explain", tmp_path / "kept")
     assert status == 1 and "is there already. Give another --explain" in err
     (tmp_path / "file").write_text("")
-    status, _, err = predict(pictures, "--explain", tmp_path / "file" / "new")
-    assert status == 1 and "Cannot write" in err and "Traceback" not in err
+    for name in ("new", "looked.html"):
+        status, out, err = predict(pictures, "--explain", tmp_path / "file" / name)
+        assert status == 1 and "Cannot write" in err and "Traceback" not in err
+        assert "half" not in out  # no picture was asked
 
 
 def test_a_model_without_maps_is_refused_before_pictures_are_read(
