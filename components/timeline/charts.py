@@ -18,14 +18,15 @@ def charts(days: Sequence[Day], runs: Sequence[RunMade]) -> dict[str, dict[str, 
 
     Args:
       days: at least one, by their spans.
-      runs: of which the newest span is among the days.
+      runs: those whose newest span is not among the days are not drawn.
     """
     spans = [day.span for day in days]
+    measured = [run for run in runs if run.accuracy is not None and run.newest in spans]
     found = {"pictures": pictures(days, spans)}
     if any(day.look for day in days):
         found["drift"] = drift(days, spans)
-    if any(run.accuracy is not None for run in runs):
-        found["accuracy"] = accuracy(runs, spans)
+    if measured:
+        found["accuracy"] = accuracy(measured, spans)
     return {name: chart.to_dict() for name, chart in found.items()}
 
 
@@ -58,7 +59,7 @@ def drift(days: Sequence[Day], spans: Sequence[str]) -> alt.LayerChart:
 
 
 def accuracy(runs: Sequence[RunMade], spans: Sequence[str]) -> alt.LayerChart:
-    """Accuracy on the test pictures of each run, at the newest span that it was made of."""
+    """Accuracy on the test pictures of each run, at the newest of its spans, one of these."""
     rows = [
         {
             "span": run.newest,
@@ -68,7 +69,6 @@ def accuracy(runs: Sequence[RunMade], spans: Sequence[str]) -> alt.LayerChart:
             "model": "pushed" if run.version else "not pushed",
         }
         for run in runs
-        if run.accuracy is not None and run.newest in spans
     ]
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=_place(spans), y=alt.Y("accuracy:Q", scale=alt.Scale(zero=False, nice=True))

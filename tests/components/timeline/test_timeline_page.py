@@ -63,6 +63,11 @@ def test_charts_without_looks_and_runs_are_left_out():
     }
 
 
+def test_runs_of_before_the_days_give_no_empty_chart():
+    assert "accuracy" not in charts(DAYS[1:2], RUNS)
+    assert len(layer(charts(DAYS[2:], RUNS)["accuracy"], 1)) == 1
+
+
 def test_the_table_says_what_was_decided_the_newest_first():
     page = render("birds", DAYS, RUNS, "the golden set")
     table = page[page.index("<tbody>") : page.index("</tbody>")]
