@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from inception_finetune.components.dataset import tree
 from inception_finetune.components.dataset.bad_examples import Policy
 from inception_finetune.components.dataset.convert import labels_text
 from inception_finetune.components.dataset.encoded_source import EncodedSource
@@ -61,9 +62,10 @@ def span_fingerprint(path: Path, settings: Sequence[str | None]) -> str:
       settings: by which it is read.
     """
     digest = hashlib.sha256(json.dumps([_VERSION, *settings]).encode())
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if not file.is_dir():
-            digest.update(f"{file.relative_to(path)}\0{file_state(str(file))}\n".encode())
+    # Links to folders are followed, as they are when the span is read.
+    for file in sorted(tree.files(path)) if path.is_dir() else [path]:
+        line = f"{file.relative_to(path)}\0{file_state(str(file))}\n"
+        digest.update(line.encode(errors="surrogateescape"))  # names need not be UTF-8
     return digest.hexdigest()
 
 

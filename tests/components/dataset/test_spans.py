@@ -1,6 +1,7 @@
 """Spans: which there are, that each is read once, and what a window of them holds."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -210,6 +211,18 @@ def test_a_span_that_was_changed_in_place_is_read_again(days):
     (days.place / "root/spans/2026-11-01/span.json").write_text("{")
     said = days.convert()
     assert "span 2026-11-01: again" in said and "span 2026-11-03: 36" in said
+
+
+def test_classes_behind_links_are_looked_at_as_they_are_read(days):
+    classes = days.day(1) / "cat", days.place / "elsewhere"
+    classes[0].rename(classes[1])
+    classes[0].symlink_to(classes[1])
+    days.convert()
+    write_pictures(days.place / "more", 31, 1, "cat")
+    [picture] = (days.place / "more/cat").iterdir()
+    picture.rename(classes[1] / os.fsdecode(b"\xff.png"))  # names need not be UTF-8
+    said = days.convert()
+    assert "span 2026-11-01: again, 25 pictures read" in said and said.count("pictures read") == 1
 
 
 def test_the_newest_span_is_test_until_the_next_one_comes(days):
