@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_LONGEST: Final = 366 * 86_400  # seconds between two passes
 
 
 @app.command()
@@ -87,12 +88,15 @@ def parse_interval(text: str) -> float:
       text: a number and s, m, h or d.
 
     Raises:
-      UserError: it is none, or 0.
+      UserError: it is none, 0 or more than a year.
     """
     matched = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
     seconds = float(matched[1]) * _SECONDS[matched[2]] if matched else 0.0
-    if not seconds:
-        raise UserError(f"Interval {text!r} of --every is none. Give one such as 90s, 30m, 1h, 1d.")
+    if not 0 < seconds <= _LONGEST:
+        raise UserError(
+            f"Interval {text!r} of --every is none. Give one such as 90s, 30m, 1h or 1d, of a year "
+            "at most."
+        )
     return seconds
 
 

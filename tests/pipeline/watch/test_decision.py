@@ -62,7 +62,7 @@ def test_intervals_are_numbers_with_a_unit():
     assert [parse_interval(one) for one in written] == [90, 1800, 3600, 5400, 172_800]
 
 
-@pytest.mark.parametrize("text", ["", "1", "h", "-1h", "0s", "1w", "1h30m"])
+@pytest.mark.parametrize("text", ["", "1", "h", "-1h", "0s", "1w", "1h30m", "400d"])
 def test_other_intervals_are_refused_in_a_line(text):
     with pytest.raises(UserError, match="of --every is none. Give one such as 90s"):
         parse_interval(text)
