@@ -1,5 +1,6 @@
 """``inception-finetune data``: fetch, look at, check and convert data sets."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,8 +89,11 @@ def convert(
     else:
         found = _fetch(settings)
     from inception_finetune.pipeline import data_set
+    from inception_finetune.pipeline.locks import pipeline_lock
 
-    manifest = data_set.convert_dataset(settings, directory, found)
+    # Stored spans lie in the root, where a run reads and `data forget` removes them.
+    with pipeline_lock(Path(settings.root)) if settings.dataset.spans else nullcontext():
+        manifest = data_set.convert_dataset(settings, directory, found)
     counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
     print(f"{directory}: {counts}")
 

@@ -18,6 +18,7 @@ from inception_finetune.pipeline.forgotten_spans import (
     write_forgotten,
 )
 from inception_finetune.pipeline.history.forget import forget
+from inception_finetune.pipeline.locks import pipeline_lock
 
 
 @pytest.fixture
@@ -137,6 +138,20 @@ def test_what_lies_behind_a_link_is_not_removed_and_not_called_forgotten(root, t
     forget(config_of(root.parent), ["1"])  # the interrupted one is finished with it
     assert read_forgotten(root).unfinished == []
     assert json.loads((root / FILE).read_text())["spans"].keys() == {"1", "2"}
+
+
+def test_no_other_command_reads_spans_while_one_forgets(root, run_command):
+    """A span that was found before it is forgotten would be stored once more after it."""
+    source = f"dataset.spans={root.parent}/pictures/{{SPAN}}-{{VERSION}}"
+    golden = f"dataset.golden={root.parent}/golden"
+    shutil.rmtree(root / "spans")
+    with pipeline_lock(root):
+        status, _, said = run_command(
+            *("data", "convert", root.parent / "out", "-c", "scratch_cnn"),
+            *(f"root={root}", source, golden),
+        )
+    assert status == 1 and "is in use by process" in said
+    assert not (root / "spans").exists() and not (root.parent / "out").exists()
 
 
 def test_a_damaged_list_stops_a_run_instead_of_reading_them_again(root):
