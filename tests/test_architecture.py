@@ -1,7 +1,10 @@
 """What the import contracts in pyproject.toml cannot say: names, places, and the map."""
 
 import ast
+import importlib
+import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -85,3 +88,22 @@ def test_the_map_names_every_package_and_no_other():
         if path.name == "__init__.py"
     }
     assert named == packages | {"tests", "notebooks"}
+
+
+def test_what_the_notebook_imports_is_there():
+    """It runs in `make test-review` alone, and no type checker reads it."""
+    notebook = json.loads((REPOSITORY / "notebooks/review.ipynb").read_text("utf-8"))
+    code = "\n".join(
+        "".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"
+    )
+    imported = {
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+        if node.module.startswith("inception_finetune")
+    }
+    assert len(imported) > 3
+    for module, name in imported:
+        owner = importlib.import_module(module)
+        assert hasattr(owner, name) or find_spec(f"{module}.{name}"), f"{module} has no {name}"
