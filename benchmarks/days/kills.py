@@ -32,13 +32,15 @@ def measure_kills(given: Given, seconds: Sequence[float], kills: int) -> dict[st
         moments.setdefault(int(day) + 1, []).append(float(random.uniform(0, whole[day])))
     code = "from inception_finetune.pipeline.cli.main import main; main()"
     command = [sys.executable, "-c", code, "watch", "--once", "-c", "cifar10", *given.overrides]
-    killed = 0
+    killed = late = 0  # late: the pass had ended before its moment, and another day's is killed
     for day in range(1, len(whole) + 1):
         given.write_day(day, np.random.default_rng([0, day]))
-        for moment in [*moments.get(day, []), None]:
+        again, late = random.uniform(0, whole[day - 1], late), 0
+        for moment in [*moments.get(day, []), *again, None]:
             process = subprocess.Popen(command, start_new_session=True)
             try:
                 process.wait(moment)
+                late += moment is not None
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
