@@ -47,11 +47,11 @@ def main(
     table = Table(title=f"{int(is_test.sum()):,} test pictures, {training.steps} steps")
     for column in ("seed", "test batches", "statistics", "accuracy"):
         table.add_column(column, justify="right" if column == "accuracy" else "left")
+    shown = _Shown(pictures, config.image.size, config.image.central_crop)
     backbone = Path(prepare_inputs(config).backbone)
     for seed in range(seeds):
         seeded = training.model_copy(update={"seed": seed})
         network = _network(backbone, config.image.size, len(pictures.label_names), seeded)
-        shown = _Shown(pictures, config.image.size, config.image.central_crop)
         _train(network, shown, np.flatnonzero(~is_test), seeded)
         tests = np.flatnonzero(is_test)
         random = np.random.default_rng(seed)
